@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine: `make study` and `make test`. Both fill .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := analysis benchmarks datasets metrics models searchspaces study tests
+
+.PHONY: setup study test test-long lint format clean
+
+setup: .venv/.installed
+
+.venv/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "latentsweep needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --requirement requirements.txt
+	@touch $@
+
+# Starts the first study, goes on where it was interrupted, or just shows what it found.
+study: setup
+	@if [ -e runs/quickstart ]; then $(BIN)/python -m study resume quickstart; \
+		else $(BIN)/python -m study run quickstart; fi
+	@$(BIN)/python -m analysis table quickstart
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+test-long: setup
+	$(BIN)/python -m pytest -q -m long
+
+lint: setup
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
