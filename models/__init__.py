@@ -1,0 +1,148 @@
+"""Models of the papers, one file each; the folder is the registry.
+
+A model is a module of this folder with a function `build(image_shape, *, ...)`: `models.build("vsc", ...)` calls
+`build` in models/vsc.py. Its keyword arguments are its hyperparameters, their types the domains.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import json
+import pkgutil
+import typing
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from torch import nn
+
+
+class ModelError(ValueError):
+    """A model that is not known, a hyperparameter outside its domain, or an export that cannot be read."""
+
+
+@cache
+def _modules() -> dict[str, ModuleType]:
+    modules = {info.name: importlib.import_module(f"models.{info.name}") for info in pkgutil.iter_modules(__path__)}
+    return {name: module for name, module in sorted(modules.items()) if hasattr(module, "build")}
+
+
+def names() -> list[str]:
+    """Names of all models."""
+    return list(_modules())
+
+
+def module(name: str) -> ModuleType:
+    """The model's file, as a module.
+
+    Raises:
+        ModelError: no model has that name.
+    """
+    if name not in _modules():
+        raise ModelError(f"model {name!r} is not known; known: {', '.join(names())}{_did_you_mean(name, names())}")
+    return _modules()[name]
+
+
+def hyperparameters(name: str) -> dict[str, Any]:
+    """The model's hyperparameters and their defaults, in the order of its signature."""
+    parameters = inspect.signature(module(name).build).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+@cache
+def _schema(name: str) -> type[BaseModel]:
+    hints = typing.get_type_hints(module(name).build, include_extras=True)
+    fields: dict[str, Any] = {key: (hints[key], default) for key, default in hyperparameters(name).items()}
+    return create_model(name, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
+
+
+def check(name: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is wrong with these hyperparameters, (key, message) each; empty if nothing is.
+
+    Raises:
+        ModelError: no model has that name.
+    """
+    try:
+        _schema(name)(**settings)
+    except ValidationError as error:
+        known = list(hyperparameters(name))
+        found: dict[str, str] = {}
+        for e in error.errors():
+            key = str(e["loc"][0])
+            if e["type"] == "extra_forbidden":
+                close = _did_you_mean(key, known)
+                found[key] = f"{name} has no such hyperparameter; it has: {', '.join(known)}{close}"
+            elif key in found:  # a further member of a union that the value is not either
+                found[key] += f", or: {_lower(e['msg'])}"
+            else:
+                found[key] = f"{_lower(e['msg'])}, got {e['input']!r}"
+        return list(found.items())
+    return []
+
+
+def build(name: str, image_shape: Sequence[int], **settings: Any) -> nn.Module:
+    """Builds a model for images of a shape.
+
+    Args:
+        name: one of `names()`.
+        image_shape: [C, H, W]; a pair model takes [2, C, H, W].
+        **settings: hyperparameters that depart from the model's defaults.
+
+    Returns:
+        The module, with `name` and all its `hyperparameters` as attributes.
+
+    Raises:
+        ModelError: the model or a hyperparameter is not known, or a value is outside its domain; all are named.
+    """
+    problems = check(name, settings)
+    if problems:
+        raise ModelError("; ".join(f"{name}: {key}: {message}" for key, message in problems))
+    try:
+        model = module(name).build(tuple(image_shape), **settings)
+    except ValueError as error:
+        raise ModelError(f"{name}: {error}") from error
+    model.name, model.hyperparameters = name, {**hyperparameters(name), **settings}
+    return model
+
+
+def load(path: str | Path) -> nn.Module:
+    """Restores an exported model: `config.json` says what to build, `model.safetensors` holds its state.
+
+    Args:
+        path: the folder that `python -m study export` wrote.
+
+    Returns:
+        The model in evaluation mode, on the CPU.
+
+    Raises:
+        ModelError: the folder is not a whole export.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(path)
+    for file in ("config.json", "model.safetensors"):
+        if not (folder / file).is_file():
+            raise ModelError(f"{folder} is not an exported model: it has no {file}; export the study again")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model = build(config["model"], config["image_shape"], **config["hyperparameters"])
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{folder} is a damaged export ({reason}); export the study again") from error
+    return model.eval()
+
+
+def _did_you_mean(given: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(given, known, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]

@@ -1,0 +1,209 @@
+"""Distributions over codes, and the KL divergences between them.
+
+A distribution here has the event [Z] inside and the images as its batch. Its draws can be handed their noise.
+
+The spike-and-slab density is that of Tonolini, Jensen & Murray-Smith, "Variational Sparse Coding" (UAI 2019).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal, constraints, kl_divergence, register_kl
+from torch.distributions.utils import _standard_normal
+from torch.nn.functional import logsigmoid
+
+RELAXATIONS = ("sigmoid", "concrete", "straight_through")
+
+
+class Gaussian(Independent):
+    """N(loc, diag(scale^2)); the last axis is the event.
+
+    Args:
+        loc: means, [..., Z].
+        scale: standard deviations, [..., Z].
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor):
+        super().__init__(Normal(loc, scale, validate_args=False), 1, validate_args=False)
+
+    @property
+    def loc(self) -> Tensor:
+        return self.base_dist.loc
+
+    @property
+    def scale(self) -> Tensor:
+        return self.base_dist.scale
+
+    def expand(self, batch_shape: torch.Size, _instance: Distribution | None = None) -> Gaussian:
+        shape = torch.Size(batch_shape) + self.event_shape
+        return Gaussian(self.loc.expand(shape), self.scale.expand(shape))
+
+    def rsample(self, sample_shape: torch.Size = torch.Size(), noise: Tensor | None = None) -> Tensor:  # noqa: B008
+        """Reparameterised draws, [*sample_shape, ..., Z].
+
+        Args:
+            sample_shape: how many, ignored where the noise is given.
+            noise: standard normal, of the draws' shape.
+        """
+        if noise is None:
+            return super().rsample(sample_shape)
+        return self.loc + self.scale * noise
+
+
+class SpikeSlab(Distribution):
+    """z_j = 0 with probability 1 - probs_j, else z_j ~ N(loc_j, scale_j^2); the last axis is the event.
+
+    `log_prob` is the density with respect to (point mass at 0 + Lebesgue) in each coordinate, so z_j == 0 means off.
+
+    Args:
+        loc: means of the slab, [..., Z].
+        scale: standard deviations of the slab, [..., Z].
+        probs: probabilities of the slab, that is of being non-zero, [..., Z].
+        logits: the log-odds of `probs`, in its place; exact where probs would round to 0 or 1.
+        steepness: None for exact draws. A number c relaxes the gate that switches the slab on, so that gradients
+            reach `probs`; such draws have no density.
+        relaxation: with a steepness, and eta uniform on [0, 1),
+            "sigmoid": sigmoid(c (eta - 1 + probs)), the paper's;
+            "concrete": sigmoid(c (logits + logit(eta))), Maddison et al. (2017) at temperature 1/c;
+            "straight_through": the exact gate forwards, the gradient of "sigmoid" backwards.
+        margin: how far `probs` keeps from 0 and 1 in exact draws, densities and KLs; the machine's epsilon if None.
+
+    Raises:
+        ValueError: both or neither of probs and logits are given; the relaxation is not known; a value is outside
+            its constraint, unless `validate_args` is False.
+    """
+
+    arg_constraints = {  # noqa: RUF012
+        "loc": constraints.real_vector,
+        "scale": constraints.independent(constraints.positive, 1),
+        "probs": constraints.independent(constraints.unit_interval, 1),
+    }
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(
+        self,
+        loc: Tensor,
+        scale: Tensor,
+        probs: Tensor | None = None,
+        *,
+        logits: Tensor | None = None,
+        steepness: float | Tensor | None = None,
+        relaxation: str = "sigmoid",
+        margin: float | None = None,
+        validate_args: bool | None = None,
+    ):
+        if (probs is None) == (logits is None):
+            raise ValueError("SpikeSlab takes either probs or logits of the slab, got both or neither")
+        if relaxation not in RELAXATIONS:
+            raise ValueError(f"relaxation must be one of {', '.join(RELAXATIONS)}, got {relaxation!r}")
+        if logits is None:
+            margin = torch.finfo(loc.dtype).eps if margin is None else margin
+            logits = torch.logit(probs.clamp(margin, 1 - margin))
+        else:
+            probs = logits.sigmoid()
+        self.loc, self.scale, self.probs, self.logits = torch.broadcast_tensors(loc, scale, probs, logits)
+        self.steepness, self.relaxation = steepness, relaxation
+        super().__init__(self.loc.shape[:-1], self.loc.shape[-1:], validate_args=validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        """E[z], [..., Z]."""
+        return self.probs * self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        """Var[z] by coordinate, [..., Z]."""
+        return self.probs * (self.loc**2 + self.scale**2) - self.mean**2
+
+    @property
+    def mode(self) -> Tensor:
+        """`loc` where the slab is at least as likely as the spike, else exactly 0; [..., Z]."""
+        return torch.where(self.logits >= 0, self.loc, 0.0)
+
+    def expand(self, batch_shape: torch.Size, _instance: Distribution | None = None) -> SpikeSlab:
+        shape = torch.Size(batch_shape) + self.event_shape
+        return SpikeSlab(
+            self.loc.expand(shape),
+            self.scale.expand(shape),
+            logits=self.logits.expand(shape),
+            steepness=self.steepness,
+            relaxation=self.relaxation,
+            validate_args=False,
+        )
+
+    def gate(self, eta: Tensor) -> Tensor:
+        """What multiplies the slab: 0 or 1 in exact draws, in between in relaxed ones.
+
+        Args:
+            eta: uniform on [0, 1), [..., Z].
+        """
+        exact = (eta >= 1 - self.logits.sigmoid()).to(self.loc.dtype)
+        if self.steepness is None:
+            return exact
+        if self.relaxation == "concrete":
+            margin = torch.finfo(eta.dtype).eps
+            return torch.sigmoid(self.steepness * (self.logits + torch.logit(eta, margin)))
+        soft = torch.sigmoid(self.steepness * (eta - 1 + self.probs))
+        return soft if self.relaxation == "sigmoid" else exact + soft - soft.detach()
+
+    def rsample(
+        self,
+        sample_shape: torch.Size = torch.Size(),  # noqa: B008
+        noise: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Draws, [*sample_shape, ..., Z]; differentiable in loc and scale, and with a steepness in probs too.
+
+        Args:
+            sample_shape: how many, ignored where the noise is given.
+            noise: (eps, eta), standard normal and uniform on [0, 1), both of the draws' shape.
+        """
+        if noise is None:
+            shape = self._extended_shape(sample_shape)
+            eps = _standard_normal(shape, self.loc.dtype, self.loc.device)
+            eta = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
+        else:
+            eps, eta = noise
+        return self.gate(eta) * (self.loc + self.scale * eps)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of exact draws [..., Z], in nats, [...].
+
+        Raises:
+            ValueError: the distribution is relaxed: its draws have no density.
+        """
+        if self.steepness is not None:
+            raise ValueError("relaxed spike-and-slab draws have no density; take the posterior with step=None")
+        on = logsigmoid(self.logits) + Normal(self.loc, self.scale, validate_args=False).log_prob(value)
+        return torch.where(value == 0, logsigmoid(-self.logits), on).sum(-1)
+
+
+@register_kl(SpikeSlab, SpikeSlab)
+def _kl_spike_slab_spike_slab(q: SpikeSlab, p: SpikeSlab) -> Tensor:
+    """gamma KL(slab_q || slab_p) + KL(Bernoulli(gamma_q) || Bernoulli(gamma_p)), summed over the event; nats.
+
+    Tonolini et al. (2019), supplement, Eq. 9, with the squares on the deviations that the printed formula lacks.
+    A relaxed q counts as its exact form.
+    """
+    variance_ratio = (q.scale / p.scale) ** 2
+    slab = 0.5 * (variance_ratio + ((q.loc - p.loc) / p.scale) ** 2 - 1 - variance_ratio.log())
+    on = logsigmoid(q.logits) - logsigmoid(p.logits)
+    off = logsigmoid(-q.logits) - logsigmoid(-p.logits)
+    return (q.logits.sigmoid() * (slab + on) + (-q.logits).sigmoid() * off).sum(-1)
+
+
+def closed_kl(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q || p) in nats, [B], where a closed form is registered for the two types; None where none is.
+
+    Raises:
+        ValueError: the two are distributions over events of different shapes.
+    """
+    if q.event_shape != p.event_shape:  # torch would raise the error of a missing closed form
+        raise ValueError(
+            f"posterior and prior must share an event shape, got {tuple(q.event_shape)} and {tuple(p.event_shape)}"
+        )
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        return None

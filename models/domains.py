@@ -1,0 +1,38 @@
+"""The domains of hyperparameters, as types: a model's `build` names them in its signature and is checked against them.
+
+A domain is what the mathematics allows; the narrower range worth searching is the search space's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+"""An open interval: at 0 or 1 a KL divergence is infinite."""
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Widths = Annotated[Count | tuple[Count, ...], BeforeValidator(_as_tuple)]
+"""Widths of the hidden layers, input side first; a number is one layer, () is none."""
+
+Network = Literal["mlp", "conv"]
+Init = Literal["torch", "vlae", "glorot"]
+LikelihoodName = Literal["bernoulli", "gaussian", "logistic"]
+Sigma = Positive | Literal["learned", "per_pixel"]
+
+Shape = tuple[int, int, int]
+"""[C, H, W] of one image."""
+
+
+def widths(hidden: int | Sequence[int]) -> tuple[int, ...]:
+    """`Widths` as a tuple, one width a layer."""
+    return (hidden,) if isinstance(hidden, int) else tuple(hidden)
