@@ -1,0 +1,61 @@
+"""What a data set is: three splits of images, what is known of them beforehand, and where its files lie."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DataError(Exception):
+    """Data that cannot be had: one line that names the file or the data set and says what to do."""
+
+
+class Split(NamedTuple):
+    """Images and what is known of each.
+
+    Attributes:
+        images: uint8, 0 to 255, C-contiguous, [N, C, H, W].
+        labels: int64, [N], or None for a data set without classes.
+        factors: int64, the index of each generating factor's value, [N, F], or None where they are not known.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None = None
+    factors: NDArray[np.int64] | None = None
+
+
+class Splits(NamedTuple):
+    """Disjoint parts of a data set; which image is in which is fixed by the data set, never by a study's seed."""
+
+    train: Split
+    valid: Split
+    test: Split
+
+
+@dataclass(frozen=True)
+class Info:
+    """What is known of a data set without loading it.
+
+    Attributes:
+        image_shape: (C, H, W).
+        train: number of training images.
+        valid: number of validation images.
+        test: number of test images.
+        description: one line on what the images show.
+        files: one line on where they come from and which files under the data folder hold them.
+    """
+
+    image_shape: tuple[int, int, int]
+    train: int
+    valid: int
+    test: int
+    description: str
+    files: str
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder that holds the data: `root`, else LATENTSWEEP_DATA, else ~/.cache/latentsweep."""
+    return Path(root or os.environ.get("LATENTSWEEP_DATA") or "~/.cache/latentsweep").expanduser()
