@@ -1,0 +1,84 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from metrics import effective_sample_size, log_likelihood
+
+
+@pytest.fixture
+def log_weights():
+    return np.random.default_rng(0).normal(-100, 5, size=(200, 6))
+
+
+def test_log_likelihood_is_the_log_of_the_mean_weight():
+    log_w = np.log([[1.0, 8.0], [3.0, 8.0]])
+    np.testing.assert_allclose(log_likelihood(log_w), np.log([2.0, 8.0]), rtol=1e-15)
+
+
+def test_log_likelihood_agrees_with_scipy(log_weights):
+    expected = logsumexp(log_weights, axis=0) - math.log(200)
+    np.testing.assert_allclose(log_likelihood(log_weights), expected, rtol=1e-14)
+
+
+def test_log_likelihood_of_one_draw_is_its_weight(log_weights):
+    np.testing.assert_array_equal(log_likelihood(log_weights[:1]), log_weights[0])
+
+
+@pytest.mark.parametrize("constant", [-1e6, 1e6])
+def test_a_constant_moves_the_likelihood_and_not_the_sample_size(log_weights, constant):
+    moved = log_weights + constant
+    np.testing.assert_allclose(log_likelihood(moved) - constant, log_likelihood(log_weights), rtol=1e-9)
+    np.testing.assert_allclose(effective_sample_size(moved), effective_sample_size(log_weights), rtol=1e-6)
+
+
+def test_single_precision_is_summed_in_double():
+    log_w = np.full((5000, 1), -89.1, np.float32)
+    estimate = log_likelihood(log_w)
+    assert estimate.dtype == np.float64
+    assert estimate[0] == pytest.approx(float(log_w[0, 0]), abs=1e-12)
+
+
+def test_log_likelihood_of_a_gaussian_model():
+    # z ~ N(0, 1), x | z ~ N(z, 1), so p(x) = N(0, 2) and p(z | x) = N(x / 2, 1 / 2); the proposal is wider than that.
+    random = np.random.default_rng(0)
+    x = np.array([-1.0, 0.0, 2.0])
+    scale = 1.0
+    z = x / 2 + scale * random.normal(size=(100_000, 3))
+
+    def log_normal(value, mean, deviation):
+        return -0.5 * ((value - mean) / deviation) ** 2 - math.log(deviation * math.sqrt(2 * math.pi))
+
+    log_w = log_normal(z, 0, 1) + log_normal(x, z, 1) - log_normal(z, x / 2, scale)
+    # Relative variance of a weight: E[w^2] / E[w]^2 - 1 = 2 / sqrt(3) - 1 = 0.155, so one standard error is
+    # sqrt(0.155 / 1e5) = 1.2e-3; five of them fail three times by chance in a million.
+    np.testing.assert_allclose(log_likelihood(log_w), log_normal(x, 0, math.sqrt(2)), atol=5 * 1.25e-3)
+
+
+def test_sample_size_runs_from_one_to_all():
+    log_w = np.zeros((10, 2))
+    log_w[3, 1] = 800
+    np.testing.assert_allclose(effective_sample_size(log_w), [10, 1])
+
+
+def test_sample_size_by_hand():
+    weights = [Fraction(1), Fraction(2), Fraction(5)]
+    expected = sum(weights) ** 2 / sum(w**2 for w in weights)
+    assert effective_sample_size(np.log([[1.0], [2.0], [5.0]]))[0] == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("metric", [log_likelihood, effective_sample_size])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([1.0, 2.0], r"log_weights must be \[S, B\], .* but has shape \[2\]"),
+        (np.zeros((0, 3)), r"shape \[0, 3\]"),
+        ([[0.0, np.nan]], "log_weights must be finite, but 1 of 2"),
+        ([[0.0], [-np.inf]], "log_weights must be finite, but 1 of 2"),
+    ],
+)
+def test_wrong_log_weights_are_refused(metric, given, message):
+    with pytest.raises(ValueError, match=message):
+        metric(given)
