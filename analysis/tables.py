@@ -1,0 +1,76 @@
+"""Tables of one run or several, as pandas frames; each function maps runs to a frame, or a frame to a frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from study import folder, tables
+
+STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
+HEADLINE = ("elbo", "log_lik", "kl", "zero_fraction", "active_units")
+
+
+def trials(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
+    """One row a trial of all these runs: study, state, cause, steps, `params.*` and `metrics.*`.
+
+    Args:
+        runs: names of runs, or their folders.
+        root: where named runs lie.
+
+    Raises:
+        RunError: a run is not there.
+    """
+    return _read("results", runs, root)
+
+
+def curves(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
+    """One row a report of all these runs; arguments and errors as for `trials`."""
+    return _read("curves", runs, root)
+
+
+def train(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
+    """One row a logged training step of all these runs; arguments and errors as for `trials`."""
+    return _read("train", runs, root)
+
+
+def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataFrame:
+    frames = []
+    for given in runs:
+        run = folder.find(given, root)
+        if not tables.fresh(run, name):
+            tables.write(run)
+        frame = pd.read_parquet(run.table(name))
+        if "study" not in frame:
+            frame.insert(0, "study", run.name)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def ranking(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table that people read: complete trials first, best first in each state, what varies and the metrics only.
+
+    Args:
+        frame: from `trials`.
+    """
+    parameters = [c for c in frame if c.startswith("params.") and frame[c].nunique(dropna=False) > 1]
+    found = [f"metrics.{metric}" for metric in HEADLINE]
+    several = ["study"] if frame["study"].nunique() > 1 else []
+    comparable = ["kind"] if frame["kind"].nunique() > 1 else []
+    cause = ["cause"] if (frame["cause"] != "").any() else []
+    order = frame["state"].map({state: i for i, state in enumerate(STATES)})
+    ranked = frame.assign(order=order).sort_values(["order", "metrics.elbo"], ascending=[True, False])
+    shown = ranked[[*several, "number", "state", *cause, "steps", "seconds", *comparable, *found, *parameters]]
+    return shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics."))
+
+
+def text(frame: pd.DataFrame) -> str:
+    """A frame as aligned text."""
+    return frame.to_string(index=False, na_rep="", float_format=_number)
+
+
+def _number(value: float) -> str:
+    if value == 0 or abs(value) >= 100:
+        return f"{value:.1f}"
+    return f"{value:.3g}"

@@ -1,0 +1,28 @@
+"""A trial's checkpoints: its last state and its best one, written whole or not at all.
+
+A checkpoint holds the training's state, the configuration, and the report that was made there: a resumed trial repeats
+that report first, because the driver may not have stored it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.folder import write_whole
+
+LAST, BEST = "last.pt", "best.pt"
+
+
+def save(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Writes a checkpoint."""
+    write_whole(path, lambda temporary: torch.save(checkpoint, temporary))
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """Reads a checkpoint onto the CPU; None where there is none."""
+    if not path.is_file():
+        return None
+    return torch.load(path, map_location="cpu", weights_only=True)

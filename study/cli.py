@@ -1,0 +1,170 @@
+"""The command line.
+
+Exit 0: done; 1: failed; 2: a mistake in what was given, in a line each; 3: finished, but some trials failed;
+130 and 143: stopped by Ctrl-C or SIGTERM, to be resumed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import datasets
+import models
+from study import spec as specs
+from study.folder import RUNS, Run, RunError, find
+from study.spec import SpecError, StudySpec
+
+MISTAKES = (SpecError, RunError, datasets.DataError, models.ModelError)
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """A command line in our way: plain help, no traceback boxes."""
+    return typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def main(app: typer.Typer) -> None:
+    """Runs a command line; the user's mistakes are lines on standard error, exit code 2."""
+    try:
+        app()
+    except MISTAKES as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+app = new_app("Hyperparameter studies of variational autoencoders.")
+
+Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a YAML file.", show_default=False)]
+RunName = Annotated[str, typer.Argument(help="A run's name, or its folder.", show_default=False)]
+Set = Annotated[list[str] | None, typer.Option("--set", help="key=value; may be repeated.", show_default=False)]
+Root = Annotated[Path, typer.Option(help="Where run folders lie.")]
+Data = Annotated[str | None, typer.Option(help="Where data sets lie.", show_default=False)]
+Address = Annotated[str | None, typer.Option(help="A running Ray cluster.", show_default=False)]
+
+
+@app.command()
+def run(
+    preset: Preset,
+    set_: Set = None,
+    trials: Annotated[int | None, typer.Option(help="How many trials.", show_default=False)] = None,
+    root: Root = RUNS,
+    data: Data = None,
+    storage: Annotated[str | None, typer.Option(help="An Optuna storage URL.", show_default=False)] = None,
+    address: Address = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, print the plan, write nothing.")] = False,
+) -> None:
+    """Search a study's hyperparameters."""
+    overrides = list(set_ or [])
+    if trials is not None:
+        overrides.append(f"trials={trials}")
+    if storage is not None:
+        overrides.append(f"storage={storage}")
+    spec = specs.load(preset, overrides)
+    folder = Run(root / spec.name)
+    print(plan(spec, folder), flush=True)
+    if dry_run:
+        return
+    from study import runner
+
+    _finish(folder, runner.run(spec, folder, data=data, address=address))
+
+
+@app.command()
+def resume(run: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
+    """Go on with a run that was interrupted."""
+    from study import runner
+
+    folder = find(run, root)
+    outcome = runner.resume(folder, data=data, address=address)
+    _finish(folder, outcome)
+
+
+@app.command()
+def status(run: RunName, root: Root = RUNS) -> None:
+    """Where a run stands."""
+    from study.display import summary
+    from study.storage import open_study
+
+    folder = find(run, root)
+    spec = folder.spec()
+    print(summary(open_study(folder, spec), spec))
+
+
+@app.command()
+def export(
+    run: RunName,
+    out: Annotated[Path, typer.Option(help="The folder to make.", show_default=False)],
+    root: Root = RUNS,
+) -> None:
+    """Write the best checkpoint in a form that loads without Ray."""
+    from study.export import export as write
+
+    folder = write(find(run, root), out)
+    print(f"{folder}: load it with models.load({str(folder)!r})")
+
+
+@app.command()
+def presets() -> None:
+    """The presets that come with the project."""
+    for name in specs.presets():
+        spec = specs.load(name)
+        objective = ", ".join(spec.objectives)
+        print(f"{name:24s} {spec.model} on {spec.dataset}: {spec.trials} trials of {spec.steps} steps, {objective}")
+
+
+@app.command("models")
+def models_() -> None:
+    """The models, and what each takes."""
+    for name in models.names():
+        first = (models.module(name).__doc__ or "").strip().splitlines()[0]
+        print(f"{name}: {first}")
+        print("    " + ", ".join(f"{key}={value!r}" for key, value in models.hyperparameters(name).items()))
+
+
+@app.command("datasets")
+def datasets_() -> None:
+    """The data sets, their sizes, and where they come from."""
+    for name in datasets.names():
+        info = datasets.info(name)
+        sizes = f"{info.train} train, {info.valid} valid, {info.test} test"
+        print(f"{name}: {info.description}\n    {list(info.image_shape)}, {sizes}; {info.files}")
+
+
+def plan(spec: StudySpec, folder: Run) -> str:
+    """What a run will do, for people."""
+    drawn = ", ".join(spec.distributions()) or "nothing"
+    pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
+    lines = [
+        f"{spec.name}: {spec.model} on {spec.dataset}, {spec.likelihood} likelihood",
+        f"  {spec.trials} trials of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
+        f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU",
+        f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
+        f"  draws {drawn}",
+        f"  pins {pinned}",
+    ]
+    if spec.asha is not None:
+        lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
+        if spec.rungs[0] > spec.asha.grace:
+            lines.append("  rungs before the end of the longest KL warm-up are left out")
+    return "\n".join([*lines, f"  writes {folder.folder}"])
+
+
+def _finish(folder: Run, outcome: object) -> None:
+    """Says how a search ended and where things lie, and exits with its code."""
+    from study.display import summary
+    from study.storage import open_study
+
+    spec = folder.spec()
+    print(summary(open_study(folder, spec), spec))
+    if outcome.signal is not None:
+        sys.exit(128 + outcome.signal)
+    print(f"tables, checkpoints and TensorBoard: {folder.folder}")
+    print(f"next: python -m study export {folder.name} --out best/{folder.name}")
+    if not outcome.complete:
+        print("no trial reached the full budget", file=sys.stderr)
+        sys.exit(1)
+    if outcome.failed:
+        sys.exit(3)

@@ -1,0 +1,134 @@
+"""The best checkpoint of a run, in a form that loads without Ray and Optuna: `models.load(folder)`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+import datasets
+import models
+from study import checkpoint
+from study.evaluation import METRICS, SEED
+from study.folder import Run, RunError
+from study.storage import KIND, best_trial, open_study
+from study.training import derived_seed, is_setting
+
+
+def export(run: Run, out: Path) -> Path:
+    """Writes the best trial's best checkpoint: model.safetensors, config.json, metrics.json and README.md.
+
+    The best trial is the complete one with the best first objective; the best checkpoint is the one whose report has
+    its highest validation ELBO, and metrics.json repeats that report.
+
+    Args:
+        run: a run with at least one complete trial.
+        out: the folder to make.
+
+    Returns:
+        `out`.
+
+    Raises:
+        RunError: `out` exists, no trial is complete, or its checkpoint is gone.
+    """
+    out = Path(out)
+    if out.exists():
+        raise RunError(f"{out} exists already; name another folder with --out")
+    spec = run.spec()
+    study = open_study(run, spec)
+    trial = best_trial(study)
+    if trial is None:
+        raise RunError(f"{run.name} has no complete trial yet; go on with `python -m study resume {run.name}`")
+    state = checkpoint.load(run.trial(trial.number) / checkpoint.BEST)
+    if state is None:
+        raise RunError(f"the checkpoint of trial {trial.number}, {run.trial(trial.number) / checkpoint.BEST}, is gone")
+
+    settings = state["settings"]
+    image_shape = datasets.info(spec.dataset).image_shape
+    hyperparameters = {key: value for key, value in settings.items() if not is_setting(key)}
+    hyperparameters |= {"likelihood": spec.likelihood, "sigma": spec.sigma, "steps": spec.steps}
+    model = models.build(spec.model, image_shape, **hyperparameters)
+    model.load_state_dict(state["training"]["model"])
+
+    config = {
+        "model": spec.model,
+        "image_shape": list(image_shape),
+        "hyperparameters": model.hyperparameters,
+        "dataset": spec.dataset,
+        "training": {key: value for key, value in settings.items() if is_setting(key)},
+        "study": spec.name,
+        "trial": trial.number,
+        "seed": derived_seed(spec.seed, trial.number),
+        "steps": state["report"]["steps"],
+    }
+    found = {
+        "kind": study.user_attrs.get(KIND),
+        "split": "valid",
+        "seed": SEED,
+        **{key: state["report"][key] for key in METRICS},
+    }
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        save_file(model.state_dict(), temporary / "model.safetensors")
+        _write_json(temporary / "config.json", config)
+        _write_json(temporary / "metrics.json", found)
+        (temporary / "README.md").write_text(_model_card(config, found, len(study.trials)), encoding="utf-8")
+        os.rename(temporary, out)
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror}; name another folder with --out") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _model_card(config: dict[str, Any], found: dict[str, Any], trials: int) -> str:
+    rows = "\n".join(f"| {key} | {value} |" for key, value in config["hyperparameters"].items())
+    training = "\n".join(f"| {key} | {value} |" for key, value in config["training"].items())
+    meaning = {
+        "bound": "The ELBO is a lower bound on the log-likelihood of the images.",
+        "soft cross-entropy": (
+            "The images are grey and the likelihood is Bernoulli: the value is a soft cross-entropy plus KL, "
+            "comparable between models on the same data, but no bound on a log-likelihood."
+        ),
+    }.get(found["kind"], "")
+    return f"""# {config["model"]} on {config["dataset"]}
+
+Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {config["steps"]} optimiser steps.
+
+    import models
+    model = models.load("this folder")
+    codes = model.codes(x)              # x: floats in [0, 1], [B, {", ".join(map(str, config["image_shape"]))}]
+    images = model.sample(16)
+
+## Validation metrics
+
+| metric | value |
+| --- | --- |
+| ELBO (nats an image) | {found["elbo"]:.4f} |
+| log p(x given z) | {found["log_lik"]:.4f} |
+| KL | {found["kl"]:.4f} |
+| share of exact zeros in codes | {found["zero_fraction"]:.4f} |
+| Hoyer sparsity of codes | {found["hoyer"]:.4f} |
+| active units | {found["active_units"]:.0f} |
+
+Kind: {found["kind"]}. {meaning}
+One draw from the exact posterior an image, KL weight 1. These are validation numbers of the configuration that won a
+search on them, and so a little optimistic; confirmed numbers come from `python -m study confirm {config["study"]}`.
+
+## Hyperparameters
+
+| name | value |
+| --- | --- |
+{rows}
+{training}
+| seed | {config["seed"]} |
+"""

@@ -1,0 +1,144 @@
+"""A run on disk: where its files lie, who may write them, and how they are written whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.spec import SpecError, StudySpec, dump, load, nearest
+
+RUNS = Path("runs")
+
+
+class RunError(Exception):
+    """A run folder that is not there, is there already, is in use, or is not one."""
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file under a temporary name with the process id beside it, then renames it: whole, or the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Run:
+    """The folder of one run.
+
+    Args:
+        folder: runs/<name>.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder).resolve()
+        self.study_yaml = self.folder / "study.yaml"
+        self.environment = self.folder / "environment.json"
+        self.database = self.folder / "optuna.db"
+        self.ray = self.folder / "ray"
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def trial(self, number: int) -> Path:
+        """The folder of one trial: checkpoints and TensorBoard."""
+        return self.folder / "trials" / f"{number:05d}"
+
+    def table(self, name: str) -> Path:
+        """A table's file: results, curves, train or confirm."""
+        return self.folder / f"{name}.parquet"
+
+    def spec(self) -> StudySpec:
+        """The resolved specification that the run was started with.
+
+        Raises:
+            RunError: study.yaml is missing or damaged.
+        """
+        try:
+            return load(self.study_yaml)
+        except SpecError as error:
+            raise RunError(f"{self.study_yaml} is not the specification of a run any more: {error}") from None
+
+    def create(self, spec: StudySpec) -> None:
+        """Makes the folder, with the specification and the environment in it.
+
+        Raises:
+            RunError: the folder exists, or cannot be made.
+        """
+        if self.folder.exists():
+            raise RunError(
+                f"{self.folder} exists already; go on with `python -m study resume {self.name}`, "
+                f"or name another with --set name=..."
+            )
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise RunError(f"cannot make {self.folder}: {error.strerror}; name another place with --root") from None
+        write_whole(self.environment, lambda path: path.write_text(json.dumps(environment(), indent=2) + "\n"))
+        write_whole(self.study_yaml, lambda path: path.write_text(dump(spec), encoding="utf-8"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process alone; the kernel lets go when the process ends, however it ends.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        with open(self.folder / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.folder} is in use by another process; wait for it, or stop it") from None
+            yield
+
+
+def find(run: str | Path, root: str | Path = RUNS) -> Run:
+    """The run of that name under `root`, or in the folder of that path.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    root = Path(root)
+    for folder in (root / run, Path(run)):
+        if (folder / "study.yaml").is_file():
+            return Run(folder)
+    known = sorted(path.parent.name for path in root.glob("*/study.yaml"))
+    there = f"runs in {root}: {', '.join(known)}" if known else f"there is none in {root} yet"
+    raise RunError(f"no run {str(run)!r}; {there}{nearest(str(run), known)}")
+
+
+def environment() -> dict[str, Any]:
+    """What a result depends on beside its specification: versions, code, machine."""
+    packages = ("torch", "ray", "optuna", "numpy", "pandas", "torchvision")
+    return {
+        "python": sys.version.split()[0],
+        "packages": {name: version(name) for name in packages},
+        "commit": _git("rev-parse", "HEAD"),
+        "changed": bool(_git("status", "--porcelain")),
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpus": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

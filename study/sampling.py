@@ -1,0 +1,66 @@
+"""How a study draws its configurations: Optuna's samplers, seeded, and pins that are taken over instead of drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+if TYPE_CHECKING:
+    from study.spec import StudySpec
+
+
+class Pinned:
+    """A trial whose pinned hyperparameters are answered from `fixed`; only the others reach the sampler."""
+
+    def __init__(self, trial: optuna.trial.BaseTrial, fixed: Mapping[str, Any]):
+        self._trial, self._fixed = trial, fixed
+
+    def suggest_float(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        return self._fixed[name] if name in self._fixed else self._trial.suggest_float(name, *args, **kwargs)
+
+    def suggest_int(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        return self._fixed[name] if name in self._fixed else self._trial.suggest_int(name, *args, **kwargs)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self._fixed[name] if name in self._fixed else self._trial.suggest_categorical(name, choices)
+
+
+def sampler(spec: StudySpec, stored: int) -> optuna.samplers.BaseSampler:
+    """The study's sampler.
+
+    Args:
+        spec: of the study.
+        stored: trials in the storage already. They enter the seed: with the study's alone, a second process would
+            draw the first one's points again.
+    """
+    seed = int(np.random.SeedSequence([spec.seed, stored]).generate_state(1)[0])
+    if spec.sampler == "random":
+        return optuna.samplers.RandomSampler(seed)
+    if spec.sampler == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed)
+    if spec.sampler == "grid":
+        return optuna.samplers.GridSampler(grid(spec.distributions(), spec.trials), seed=spec.seed)
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def grid(distributions: Mapping[str, BaseDistribution], trials: int) -> dict[str, list[Any]]:
+    """A grid of about `trials` points: all categories, and for every number equally many values across its range."""
+    categories = {k: d for k, d in distributions.items() if isinstance(d, CategoricalDistribution)}
+    numbers = {k: d for k, d in distributions.items() if isinstance(d, FloatDistribution | IntDistribution)}
+    combinations = int(np.prod([len(d.choices) for d in categories.values()], dtype=int))
+    values = 2
+    while (values + 1) ** len(numbers) * combinations <= trials and numbers:
+        values += 1
+    return {k: list(d.choices) for k, d in categories.items()} | {k: _spread(d, values) for k, d in numbers.items()}
+
+
+def _spread(distribution: FloatDistribution | IntDistribution, values: int) -> list[Any]:
+    space = np.geomspace if distribution.log else np.linspace
+    points = space(distribution.low, distribution.high, values)
+    if isinstance(distribution, IntDistribution):
+        return sorted({round(p) for p in points})
+    return [min(max(float(p), distribution.low), distribution.high) for p in points]

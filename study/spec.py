@@ -1,0 +1,434 @@
+"""A study's specification: what a preset file says, checked whole before anything starts.
+
+    spec = load("vsc-mnist", ["budget.steps=500", "trials=8"])
+
+Every mistake is reported at once, a line each: the key, what it got, what it takes, and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import optuna
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+import datasets
+import models
+import searchspaces
+from study.evaluation import METRICS
+from study.sampling import Pinned
+from study.training import SETTINGS, check_settings
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+class SpecError(Exception):
+    """What is wrong with a specification, a line for each mistake."""
+
+    def __init__(self, source: str, problems: Sequence[str]):
+        self.problems = list(problems)
+        super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+def nearest(given: str, known: Sequence[str]) -> str:
+    """ ". Did you mean 'x'?" where a known name is close to the given one, else nothing."""
+    close = difflib.get_close_matches(given, known, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
+def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in known():
+            raise ValueError(f"{what} {value!r} is not known; known: {', '.join(known())}{nearest(value, known())}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _folder_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", value):
+        raise ValueError(
+            "a name becomes a folder: letters, digits, '.', '_', '+' and '-', beginning with one of the first two"
+        )
+    return value
+
+
+Metric = Annotated[str, _one_of("metric", lambda: METRICS)]
+
+
+def _distinct(value: list[str]) -> list[str]:
+    if len(set(value)) != len(value):
+        raise ValueError("each metric once")
+    return value
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Budget(_Part):
+    """How long a trial trains, in optimiser steps (or epochs), and how often it reports."""
+
+    steps: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    batch: int = Field(64, ge=1)
+    report_every: int | None = Field(None, ge=1)  # a twentieth of the budget if not given
+    log_every: int = Field(50, ge=1)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Budget:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("takes either steps or epochs")
+        return self
+
+
+class Asha(_Part):
+    """Successive halving: at steps grace * reduction^k, only the best 1/reduction of the trials go on."""
+
+    grace: int = Field(ge=1)
+    reduction: int = Field(3, ge=2)
+
+
+class Confirm(_Part):
+    """The best `top` configurations and the defaults, each over `seeds` fresh seeds, on the test set."""
+
+    top: int = Field(3, ge=0)
+    seeds: int = Field(5, ge=1)
+    samples: int = Field(5000, ge=1)
+    images: int = Field(1000, ge=1)
+
+
+class Resources(_Part):
+    """What one trial is given."""
+
+    cpus: int = Field(1, ge=1)
+    gpus: float = Field(0.0, ge=0)
+
+
+class StudySpec(_Part):
+    """A whole study. Built directly, it raises pydantic's ValidationError; `load` words the mistakes for people."""
+
+    name: Annotated[str, AfterValidator(_folder_name)]
+    model: Annotated[str, _one_of("model", models.names)]
+    dataset: Annotated[str, _one_of("data set", datasets.names)]
+    likelihood: Literal["bernoulli", "gaussian", "logistic"] = "bernoulli"
+    sigma: float | Literal["learned", "per_pixel"] = "learned"
+    fixed: dict[str, Any] = Field(default_factory=dict)
+    objective: Metric | Annotated[list[Metric], Field(min_length=1), AfterValidator(_distinct)] = "elbo"
+    sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
+    trials: int = Field(64, ge=1)
+    asha: Asha | None = None
+    budget: Budget
+    confirm: Confirm = Confirm()
+    resources: Resources = Resources()
+    storage: str | None = None
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudySpec:
+        problems = [p for _, check in _CHECKS for p in check(self)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The metrics that trials are compared on, all maximised; ASHA stops on the first."""
+        return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of a full trial."""
+        return _steps(self)
+
+    @property
+    def report_every(self) -> int:
+        """Optimiser steps from report to report."""
+        return _report_every(self)
+
+    @property
+    def rungs(self) -> list[int]:
+        """The steps at which ASHA compares trials, ascending; none without it."""
+        return _rungs(self)
+
+    def space(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        """Draws a configuration: every setting of the search space, what is pinned not drawn but taken over."""
+        return {**searchspaces.space(self.model)(Pinned(trial, self.fixed)), **self.fixed}
+
+    def defaults(self) -> dict[str, Any]:
+        """The paper's own configuration, with what is pinned."""
+        return {**searchspaces.defaults(self.model), **self.fixed}
+
+    def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        """The range of every hyperparameter that is drawn."""
+        trial = optuna.trial.FixedTrial(searchspaces.defaults(self.model))
+        self.space(trial)
+        return trial.distributions
+
+
+# Checks that need several keys. Each is run as soon as the keys it needs are sound, whatever ails the others.
+
+
+def _steps(spec: Any) -> int:
+    if spec.budget.steps is not None:
+        return int(spec.budget.steps)
+    return int(spec.budget.epochs) * math.ceil(datasets.info(spec.dataset).train / spec.budget.batch)
+
+
+def _report_every(spec: Any) -> int:
+    return min(_steps(spec), spec.budget.report_every or max(1, _steps(spec) // 20))
+
+
+def _warmup(spec: Any) -> float:
+    """The longest KL warm-up that a trial may have, in steps."""
+    if "kl_warmup" in spec.fixed:
+        return float(spec.fixed["kl_warmup"]) * _steps(spec)
+    trial = optuna.trial.FixedTrial(searchspaces.defaults(spec.model))
+    searchspaces.space(spec.model)(trial)
+    distribution = trial.distributions.get("kl_warmup")
+    return getattr(distribution, "high", 0.0) * _steps(spec)
+
+
+def _rungs(spec: Any) -> list[int]:
+    if spec.asha is None:
+        return []
+    rungs, rung = [], spec.asha.grace
+    while rung < _steps(spec):
+        rungs.append(rung)
+        rung *= spec.asha.reduction
+    return [rung for rung in rungs if rung >= _warmup(spec)]
+
+
+def _check_lengths(spec: Any) -> list[str]:
+    steps, every = _steps(spec), spec.budget.report_every
+    if every is not None and every > steps:
+        return [f"budget.report_every: {every} must not exceed the budget, which is {steps} steps"]
+    return []
+
+
+def _check_asha(spec: Any) -> list[str]:
+    if spec.asha is None:
+        return []
+    grace, steps, every = spec.asha.grace, _steps(spec), _report_every(spec)
+    if grace > steps:
+        return [f"asha.grace: {grace} must not exceed budget.steps, which is {steps}"]
+    if grace % every:
+        return [f"asha.grace: {grace} must be a multiple of budget.report_every, which is {every}"]
+    if not _rungs(spec):
+        return [
+            f"asha: no rung lies before the end of the budget ({steps} steps) and after the longest KL warm-up "
+            f"({_warmup(spec):g} steps); lower asha.grace, pin kl_warmup, or write asha: null"
+        ]
+    return []
+
+
+def _check_fixed(spec: Any) -> list[str]:
+    known = {**models.hyperparameters(spec.model), **searchspaces.defaults(spec.model), **SETTINGS}
+    for key in ("likelihood", "sigma", "steps"):
+        known.pop(key, None)
+    problems = []
+    for key in spec.fixed:
+        if key in ("likelihood", "sigma"):
+            problems.append(f"fixed.{key}: it is a key of the preset itself; move it out of `fixed`")
+        elif key == "steps":
+            problems.append("fixed.steps: the length of a training is budget.steps")
+        elif key not in known:
+            problems.append(
+                f"fixed.{key}: {spec.model} has no such setting; it has: {', '.join(known)}{nearest(key, list(known))}"
+            )
+    fixed = {key: value for key, value in spec.fixed.items() if key in known}
+    training = {key: value for key, value in fixed.items() if key in SETTINGS}
+    model = {key: value for key, value in fixed.items() if key not in SETTINGS}
+    wrong = check_settings(training) + models.check(spec.model, model)
+    problems += [f"fixed.{key}: {message}" for key, message in wrong]
+    if not problems:
+        problems += _check_build(spec, {**searchspaces.defaults(spec.model), **fixed})
+    return problems
+
+
+def _check_build(spec: Any, settings: Mapping[str, Any]) -> list[str]:
+    hyperparameters = {key: value for key, value in settings.items() if key not in SETTINGS}
+    try:
+        models.build(
+            spec.model,
+            datasets.info(spec.dataset).image_shape,
+            **hyperparameters,
+            likelihood=spec.likelihood,
+            sigma=spec.sigma,
+        )
+    except models.ModelError as error:
+        return [str(error)]
+    return []
+
+
+def _check_sigma(spec: Any) -> list[str]:
+    if spec.likelihood != "gaussian" and spec.sigma != "learned":
+        return [f"sigma: only the gaussian likelihood has one, this one is {spec.likelihood}"]
+    if not isinstance(spec.sigma, str) and not 0 < spec.sigma < math.inf:
+        return [f"sigma: must be a positive number, 'learned' or 'per_pixel', got {spec.sigma}"]
+    return []
+
+
+def _check_objective(spec: Any) -> list[str]:
+    objectives = [spec.objective] if isinstance(spec.objective, str) else spec.objective
+    return [
+        f"objective: {'/'.join(objectives)} alone would drive {key} to one end of its range; "
+        f"pin it (fixed: {{{key}: ...}}) or make it a trade-off (objective: [elbo, {second}])"
+        for key, second in searchspaces.trade_offs(spec.model).items()
+        if key not in spec.fixed and second not in objectives
+    ]
+
+
+def _check_sampler(spec: Any) -> list[str]:
+    if spec.sampler == "nsga2" and isinstance(spec.objective, str):
+        return ["sampler: nsga2 is for several objectives; take tpe, or name a second objective"]
+    return []
+
+
+_CHECKS: list[tuple[tuple[str, ...], Callable[[Any], list[str]]]] = [
+    (("budget", "dataset"), _check_lengths),
+    (("budget", "dataset", "asha", "fixed", "model"), _check_asha),
+    (("likelihood", "sigma"), _check_sigma),
+    (("fixed", "model", "dataset", "likelihood", "sigma"), _check_fixed),
+    (("objective", "fixed", "model"), _check_objective),
+    (("sampler", "objective"), _check_sampler),
+]
+
+
+class _Partial:
+    """The keys of a specification that are sound by themselves."""
+
+
+def check(raw: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with a specification as read from a file, a line each; empty if nothing is."""
+    problems: dict[str, str] = {}
+    try:
+        StudySpec(**{str(key): value for key, value in raw.items()})
+        return []
+    except ValidationError as error:
+        problems.update(_worded(e) for e in error.errors() if e["loc"])
+    bad = {key.split(".")[0] for key in problems}
+    partial = _Partial()
+    for key, field in StudySpec.model_fields.items():
+        if key in bad or (field.is_required() and key not in raw):
+            continue
+        annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        value = raw.get(key, field.get_default(call_default_factory=True))
+        config = None if isinstance(annotation, type) and issubclass(annotation, BaseModel) else ConfigDict(strict=True)
+        setattr(partial, key, TypeAdapter(annotation, config=config).validate_python(value))
+    lines = [f"{key}: {message}" for key, message in problems.items()]
+    return lines + [
+        line for needs, problem in _CHECKS if all(hasattr(partial, key) for key in needs) for line in problem(partial)
+    ]
+
+
+def _worded(error: Any) -> tuple[str, str]:
+    """(key, message) of one of pydantic's errors."""
+    location = [str(part) for part in error["loc"] if not str(part).startswith(("function-", "list[", "constrained-"))]
+    if len(location) > 1 and location[0] in ("objective", "sigma"):  # the member of a union says nothing to a reader
+        location = location[:1]
+    key, message = ".".join(location), str(error["msg"])
+    if error["type"] == "extra_forbidden":
+        known = _keys_beside(location)
+        return key, f"there is no such key; there are: {', '.join(known)}{nearest(location[-1], known)}"
+    if error["type"] == "missing":
+        return key, "is needed and not given"
+    message = re.sub(r"^(Value error, |Assertion failed, )", "", message)
+    message = message[:1].lower() + message[1:]
+    return key, message if error["type"] == "value_error" else f"{message}, got {error['input']!r}"
+
+
+def _keys_beside(location: Sequence[str]) -> list[str]:
+    part: type[BaseModel] = StudySpec
+    for key in location[:-1]:
+        part = {"asha": Asha, "budget": Budget, "confirm": Confirm, "resources": Resources}.get(key, part)
+    return list(part.model_fields)
+
+
+def presets() -> list[str]:
+    """Names of the presets that come with the project."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load(preset: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
+    """Reads and checks a preset.
+
+    Args:
+        preset: a name in study/presets, or the path of a YAML file.
+        overrides: "key=value" each, as in "budget.steps=500"; the value is read as YAML.
+
+    Raises:
+        SpecError: the file cannot be read, or something in it is wrong; all mistakes are named.
+    """
+    path = Path(preset)
+    if str(preset) in presets():
+        path = PRESETS / f"{preset}.yaml"
+    source = path.name
+    raw = _read(path, str(preset))
+    malformed = [problem for override in overrides if (problem := _apply(raw, override))]
+    problems = malformed + check(raw)
+    if problems:
+        raise SpecError(source, problems)
+    return StudySpec(**raw)
+
+
+def _read(path: Path, given: str) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise SpecError(
+            given,
+            [
+                f"no such preset or file; presets: {', '.join(presets())}{nearest(given, presets())}"
+                " (a file of yours is named by its path, ending in .yaml)"
+            ],
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file in UTF-8"
+        raise SpecError(given, [f"cannot be read: {reason}; a preset is a YAML file"]) from None
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise SpecError(
+            path.name, [f"is not YAML{where}: {getattr(error, 'problem', None) or 'unreadable characters'}"]
+        ) from None
+    if not isinstance(raw, dict):
+        found = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise SpecError(
+            path.name, [f"holds {found}; a preset is a mapping of keys such as name, model, dataset, budget"]
+        )
+    return raw
+
+
+def _apply(raw: dict[str, Any], override: str) -> str | None:
+    """Sets one "key=value" in the raw specification, or says what is wrong with it."""
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        return f"--set {override!r}: must be key=value, for example --set budget.steps=500"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return f"--set {override!r}: the value is not YAML"
+    target = raw
+    for part in parts[:-1]:
+        if target.get(part) is None:
+            target[part] = {}
+        if not isinstance(target[part], dict):
+            return f"--set {override!r}: {part} is not a group of keys"
+        target = target[part]
+    target[parts[-1]] = value
+    return None
+
+
+def dump(spec: StudySpec) -> str:
+    """The specification as YAML that `load` reads again, with every default written out."""
+    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

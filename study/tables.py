@@ -1,0 +1,98 @@
+"""The Optuna study as pandas tables; parquet files in the run folder are copies of these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from study.evaluation import METRICS
+from study.folder import Run, write_whole
+from study.spec import StudySpec
+from study.storage import KIND, open_study, reports
+from study.training import derived_seed
+
+
+def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
+    """One row a trial: what it was, how it ended, its hyperparameters (`params.*`) and last report (`metrics.*`).
+
+    `kind` says what its ELBO is: `bound` on a log-likelihood, or `soft cross-entropy`.
+    """
+    about = {
+        "study": spec.name,
+        "model": spec.model,
+        "dataset": spec.dataset,
+        "likelihood": spec.likelihood,
+        "kind": study.user_attrs.get(KIND),
+        "commit": json.loads(run.environment.read_text())["commit"] if run.environment.is_file() else None,
+    }
+    return pd.DataFrame([{**about, **_row(spec, trial)} for trial in study.get_trials(deepcopy=False)])
+
+
+def _row(spec: StudySpec, trial: FrozenTrial) -> dict:
+    made = reports(trial)
+    steps = max(made, default=0)
+    last = made.get(steps, {})
+    settings = {**spec.defaults(), **trial.params}
+    if trial.state == TrialState.RUNNING:  # it may have been drawn in part only
+        settings = {**spec.fixed, **trial.params}
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "cause": trial.user_attrs.get("cause", ""),
+        "steps": steps,
+        "seconds": last.get("seconds"),
+        "seed": derived_seed(spec.seed, trial.number),
+        **{f"params.{key}": _cell(value) for key, value in settings.items()},
+        **{f"metrics.{key}": last.get(key) for key in METRICS},
+    }
+
+
+def _cell(value: object) -> object:
+    return str(value) if isinstance(value, list | tuple | dict) else value
+
+
+def curves(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
+    """One row a report: trial, steps, seconds and the validation metrics."""
+    rows = [
+        {"number": trial.number, "steps": steps, **{key: report.get(key) for key in ("seconds", *METRICS)}}
+        for trial in study.get_trials(deepcopy=False)
+        for steps, report in reports(trial).items()
+    ]
+    return pd.DataFrame(rows, columns=["number", "steps", "seconds", *METRICS])
+
+
+def train(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
+    """One row a logged step: trial, step and the training losses by optimiser, in nats an image."""
+    rows = [
+        {"number": trial.number, "step": step, **{f"loss_{name}": value for name, value in losses.items()}}
+        for trial in study.get_trials(deepcopy=False)
+        for report in reports(trial).values()
+        for step, losses in report["train"]
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["number", "step"])
+
+
+TABLES: dict[str, Callable[[Run, StudySpec, optuna.Study], pd.DataFrame]] = {
+    "results": results,
+    "curves": curves,
+    "train": train,
+}
+
+
+def write(run: Run) -> None:
+    """Writes all tables of a run from its storage."""
+    spec = run.spec()
+    study = open_study(run, spec)
+    for name, table in TABLES.items():
+        frame = table(run, spec, study)
+        write_whole(run.table(name), lambda path, frame=frame: frame.to_parquet(path, index=False))
+
+
+def fresh(run: Run, name: str) -> bool:
+    """Whether a table's file is at least as new as the study; never known of a study that is stored elsewhere."""
+    table = run.table(name)
+    return table.is_file() and run.database.is_file() and table.stat().st_mtime >= run.database.stat().st_mtime
