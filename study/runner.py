@@ -42,7 +42,7 @@ from study.scheduler import Asha
 from study.searcher import HandOut
 from study.spec import SpecError, StudySpec
 from study.storage import KIND, open_study
-from study.trainable import Trial
+from study.trainable import Trainable
 
 PROJECT = Path(__file__).resolve().parent.parent
 LOST_PROCESSES = 3  # how often a trial goes on after its process was lost
@@ -138,7 +138,7 @@ def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None) ->
 
     with stopping_on_signals(run) as stopper:
         tuner = tune.Tuner(
-            tune.with_resources(Trial, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
+            tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=HandOut(study, spec, run, data, unfinished),
                 scheduler=scheduler,

@@ -6,12 +6,15 @@ objective the report's value is an intermediate value too; with several it is no
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from study.evaluation import METRICS
 from study.folder import Run
 from study.sampling import sampler
 from study.spec import StudySpec
@@ -55,6 +58,59 @@ def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
     """All reports of a trial: steps -> metrics, ascending."""
     found = {int(key[len(REPORT) :]): value for key, value in trial.user_attrs.items() if key.startswith(REPORT)}
     return dict(sorted(found.items()))
+
+
+def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) -> None:
+    """Keeps a report; one for the same step takes the place of an earlier one.
+
+    Args:
+        study: whose storage.
+        trial_id: the storage's id of the trial.
+        report: metrics, `steps`, `seconds` and `train`; what is not finite is stored as null.
+    """
+    steps = report["steps"]
+    kept = {key: _finite(report[key]) for key in (*METRICS, "seconds", "train")}
+    study._storage.set_trial_user_attr(trial_id, f"{REPORT}{steps}", kept)
+    if len(study.directions) == 1:
+        value = report[study.metric_names[0]]
+        if math.isfinite(value):
+            study._storage.set_trial_intermediate_value(trial_id, steps, value)
+
+
+def finish(study: optuna.Study, number: int, report: Mapping[str, Any], full: int) -> None:
+    """Ends a trial after its last report: COMPLETE at the full budget, PRUNED below it, FAIL with a cause.
+
+    Args:
+        study: to tell.
+        number: of the trial.
+        report: its last, with `cause`.
+        full: the budget in steps.
+    """
+    values = [report[metric] for metric in study.metric_names]
+    if report["cause"]:
+        fail(study, number, report["cause"])
+    elif report["steps"] < full:
+        study.tell(number, state=TrialState.PRUNED)
+    elif all(math.isfinite(value) for value in values):
+        study.tell(number, values)
+    else:
+        fail(study, number, f"nan: {study.metric_names} were {values} at step {report['steps']}")
+
+
+def fail(study: optuna.Study, number: int, cause: str) -> None:
+    """Ends a trial as FAIL, with its cause."""
+    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    study._storage.set_trial_user_attr(trial_id, "cause", cause)
+    study.tell(number, state=TrialState.FAIL)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: such numbers become null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
