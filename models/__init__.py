@@ -117,7 +117,7 @@ def load(path: str | Path) -> nn.Module:
         path: the folder that `python -m study export` wrote.
 
     Returns:
-        The model in evaluation mode, on the CPU.
+        The model in evaluation mode, on the CPU, with what config.json says as its attribute `config`.
 
     Raises:
         ModelError: the folder is not a whole export.
@@ -136,6 +136,7 @@ def load(path: str | Path) -> nn.Module:
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{folder} is a damaged export ({reason}); export the study again") from error
+    model.config = config
     return model.eval()
 
 

@@ -73,13 +73,77 @@ def run(
 
 
 @app.command()
+def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None) -> None:
+    """Train the paper's defaults once, in this process, without Ray."""
+    from study import solo
+
+    spec = specs.load(preset, set_ or [])
+    folder = Run(root / spec.name)
+    _finish(folder, solo.train(spec, folder, data=data))
+
+
+@app.command()
 def resume(run: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
     """Go on with a run that was interrupted."""
-    from study import runner
+    from study import storage
 
     folder = find(run, root)
-    outcome = runner.resume(folder, data=data, address=address)
-    _finish(folder, outcome)
+    spec = folder.spec()
+    if folder.database.is_file() and not storage.owed(storage.open_study(folder, spec), spec):
+        print(f"{folder.name} is finished; there is nothing to go on with")
+    if spec.trials == 1:
+        from study import solo
+
+        _finish(folder, solo.resume(folder, data=data))
+    else:
+        from study import runner
+
+        _finish(folder, runner.resume(folder, data=data, address=address))
+
+
+@app.command()
+def confirm(run: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
+    """Train the defaults and the best configurations over fresh seeds, and read the test set."""
+    from study import confirm as confirmation
+
+    folder = find(run, root)
+    stopped = confirmation.confirm(folder, data=data, address=address, say=lambda line: print(line, flush=True))
+    if stopped is not None:
+        sys.exit(128 + stopped)
+    print(f"table: python -m analysis table {folder.argument}")
+
+
+@app.command()
+def evaluate(
+    export: Annotated[Path, typer.Argument(help="A folder that `export` wrote.", show_default=False)],
+    dataset: Annotated[str | None, typer.Option(help="Another data set than its own.", show_default=False)] = None,
+    samples: Annotated[int, typer.Option(help="Importance samples an image; 0 for none.", min=0)] = 0,
+    images: Annotated[int, typer.Option(help="Test images that are importance-weighted.", min=1)] = 1000,
+    data: Data = None,
+) -> None:
+    """Evaluate an exported model on the validation and the test images."""
+    import torch
+
+    from study import evaluation
+
+    model = models.load(export)
+    name = dataset or model.config["dataset"]
+    splits = datasets.load(name, data)
+    for split in ("valid", "test"):
+        pixels = torch.from_numpy(getattr(splits, split).images)
+        if pixels.shape[1:] != model.image_shape:
+            shape = list(pixels.shape[1:])
+            raise models.ModelError(f"{export} is a model of images {list(model.image_shape)}, {name} has {shape}")
+        kind = model.likelihood_part.kind(evaluation.is_binary(pixels))
+        found = evaluation.evaluate(model, pixels)
+        print(f"{name}, {split}, {len(pixels)} images: " + ", ".join(f"{k} {v:.6g}" for k, v in found.items()))
+        print(f"  kind: {kind}; nats an image; one draw from the exact posterior each")
+    if samples:
+        weighted = evaluation.importance_weighted(model, pixels[:images], samples)
+        print(
+            f"  importance-weighted log-likelihood {weighted.log_likelihood.mean():.4f}, S {samples}, "
+            f"n {len(weighted.log_likelihood)}, effective samples {weighted.effective_samples.mean():.1f}"
+        )
 
 
 @app.command()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import metrics
+from datasets import Split
 from models.base import VAE
 
 METRICS = ("elbo", "log_lik", "kl", "zero_fraction", "hoyer", "active_units")
@@ -59,6 +62,62 @@ def _sparsity(codes: Tensor) -> dict[str, float]:
         "hoyer": metrics.hoyer(z) if z.shape[1] > 1 else math.nan,  # not defined for a single coordinate
         "active_units": float(metrics.active_units(z)),
     }
+
+
+class Importance(NamedTuple):
+    """Importance-weighted log-likelihoods of some images, and how far they can be believed."""
+
+    log_likelihood: NDArray[np.float64]  # [B], nats
+    effective_samples: NDArray[np.float64]  # [B], of the S draws
+
+
+@torch.no_grad()
+def importance_weighted(model: VAE, images: Tensor, samples: int, seed: int = SEED) -> Importance:
+    """The bound of Burda et al. (2016) for each image, with S draws from the model's proposal.
+
+    Args:
+        model: on the images' device.
+        images: uint8, [B, C, H, W].
+        samples: S.
+        seed: of the draws.
+    """
+    parts = []
+    devices = [images.device] if images.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        for batch in images.split(100):
+            parts.append(model.log_weights(unit_interval(batch), samples).double().cpu().numpy())
+    log_weights = np.concatenate(parts, axis=1)
+    return Importance(metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights))
+
+
+@torch.no_grad()
+def probe_accuracy(model: VAE, train: Split, test: Split, device: torch.device, examples: int = 5000) -> float:
+    """Share of test labels that a logistic regression on codes, trained to convergence, gets right.
+
+    Args:
+        model: on the device.
+        train: its first `examples` images train the regression.
+        test: labelled, too.
+        device: of the model.
+        examples: how many.
+
+    Returns:
+        A share in [0, 1]; NaN where the data has no labels.
+    """
+    if train.labels is None or test.labels is None:
+        return math.nan
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def codes(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = torch.from_numpy(images).split(BATCH)
+        return torch.cat([model.codes(unit_interval(part.to(device))).cpu() for part in parts]).numpy()
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    probe.fit(codes(train.images[:examples]), train.labels[:examples])
+    return float(probe.score(codes(test.images), test.labels))
 
 
 def unit_interval(images: Tensor) -> Tensor:

@@ -58,6 +58,10 @@ class Run:
         """The folder of one trial: checkpoints and TensorBoard."""
         return self.folder / "trials" / f"{number:05d}"
 
+    def confirmation(self, configuration: str, repeat: int) -> Path:
+        """The folder of one configuration's training on one fresh seed."""
+        return self.folder / "confirm" / f"{configuration}-{repeat}"
+
     def table(self, name: str) -> Path:
         """A table's file: results, curves, train or confirm."""
         return self.folder / f"{name}.parquet"
@@ -73,17 +77,26 @@ class Run:
         except SpecError as error:
             raise RunError(f"{self.study_yaml} is not the specification of a run any more: {error}") from None
 
+    @property
+    def argument(self) -> str:
+        """How the command line names the run: by its name where it lies in runs/, else by its folder."""
+        return self.name if self.folder.parent == RUNS.resolve() else str(self.folder)
+
+    def check_absent(self) -> None:
+        """Raises RunError if the folder exists."""
+        if self.folder.exists():
+            raise RunError(
+                f"{self.folder} exists already; go on with `python -m study resume {self.argument}`, "
+                f"or name another with --set name=..."
+            )
+
     def create(self, spec: StudySpec) -> None:
         """Makes the folder, with the specification and the environment in it.
 
         Raises:
             RunError: the folder exists, or cannot be made.
         """
-        if self.folder.exists():
-            raise RunError(
-                f"{self.folder} exists already; go on with `python -m study resume {self.name}`, "
-                f"or name another with --set name=..."
-            )
+        self.check_absent()
         try:
             self.folder.mkdir(parents=True)
         except OSError as error:

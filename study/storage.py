@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from study.evaluation import METRICS
-from study.folder import Run
+import models
+from datasets import Splits
+from study.evaluation import METRICS, is_binary
+from study.folder import Run, RunError
 from study.sampling import sampler
 from study.spec import StudySpec
 
@@ -39,7 +42,7 @@ def open_study(run: Run, spec: StudySpec, create: bool = False) -> optuna.Study:
         create: make it where it is missing.
 
     Raises:
-        KeyError: the storage holds no such study, and `create` is not asked for.
+        RunError: the run stopped before it had a study, and `create` is not asked for.
     """
     storage = url(run, spec)
     if create:
@@ -49,9 +52,37 @@ def open_study(run: Run, spec: StudySpec, create: bool = False) -> optuna.Study:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(spec.objectives))
     else:
+        if not spec.storage and not run.database.is_file():
+            raise RunError(f"{run.folder} has no study yet; go on with `python -m study resume {run.argument}`")
         study = optuna.load_study(storage=storage, study_name=spec.name)
     study.sampler = sampler(spec, stored=len(study.get_trials(deepcopy=False)))
     return study
+
+
+class Outcome(NamedTuple):
+    """How many trials ended in which way, and the signal that stopped the work, if one did."""
+
+    complete: int
+    pruned: int
+    failed: int
+    signal: int | None
+
+
+def outcome(study: optuna.Study, signum: int | None = None) -> Outcome:
+    """Counts the study's trials by how they ended."""
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    return Outcome(*map(states.count, (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)), signum)
+
+
+def owed(study: optuna.Study, spec: StudySpec) -> int:
+    """How many trials are still to be finished."""
+    return max(0, spec.trials - sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)))
+
+
+def describe_data(study: optuna.Study, spec: StudySpec, splits: Splits) -> None:
+    """Notes in the study what its ELBOs are: `bound` on a log-likelihood, or `soft cross-entropy`."""
+    model = models.build(spec.model, splits.train.images.shape[1:], likelihood=spec.likelihood, sigma=spec.sigma)
+    study.set_user_attr(KIND, model.likelihood_part.kind(is_binary(torch.from_numpy(splits.valid.images))))
 
 
 def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:

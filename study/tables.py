@@ -46,12 +46,12 @@ def _row(spec: StudySpec, trial: FrozenTrial) -> dict:
         "steps": steps,
         "seconds": last.get("seconds"),
         "seed": derived_seed(spec.seed, trial.number),
-        **{f"params.{key}": _cell(value) for key, value in settings.items()},
+        **{f"params.{key}": cell(value) for key, value in settings.items()},
         **{f"metrics.{key}": last.get(key) for key in METRICS},
     }
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
     return str(value) if isinstance(value, list | tuple | dict) else value
 
 

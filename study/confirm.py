@@ -1,0 +1,196 @@
+"""Confirms what a search found: the paper's defaults and the best configurations, each trained afresh over new seeds at
+full budget, and read once on the test set.
+
+A search's own numbers flatter its winner. Only confirmed numbers go into a paper's table.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import optuna
+import pandas as pd
+import torch
+from optuna.trial import TrialState
+
+from study.evaluation import METRICS, evaluate, importance_weighted, probe_accuracy
+from study.folder import Run, RunError, write_whole
+from study.signals import stopping_on_signals
+from study.spec import StudySpec
+from study.storage import KIND, open_study, owed
+from study.tables import cell
+from study.training import derived_seed
+from study.trial import Trial, failed, load_data
+
+SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
+TEST = (*METRICS, "log_likelihood", "effective_samples", "accuracy")
+
+
+class Candidate(NamedTuple):
+    """A configuration to confirm."""
+
+    name: str  # "defaults", or "trial-12"
+    settings: dict[str, Any]
+
+
+class Job(NamedTuple):
+    """One configuration on one fresh seed."""
+
+    candidate: Candidate
+    repeat: int
+    seed: int
+
+
+def candidates(spec: StudySpec, study: optuna.Study) -> list[Candidate]:
+    """The defaults, though the search may have stopped them, and the best `confirm.top` complete trials.
+
+    With several objectives the best are those of the Pareto front, by the first objective.
+    """
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if len(spec.objectives) > 1 and complete:
+        complete = study.best_trials
+    best = sorted(complete, key=lambda trial: trial.values[0], reverse=True)[: spec.confirm.top]
+    drawn = [Candidate(f"trial-{trial.number}", spec.space(optuna.trial.FixedTrial(trial.params))) for trial in best]
+    return [Candidate("defaults", spec.defaults()), *drawn]
+
+
+def jobs(spec: StudySpec, study: optuna.Study) -> list[Job]:
+    """Every candidate over the same fresh seeds."""
+    return [
+        Job(candidate, repeat, derived_seed(spec.seed, SEEDS, repeat))
+        for repeat in range(spec.confirm.seeds)
+        for candidate in candidates(spec, study)
+    ]
+
+
+def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.device) -> dict[str, Any]:
+    """Trains one configuration on one seed at full budget and reads the test set; goes on where it was interrupted.
+
+    Returns:
+        `TEST` by name, `valid_elbo`, `steps`, `seconds` and `cause`, which is empty unless the training failed.
+    """
+    trial = None
+    try:
+        splits = load_data(spec.dataset, data)
+        folder = run.confirmation(job.candidate.name, job.repeat)
+        trial = Trial(spec, job.candidate.settings, splits, seed=job.seed, folder=folder, device=device)
+        while not trial.done:
+            report = trial.report()
+        model = trial.training.model
+        test = torch.from_numpy(splits.test.images).to(device)
+        weighted = importance_weighted(model, test[: spec.confirm.images], spec.confirm.samples)
+        return {
+            **evaluate(model, test),
+            "log_likelihood": float(weighted.log_likelihood.mean()),
+            "effective_samples": float(weighted.effective_samples.mean()),
+            "accuracy": probe_accuracy(model, splits.train, splits.test, device),
+            "valid_elbo": report["elbo"],
+            "steps": report["steps"],
+            "seconds": report["seconds"],
+            "cause": "",
+        }
+    except Exception as error:
+        lost = failed(error, trial.training.step if trial else 0)
+        return {
+            **dict.fromkeys((*TEST, "valid_elbo", "seconds"), math.nan),
+            "steps": lost["steps"],
+            "cause": lost["cause"],
+        }
+    finally:
+        if trial is not None:
+            trial.close()
+
+
+def confirm(
+    run: Run, *, data: str | None = None, address: str | None = None, say: Callable[[str], None] = print
+) -> int | None:
+    """Does all jobs that have no result yet, as Ray tasks, and writes confirm.parquet.
+
+    Args:
+        run: whose search is finished.
+        data: root of the data sets; None is the default one.
+        address: of a Ray cluster; None starts Ray on this machine.
+        say: is given a line for each finished job.
+
+    Returns:
+        The signal that stopped it, or None.
+
+    Raises:
+        RunError: the search is not finished, or the run is in use.
+        SpecError, DataError: as for a search.
+    """
+    spec = run.spec()
+    with run.locked():
+        study = open_study(run, spec)
+        if owed(study, spec):
+            raise RunError(f"the search is not finished; go on with `python -m study resume {run.argument}` first")
+        wanted = jobs(spec, study)
+        signum = _work_all(run, spec, [job for job in wanted if not _result(run, job).is_file()], data, address, say)
+        table = pd.DataFrame([_row(run, spec, study, job) for job in wanted if _result(run, job).is_file()])
+        if len(table):
+            write_whole(run.table("confirm"), lambda path: table.to_parquet(path, index=False))
+        return signum
+
+
+def _work_all(
+    run: Run, spec: StudySpec, missing: list[Job], data: str | None, address: str | None, say: Callable[[str], None]
+) -> int | None:
+    if not missing:
+        return None
+    from study.cluster import ray_started
+
+    with ray_started(spec, address):
+        import ray
+
+        from study.trainable import device
+
+        @ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus, max_retries=3)
+        def task(job: Job) -> dict[str, Any]:
+            return work(run, spec, job, data, device())
+
+        with stopping_on_signals(f"python -m study confirm {run.argument}") as stop:
+            pending = {task.remote(job): job for job in missing}
+            while pending and stop.signal is None:
+                finished, _ = ray.wait(list(pending), timeout=0.5)
+                for reference in finished:
+                    job = pending.pop(reference)
+                    try:
+                        found = ray.get(reference)
+                    except ray.exceptions.RayError as error:
+                        found = {**failed(error, 0), "cause": f"lost: {type(error).__name__}"}
+                    write_whole(_result(run, job), lambda path, found=found: path.write_text(json.dumps(found)))
+                    outcome = found["cause"] or f"test elbo {found['elbo']:.2f}, {found['seconds']:.0f} s"
+                    say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}")
+            for reference in pending:
+                ray.cancel(reference, force=True)
+            return stop.signal
+
+
+def _result(run: Run, job: Job) -> Any:
+    return run.confirmation(job.candidate.name, job.repeat) / "result.json"
+
+
+def _row(run: Run, spec: StudySpec, study: optuna.Study, job: Job) -> dict[str, Any]:
+    """One row of confirm.parquet; `metrics.*` are those of the test set."""
+    found = json.loads(_result(run, job).read_text())
+    return {
+        "study": spec.name,
+        "model": spec.model,
+        "dataset": spec.dataset,
+        "likelihood": spec.likelihood,
+        "kind": study.user_attrs.get(KIND),
+        "configuration": job.candidate.name,
+        "repeat": job.repeat,
+        "seed": job.seed,
+        "cause": found["cause"],
+        "steps": found["steps"],
+        "seconds": found.get("seconds"),
+        "samples": spec.confirm.samples,
+        "images": spec.confirm.images,
+        "valid_elbo": found.get("valid_elbo"),
+        **{f"metrics.{key}": found.get(key) for key in TEST},
+        **{f"params.{key}": cell(value) for key, value in job.candidate.settings.items()},
+    }

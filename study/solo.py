@@ -1,0 +1,95 @@
+"""One trial in this process, without Ray: the paper's defaults, or a study of a single trial that goes on."""
+
+from __future__ import annotations
+
+import optuna
+import torch
+from optuna.trial import TrialState
+
+import datasets
+from study import tables
+from study.display import describe
+from study.folder import Run
+from study.signals import stopping_on_signals
+from study.spec import SpecError, StudySpec
+from study.storage import Outcome, describe_data, finish, open_study, outcome, store_report
+from study.training import derived_seed
+from study.trial import Trial, failed
+
+
+def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
+    """Trains the paper's defaults, with what the specification pins, once.
+
+    Args:
+        spec: of a study; its trials and ASHA do not count.
+        run: a folder that does not exist.
+        data: root of the data sets; None is the default one.
+
+    Raises:
+        SpecError: a GPU is asked for and there is none.
+        DataError: the data set is not there.
+        RunError: the run exists already.
+    """
+    run.check_absent()
+    spec = spec.model_copy(update={"trials": 1, "asha": None})
+    splits = datasets.load(spec.dataset, data)
+    where = device(spec)
+    run.create(spec)
+    with run.locked():
+        study = open_study(run, spec, create=True)
+        describe_data(study, spec, splits)
+        defaults = spec.defaults()
+        study.enqueue_trial({key: defaults[key] for key in spec.distributions()})
+        return _go(run, spec, study, splits, where)
+
+
+def resume(run: Run, *, data: str | None = None) -> Outcome:
+    """Goes on with a run of one trial; arguments and errors as for `train`."""
+    spec = run.spec()
+    with run.locked():
+        study = open_study(run, spec, create=True)
+        splits = datasets.load(spec.dataset, data)
+        describe_data(study, spec, splits)
+        return _go(run, spec, study, splits, device(spec))
+
+
+def device(spec: StudySpec) -> torch.device:
+    """The first GPU if the specification asks for one, else the CPU.
+
+    Raises:
+        SpecError: there is no GPU.
+    """
+    if not spec.resources.gpus:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        wanted = f"resources.gpus: a trial asks for {spec.resources.gpus:g} GPU, this machine has none"
+        raise SpecError(spec.name, [f"{wanted}; add --set resources.gpus=0 to run on CPUs"])
+    return torch.device("cuda", 0)
+
+
+def _go(run: Run, spec: StudySpec, study: optuna.Study, splits: datasets.Splits, where: torch.device) -> Outcome:
+    unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    stored = optuna.trial.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()
+    trial = None
+    with stopping_on_signals(f"python -m study resume {run.argument}") as stop:
+        try:
+            trial = Trial(
+                spec,
+                spec.space(stored),
+                splits,
+                seed=derived_seed(spec.seed, stored.number),
+                folder=run.trial(stored.number),
+                device=where,
+            )
+            while not trial.done and stop.signal is None:
+                report = {**trial.report(), "cause": ""}
+                store_report(study, stored._trial_id, report)
+                print(describe(study.trials[stored.number], spec), flush=True)
+        except Exception as error:
+            report = failed(error, trial.training.step if trial else 0)
+        if stop.signal is None:
+            finish(study, stored.number, report, spec.steps)
+        if trial is not None:
+            trial.close()
+        tables.write(run)
+        return outcome(study, stop.signal)
