@@ -14,11 +14,16 @@ setup: .venv/.installed
 	$(BIN)/pip install --disable-pip-version-check --quiet --requirement requirements.txt
 	@touch $@
 
-# Starts the first study, goes on where it was interrupted, or just shows what it found.
+# The first study: search, confirm, export, draw. Called again it goes on where it was interrupted, or shows the table.
+RUN := runs/quickstart
 study: setup
-	@if [ -e runs/quickstart ]; then $(BIN)/python -m study resume quickstart; \
-		else $(BIN)/python -m study run quickstart; fi
+	@if [ -e $(RUN) ]; then $(BIN)/python -m study resume quickstart; else $(BIN)/python -m study run quickstart; fi \
+		|| [ $$? = 3 ] # some trials failed: the others are worth showing
+	@[ -e $(RUN)/confirm.parquet ] || $(BIN)/python -m study confirm quickstart
+	@[ -e $(RUN)/best ] || $(BIN)/python -m study export quickstart --out $(RUN)/best
+	@[ -e $(RUN)/figures ] || $(BIN)/python -m analysis figures quickstart
 	@$(BIN)/python -m analysis table quickstart
+	@echo; echo "figures: $(RUN)/figures    best model: $(RUN)/best    everything else: $(RUN)"
 
 test: setup
 	$(BIN)/python -m pytest -q

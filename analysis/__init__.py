@@ -3,6 +3,6 @@
 analysis.trials("vsc-mnist", "vae-mnist")     # one row a trial
 """
 
-from analysis.tables import curves, train, trials
+from analysis.tables import confirmed, curves, train, trials
 
-__all__ = ["curves", "train", "trials"]
+__all__ = ["confirmed", "curves", "train", "trials"]

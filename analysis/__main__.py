@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from analysis import tables
-from study.cli import Root, main, new_app
+from study.cli import Data, Root, main, new_app
+from study.folder import find
 
 app = new_app("Tables of one run or several.")
 
@@ -32,9 +33,34 @@ def table(
         frame.to_csv(csv, index=False)
         return
     print(tables.text(tables.ranking(frame)))
-    kinds = frame.groupby("study")["kind"].first()
-    for study, kind in kinds.items():
-        print(f"\n{study}: validation metrics; elbo, log_lik and kl in nats an image, a {kind}.")
+    for study, kind in frame.groupby("study")["kind"].first().items():
+        print(f"\n{study}: metrics of the last report on the validation set; nats an image; elbo is a {kind}.")
+    confirmed = tables.confirmed(*runs, root=root)
+    if len(confirmed):
+        print("\nConfirmed over fresh seeds, on the test set, mean ± standard deviation:\n")
+        print(tables.text(tables.confirmation(confirmed)))
+        for study, rows in confirmed.groupby("study"):
+            print(
+                f"\n{study}: log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, "
+                f"on {rows['images'].iloc[0]} images; accuracy is a logistic regression's on codes."
+            )
+
+
+@app.command()
+def figures(
+    runs: Runs,
+    root: Root = Path("runs"),
+    data: Data = None,
+    format_: Annotated[str, typer.Option("--format", help="png, pdf or svg.")] = "png",
+) -> None:
+    """Draw learning curves, hyperparameters, sparsity and pictures of the best model, into each run's folder."""
+    from analysis.figures import draw_all
+
+    if format_ not in ("png", "pdf", "svg"):
+        raise typer.BadParameter(f"must be png, pdf or svg, got {format_!r}", param_hint="--format")
+    for run in [find(given, root) for given in runs]:
+        for path in draw_all(run, data, format_):
+            print(path)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pandas as pd
 from study import folder, tables
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
+CONFIRMED = ("elbo", "log_likelihood", "log_lik", "kl", "zero_fraction", "active_units", "accuracy")
 HEADLINE = ("elbo", "log_lik", "kl", "zero_fraction", "active_units")
 
 
@@ -33,6 +34,45 @@ def curves(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
 def train(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
     """One row a logged training step of all these runs; arguments and errors as for `trials`."""
     return _read("train", runs, root)
+
+
+def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
+    """One row a (configuration, seed) of all these runs, on the test set; a run without confirmation adds none.
+
+    Arguments and errors as for `trials`.
+    """
+    found = [folder.find(given, root).table("confirm") for given in runs]
+    frames = [pd.read_parquet(path) for path in found if path.is_file()]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over seeds of each confirmed configuration, and how many failed.
+
+    Args:
+        frame: from `confirmed`, with at least one row.
+
+    Returns:
+        One row a (study, configuration): n seeds, failures, and "mean ± deviation" of each test metric.
+    """
+    rows = []
+    for (study, configuration), group in frame.groupby(["study", "configuration"], sort=False):
+        sound = group[group["cause"] == ""]
+        spread = {
+            metric: f"{_number(sound[f'metrics.{metric}'].mean())} ± {_number(sound[f'metrics.{metric}'].std(ddof=1))}"
+            for metric in CONFIRMED
+            if sound[f"metrics.{metric}"].notna().any()
+        }
+        rows.append(
+            {
+                "study": study,
+                "configuration": configuration,
+                "seeds": len(sound),
+                "failed": len(group) - len(sound),
+                **spread,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataFrame:
@@ -71,6 +111,6 @@ def text(frame: pd.DataFrame) -> str:
 
 
 def _number(value: float) -> str:
-    if value == 0 or abs(value) >= 100:
-        return f"{value:.1f}"
+    if value == 0 or abs(value) >= 10:
+        return f"{value:.2f}"
     return f"{value:.3g}"

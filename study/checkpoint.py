@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from study.folder import write_whole
+from study.folder import RunError, write_whole
 
 LAST, BEST = "last.pt", "best.pt"
 
@@ -22,7 +22,15 @@ def save(path: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """Reads a checkpoint onto the CPU; None where there is none."""
+    """Reads a checkpoint onto the CPU; None where there is none.
+
+    Raises:
+        RunError: the file is damaged.
+    """
     if not path.is_file():
         return None
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{path} is damaged ({reason}); without it, its trial starts from the beginning") from error

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import optuna
 from safetensors.torch import save_file
 
 import datasets
 import models
+from models.base import VAE
 from study import checkpoint
 from study.evaluation import METRICS, SEED
 from study.folder import Run, RunError
@@ -19,11 +22,42 @@ from study.storage import KIND, best_trial, open_study
 from study.training import derived_seed, is_setting
 
 
-def export(run: Run, out: Path) -> Path:
-    """Writes the best trial's best checkpoint: model.safetensors, config.json, metrics.json and README.md.
+class Best(NamedTuple):
+    """The best checkpoint of a run."""
 
-    The best trial is the complete one with the best first objective; the best checkpoint is the one whose report has
-    its highest validation ELBO, and metrics.json repeats that report.
+    number: int  # of the trial
+    model: VAE  # on the CPU, in evaluation mode
+    settings: dict[str, Any]
+    report: dict[str, Any]  # the validation metrics that it was best by
+
+
+def best(run: Run, study: optuna.Study | None = None) -> Best:
+    """The checkpoint with the highest validation ELBO of the complete trial with the best first objective.
+
+    Args:
+        run: its folder.
+        study: if it is open already.
+
+    Raises:
+        RunError: no trial is complete, or its checkpoint is gone or damaged.
+    """
+    spec = run.spec()
+    trial = best_trial(study or open_study(run, spec))
+    if trial is None:
+        raise RunError(f"{run.name} has no complete trial yet; go on with `python -m study resume {run.argument}`")
+    path = run.trial(trial.number) / checkpoint.BEST
+    state = checkpoint.load(path)
+    if state is None:
+        raise RunError(f"the checkpoint of the best trial, {path}, is gone")
+    hyperparameters = {key: value for key, value in state["settings"].items() if not is_setting(key)}
+    hyperparameters |= {"likelihood": spec.likelihood, "sigma": spec.sigma, "steps": spec.steps}
+    model = models.build(spec.model, datasets.info(spec.dataset).image_shape, **hyperparameters)
+    model.load_state_dict(state["training"]["model"])
+    return Best(trial.number, model.eval(), state["settings"], state["report"])
+
+
+def export(run: Run, out: Path) -> Path:
+    """Writes the best checkpoint: model.safetensors, config.json, metrics.json and a model card, README.md.
 
     Args:
         run: a run with at least one complete trial.
@@ -40,36 +74,23 @@ def export(run: Run, out: Path) -> Path:
         raise RunError(f"{out} exists already; name another folder with --out")
     spec = run.spec()
     study = open_study(run, spec)
-    trial = best_trial(study)
-    if trial is None:
-        raise RunError(f"{run.name} has no complete trial yet; go on with `python -m study resume {run.name}`")
-    state = checkpoint.load(run.trial(trial.number) / checkpoint.BEST)
-    if state is None:
-        raise RunError(f"the checkpoint of trial {trial.number}, {run.trial(trial.number) / checkpoint.BEST}, is gone")
-
-    settings = state["settings"]
-    image_shape = datasets.info(spec.dataset).image_shape
-    hyperparameters = {key: value for key, value in settings.items() if not is_setting(key)}
-    hyperparameters |= {"likelihood": spec.likelihood, "sigma": spec.sigma, "steps": spec.steps}
-    model = models.build(spec.model, image_shape, **hyperparameters)
-    model.load_state_dict(state["training"]["model"])
-
+    number, model, settings, report = best(run, study)
     config = {
         "model": spec.model,
-        "image_shape": list(image_shape),
+        "image_shape": list(model.image_shape),
         "hyperparameters": model.hyperparameters,
         "dataset": spec.dataset,
         "training": {key: value for key, value in settings.items() if is_setting(key)},
         "study": spec.name,
-        "trial": trial.number,
-        "seed": derived_seed(spec.seed, trial.number),
-        "steps": state["report"]["steps"],
+        "trial": number,
+        "seed": derived_seed(spec.seed, number),
+        "steps": report["steps"],
     }
     found = {
         "kind": study.user_attrs.get(KIND),
         "split": "valid",
         "seed": SEED,
-        **{key: state["report"][key] for key in METRICS},
+        **{key: report[key] if math.isfinite(report[key]) else None for key in METRICS},  # JSON has no NaN
     }
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -84,6 +105,10 @@ def export(run: Run, out: Path) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out
+
+
+def _text(value: float | None, decimals: int) -> str:
+    return "not defined" if value is None else f"{value:.{decimals}f}"
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
@@ -116,9 +141,9 @@ Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {con
 | ELBO (nats an image) | {found["elbo"]:.4f} |
 | log p(x given z) | {found["log_lik"]:.4f} |
 | KL | {found["kl"]:.4f} |
-| share of exact zeros in codes | {found["zero_fraction"]:.4f} |
-| Hoyer sparsity of codes | {found["hoyer"]:.4f} |
-| active units | {found["active_units"]:.0f} |
+| share of exact zeros in codes | {_text(found["zero_fraction"], 4)} |
+| Hoyer sparsity of codes | {_text(found["hoyer"], 4)} |
+| active units | {_text(found["active_units"], 0)} |
 
 Kind: {found["kind"]}. {meaning}
 One draw from the exact posterior an image, KL weight 1. These are validation numbers of the configuration that won a

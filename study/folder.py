@@ -84,11 +84,13 @@ class Run:
 
     def check_absent(self) -> None:
         """Raises RunError if the folder exists."""
-        if self.folder.exists():
+        if self.study_yaml.is_file():
             raise RunError(
                 f"{self.folder} exists already; go on with `python -m study resume {self.argument}`, "
                 f"or name another with --set name=..."
             )
+        if self.folder.exists():
+            raise RunError(f"{self.folder} exists already and holds no run; remove it, or name another: --set name=...")
 
     def create(self, spec: StudySpec) -> None:
         """Makes the folder, with the specification and the environment in it.

@@ -43,12 +43,22 @@ def sampler(spec: StudySpec, stored: int) -> optuna.samplers.BaseSampler:
     if spec.sampler == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed)
     if spec.sampler == "grid":
-        return optuna.samplers.GridSampler(grid(spec.distributions(), spec.trials), seed=spec.seed)
+        return Grid(grid(spec.distributions(), spec.trials), seed=spec.seed)
     return optuna.samplers.TPESampler(seed=seed)
 
 
+class Grid(optuna.samplers.GridSampler):
+    """Optuna's, for a search that asks and tells: the number of trials ends it, not the last point of the grid."""
+
+    def after_trial(self, *args: Any) -> None:
+        """Nothing: Optuna's stops the loop of `Study.optimize`, and raises where there is none."""
+
+
 def grid(distributions: Mapping[str, BaseDistribution], trials: int) -> dict[str, list[Any]]:
-    """A grid of about `trials` points: all categories, and for every number equally many values across its range."""
+    """A grid: all categories, and for every number equally many values across its range, at least two.
+
+    As many values as `trials` points allow; a grid of more points than trials is visited in part, in random order.
+    """
     categories = {k: d for k, d in distributions.items() if isinstance(d, CategoricalDistribution)}
     numbers = {k: d for k, d in distributions.items() if isinstance(d, FloatDistribution | IntDistribution)}
     combinations = int(np.prod([len(d.choices) for d in categories.values()], dtype=int))
@@ -59,8 +69,8 @@ def grid(distributions: Mapping[str, BaseDistribution], trials: int) -> dict[str
 
 
 def _spread(distribution: FloatDistribution | IntDistribution, values: int) -> list[Any]:
-    space = np.geomspace if distribution.log else np.linspace
-    points = space(distribution.low, distribution.high, values)
-    if isinstance(distribution, IntDistribution):
-        return sorted({round(p) for p in points})
-    return [min(max(float(p), distribution.low), distribution.high) for p in points]
+    low, high, step = distribution.low, distribution.high, distribution.step
+    points = [float(p) for p in (np.geomspace if distribution.log else np.linspace)(low, high, values)]
+    if step is not None:
+        points = [low + round((p - low) / step) * step for p in points]
+    return sorted({min(max(p, low), high) for p in points})

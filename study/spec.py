@@ -11,10 +11,12 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import optuna
+import torch
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -42,10 +44,14 @@ def nearest(given: str, known: Sequence[str]) -> str:
     return f". Did you mean {close[0]!r}?" if close else ""
 
 
+def _unknown(what: str, given: str, known: Sequence[str]) -> str:
+    return f"{what} {given!r} is not known; known: {', '.join(known)}{nearest(given, known)}"
+
+
 def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
     def check(value: str) -> str:
         if value not in known():
-            raise ValueError(f"{what} {value!r} is not known; known: {', '.join(known())}{nearest(value, known())}")
+            raise ValueError(_unknown(what, value, known()))
         return value
 
     return AfterValidator(check)
@@ -54,17 +60,25 @@ def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
 def _folder_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", value):
         raise ValueError(
-            "a name becomes a folder: letters, digits, '.', '_', '+' and '-', beginning with one of the first two"
+            f"must do for a folder: letters, digits, '.', '_', '+' and '-', beginning with one of the first two, "
+            f"got {value!r}"
         )
     return value
 
 
-Metric = Annotated[str, _one_of("metric", lambda: METRICS)]
+def _metrics(value: str | list[str]) -> str | list[str]:
+    given = [value] if isinstance(value, str) else value
+    unknown = [_unknown("metric", metric, METRICS) for metric in given if metric not in METRICS]
+    if unknown:
+        raise ValueError("; ".join(unknown))
+    if not given or len(set(given)) != len(given):
+        raise ValueError(f"must be a metric, or several different ones, got {given}")
+    return value
 
 
-def _distinct(value: list[str]) -> list[str]:
-    if len(set(value)) != len(value):
-        raise ValueError("each metric once")
+def _share_or_whole(value: float) -> float:
+    if value > 1 and not float(value).is_integer():
+        raise ValueError(f"must be a share of one GPU, such as 0.25, or a whole number of them, got {value}")
     return value
 
 
@@ -84,7 +98,7 @@ class Budget(_Part):
     @model_validator(mode="after")
     def _one_length(self) -> Budget:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("takes either steps or epochs")
+            raise ValueError(f"takes either steps or epochs, got {'both' if self.steps else 'neither'}")
         return self
 
 
@@ -108,7 +122,7 @@ class Resources(_Part):
     """What one trial is given."""
 
     cpus: int = Field(1, ge=1)
-    gpus: float = Field(0.0, ge=0)
+    gpus: Annotated[float, AfterValidator(_share_or_whole)] = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 class StudySpec(_Part):
@@ -120,7 +134,7 @@ class StudySpec(_Part):
     likelihood: Literal["bernoulli", "gaussian", "logistic"] = "bernoulli"
     sigma: float | Literal["learned", "per_pixel"] = "learned"
     fixed: dict[str, Any] = Field(default_factory=dict)
-    objective: Metric | Annotated[list[Metric], Field(min_length=1), AfterValidator(_distinct)] = "elbo"
+    objective: Annotated[str | list[str], AfterValidator(_metrics)] = "elbo"
     sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
     trials: int = Field(64, ge=1)
     asha: Asha | None = None
@@ -187,8 +201,9 @@ def _report_every(spec: Any) -> int:
 
 def _warmup(spec: Any) -> float:
     """The longest KL warm-up that a trial may have, in steps."""
-    if "kl_warmup" in spec.fixed:
-        return float(spec.fixed["kl_warmup"]) * _steps(spec)
+    pinned = spec.fixed.get("kl_warmup")
+    if isinstance(pinned, int | float):  # what else it may be is told by _check_fixed
+        return pinned * _steps(spec)
     trial = optuna.trial.FixedTrial(searchspaces.defaults(spec.model))
     searchspaces.space(spec.model)(trial)
     distribution = trial.distributions.get("kl_warmup")
@@ -205,24 +220,34 @@ def _rungs(spec: Any) -> list[int]:
     return [rung for rung in rungs if rung >= _warmup(spec)]
 
 
+def _length_known(spec: Any) -> bool:
+    return spec.budget.steps is not None or hasattr(spec, "dataset")
+
+
 def _check_lengths(spec: Any) -> list[str]:
+    if not _length_known(spec):
+        return []
     steps, every = _steps(spec), spec.budget.report_every
     if every is not None and every > steps:
         return [f"budget.report_every: {every} must not exceed the budget, which is {steps} steps"]
     return []
 
 
-def _check_asha(spec: Any) -> list[str]:
-    if spec.asha is None:
+def _check_grace(spec: Any) -> list[str]:
+    if spec.asha is None or not _length_known(spec):
         return []
     grace, steps, every = spec.asha.grace, _steps(spec), _report_every(spec)
     if grace > steps:
         return [f"asha.grace: {grace} must not exceed budget.steps, which is {steps}"]
     if grace % every:
         return [f"asha.grace: {grace} must be a multiple of budget.report_every, which is {every}"]
-    if not _rungs(spec):
+    return []
+
+
+def _check_rungs(spec: Any) -> list[str]:
+    if spec.asha is not None and not _check_grace(spec) and not _rungs(spec):
         return [
-            f"asha: no rung lies before the end of the budget ({steps} steps) and after the longest KL warm-up "
+            f"asha: no rung lies before the end of the budget ({_steps(spec)} steps) and after the longest KL warm-up "
             f"({_warmup(spec):g} steps); lower asha.grace, pin kl_warmup, or write asha: null"
         ]
     return []
@@ -247,7 +272,7 @@ def _check_fixed(spec: Any) -> list[str]:
     model = {key: value for key, value in fixed.items() if key not in SETTINGS}
     wrong = check_settings(training) + models.check(spec.model, model)
     problems += [f"fixed.{key}: {message}" for key, message in wrong]
-    if not problems:
+    if not problems and not _check_sigma(spec):
         problems += _check_build(spec, {**searchspaces.defaults(spec.model), **fixed})
     return problems
 
@@ -255,13 +280,14 @@ def _check_fixed(spec: Any) -> list[str]:
 def _check_build(spec: Any, settings: Mapping[str, Any]) -> list[str]:
     hyperparameters = {key: value for key, value in settings.items() if key not in SETTINGS}
     try:
-        models.build(
-            spec.model,
-            datasets.info(spec.dataset).image_shape,
-            **hyperparameters,
-            likelihood=spec.likelihood,
-            sigma=spec.sigma,
-        )
+        with torch.device("meta"):  # takes no memory, and no random numbers
+            models.build(
+                spec.model,
+                datasets.info(spec.dataset).image_shape,
+                **hyperparameters,
+                likelihood=spec.likelihood,
+                sigma=spec.sigma,
+            )
     except models.ModelError as error:
         return [str(error)]
     return []
@@ -292,8 +318,9 @@ def _check_sampler(spec: Any) -> list[str]:
 
 
 _CHECKS: list[tuple[tuple[str, ...], Callable[[Any], list[str]]]] = [
-    (("budget", "dataset"), _check_lengths),
-    (("budget", "dataset", "asha", "fixed", "model"), _check_asha),
+    (("budget",), _check_lengths),
+    (("budget", "asha"), _check_grace),
+    (("budget", "dataset", "asha", "fixed", "model"), _check_rungs),
     (("likelihood", "sigma"), _check_sigma),
     (("fixed", "model", "dataset", "likelihood", "sigma"), _check_fixed),
     (("objective", "fixed", "model"), _check_objective),
@@ -312,16 +339,19 @@ def check(raw: Mapping[str, Any]) -> list[str]:
         StudySpec(**{str(key): value for key, value in raw.items()})
         return []
     except ValidationError as error:
-        problems.update(_worded(e) for e in error.errors() if e["loc"])
-    bad = {key.split(".")[0] for key in problems}
+        for key, message in (_worded(e) for e in error.errors() if e["loc"]):
+            problems[key] = f"{problems[key]}, or: {message}" if key in problems else message  # members of a union
     partial = _Partial()
     for key, field in StudySpec.model_fields.items():
-        if key in bad or (field.is_required() and key not in raw):
+        if key in problems or (field.is_required() and key not in raw):
             continue
-        annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         value = raw.get(key, field.get_default(call_default_factory=True))
+        if isinstance(value, Mapping):  # what is wrong in it is told already; the rest may be checked
+            value = {k: v for k, v in value.items() if f"{key}.{k}" not in problems}
+        annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         config = None if isinstance(annotation, type) and issubclass(annotation, BaseModel) else ConfigDict(strict=True)
-        setattr(partial, key, TypeAdapter(annotation, config=config).validate_python(value))
+        with suppress(ValidationError):  # the rest is not whole
+            setattr(partial, key, TypeAdapter(annotation, config=config).validate_python(value))
     lines = [f"{key}: {message}" for key, message in problems.items()]
     return lines + [
         line for needs, problem in _CHECKS if all(hasattr(partial, key) for key in needs) for line in problem(partial)
@@ -330,8 +360,8 @@ def check(raw: Mapping[str, Any]) -> list[str]:
 
 def _worded(error: Any) -> tuple[str, str]:
     """(key, message) of one of pydantic's errors."""
-    location = [str(part) for part in error["loc"] if not str(part).startswith(("function-", "list[", "constrained-"))]
-    if len(location) > 1 and location[0] in ("objective", "sigma"):  # the member of a union says nothing to a reader
+    location = [str(part) for part in error["loc"] if part != "[key]"]
+    if location[0] in ("objective", "sigma"):  # the member of a union says nothing to a reader
         location = location[:1]
     key, message = ".".join(location), str(error["msg"])
     if error["type"] == "extra_forbidden":
@@ -339,6 +369,8 @@ def _worded(error: Any) -> tuple[str, str]:
         return key, f"there is no such key; there are: {', '.join(known)}{nearest(location[-1], known)}"
     if error["type"] == "missing":
         return key, "is needed and not given"
+    if error["type"] in ("model_type", "dict_type"):
+        return key, f"must be a group of keys, got {error['input']!r}"
     message = re.sub(r"^(Value error, |Assertion failed, )", "", message)
     message = message[:1].lower() + message[1:]
     return key, message if error["type"] == "value_error" else f"{message}, got {error['input']!r}"
@@ -393,8 +425,8 @@ def _read(path: Path, given: str) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text file in UTF-8"
         raise SpecError(given, [f"cannot be read: {reason}; a preset is a YAML file"]) from None
     try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        raw = _parse(text)
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise SpecError(
@@ -415,8 +447,8 @@ def _apply(raw: dict[str, Any], override: str) -> str | None:
     if not equals or not all(parts):
         return f"--set {override!r}: must be key=value, for example --set budget.steps=500"
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = _parse(text)
+    except (yaml.YAMLError, ValueError):
         return f"--set {override!r}: the value is not YAML"
     target = raw
     for part in parts[:-1]:
@@ -431,4 +463,25 @@ def _apply(raw: dict[str, Any], override: str) -> str | None:
 
 def dump(spec: StudySpec) -> str:
     """The specification as YAML that `load` reads again, with every default written out."""
-    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.dump(spec.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes 1e-3 for a number, as YAML 1.2 does; in YAML 1.1 it is text."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads."""
+
+
+for _yaml in (_Loader, _Dumper):
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), "-+0123456789")
+
+
+def _parse(text: str) -> Any:
+    """What YAML says.
+
+    Raises:
+        YAMLError, ValueError: it is not YAML; the second for dates and numbers that cannot be.
+    """
+    return yaml.load(text, Loader=_Loader)

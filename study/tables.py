@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from study.evaluation import METRICS
 from study.folder import Run, write_whole
@@ -29,7 +32,9 @@ def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
         "kind": study.user_attrs.get(KIND),
         "commit": json.loads(run.environment.read_text())["commit"] if run.environment.is_file() else None,
     }
-    return pd.DataFrame([{**about, **_row(spec, trial)} for trial in study.get_trials(deepcopy=False)])
+    rows = [{**about, **_row(spec, trial)} for trial in study.get_trials(deepcopy=False)]
+    nothing = [*about, "number", "state", "cause", "steps", "seconds", "seed", *(f"metrics.{key}" for key in METRICS)]
+    return pd.DataFrame(rows, columns=None if rows else nothing)
 
 
 def _row(spec: StudySpec, trial: FrozenTrial) -> dict:
@@ -37,7 +42,7 @@ def _row(spec: StudySpec, trial: FrozenTrial) -> dict:
     steps = max(made, default=0)
     last = made.get(steps, {})
     settings = {**spec.defaults(), **trial.params}
-    if trial.state == TrialState.RUNNING:  # it may have been drawn in part only
+    if not trial.state.is_finished():  # it may have been drawn in part only
         settings = {**spec.fixed, **trial.params}
     return {
         "number": trial.number,
@@ -87,12 +92,23 @@ def write(run: Run) -> None:
     """Writes all tables of a run from its storage."""
     spec = run.spec()
     study = open_study(run, spec)
+    read = _changed(run)
     for name, table in TABLES.items():
-        frame = table(run, spec, study)
-        write_whole(run.table(name), lambda path, frame=frame: frame.to_parquet(path, index=False))
+        write_whole(run.table(name), functools.partial(_to_parquet, table(run, spec, study), read))
+
+
+def _to_parquet(frame: pd.DataFrame, read: int, path: Path) -> None:
+    frame.to_parquet(path, index=False)
+    if read:  # the study may have gone on since: a table is as old as what it was made of
+        os.utime(path, ns=(read, read))
+
+
+def _changed(run: Run) -> int:
+    """When the study in the run folder was last written, in nanoseconds; 0 for one that is stored elsewhere."""
+    return run.database.stat().st_mtime_ns if run.database.is_file() else 0
 
 
 def fresh(run: Run, name: str) -> bool:
     """Whether a table's file is at least as new as the study; never known of a study that is stored elsewhere."""
-    table = run.table(name)
-    return table.is_file() and run.database.is_file() and table.stat().st_mtime >= run.database.stat().st_mtime
+    table, changed = run.table(name), _changed(run)
+    return bool(changed) and table.is_file() and table.stat().st_mtime_ns >= changed

@@ -5,6 +5,7 @@ A run resumed from `state_dict()` equals the uninterrupted one bit for bit, on o
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -106,6 +107,8 @@ class Training:
         self.seed, self.step = seed, 0
         hyperparameters = {key: value for key, value in config.items() if not is_setting(key)}
         settings = {**SETTINGS, **{key: value for key, value in config.items() if is_setting(key)}}
+        self.train_images = torch.from_numpy(splits.train.images).to(self.device)
+        self.valid_images = torch.from_numpy(splits.valid.images).to(self.device)
         self._random = _Random(seed, self.device)
         with self._random.swapped_in():
             self.model = models.build(
@@ -116,9 +119,7 @@ class Training:
                 sigma=spec.sigma,
                 steps=spec.steps,
             ).to(self.device)
-        self.train_images = torch.from_numpy(splits.train.images).to(self.device)
-        self.valid_images = torch.from_numpy(splits.valid.images).to(self.device)
-        self.model.fit_statistics(self.train_images)
+            self.model.fit_statistics(unit_interval(self.train_images))
 
         self.grad_clip: float | None = settings["grad_clip"]
         self.drop_at = math.ceil(settings["lr_drop"] * self.budget) if settings["lr_drop"] < 1 else None
@@ -220,7 +221,7 @@ class Training:
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
+            optimiser.load_state_dict(copy.deepcopy(state["optimisers"][name]))  # Adam would go on in what it is given
         self._random.state = state["random"]
 
 
