@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from models.distributions import closed_kl
-from models.domains import Shape
-from models.likelihoods import Likelihood
-from models.networks import Encoder
+from models.domains import Init, LikelihoodName, Network, Shape, Sigma, Widths
+from models.likelihoods import Likelihood, likelihood_part
+from models.networks import Encoder, encoder_decoder, initialise
 from models.schedules import Schedule, Step
 
 Loss = Callable[[Tensor, Step], Tensor]
@@ -108,7 +108,8 @@ class VAE(nn.Module):
             log_lik and kl, each [B]; log p(x) >= log_lik - kl in expectation over z, where step is None.
         """
         q, p = self.posterior(x, step), self.prior()
-        z = q.rsample() if noise is None else q.rsample(noise=noise)
+        given = {} if noise is None else {"noise": noise}
+        z = q.rsample(**given)
         divergence = closed_kl(q, p) if kl == "closed" else None
         if divergence is None:
             divergence = q.log_prob(z) - p.log_prob(z)
@@ -128,7 +129,11 @@ class VAE(nn.Module):
         return {"model": {"lr": list(self.parameters())}}
 
     def fit_statistics(self, images: Tensor) -> None:
-        """Takes what the model needs of the training images, [N, C, H, W] in [0, 1], into buffers; before step 0."""
+        """Takes what the model needs of the training images into buffers, before step 0.
+
+        Args:
+            images: [N, C, H, W], floats in [0, 1] or uint8.
+        """
         self.likelihood_part.fit_statistics(images)
 
     # Evaluation: exact, with beta = 1.
@@ -172,3 +177,42 @@ class VAE(nn.Module):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Mean images at the codes of x, [B, C, H, W], in [0, 1]."""
         return self.likelihood(self.codes(x)).mean.clamp(0, 1)
+
+
+def assemble(
+    image_shape: Shape,
+    *,
+    latent: int,
+    posterior: Callable[[int], nn.Module],
+    prior: nn.Module,
+    network: Network,
+    hidden: Widths,
+    decoder_hidden: Widths | None,
+    likelihood: LikelihoodName,
+    sigma: Sigma,
+    init: Init,
+    beta: Schedule = lambda step: 1.0,
+    kind: type[VAE] = VAE,
+) -> VAE:
+    """A model from its parts and the settings that every model takes.
+
+    Args:
+        image_shape: [C, H, W].
+        latent: size of the code, Z.
+        posterior: makes the posterior part, given the number of the encoder's features.
+        prior: the prior part.
+        network: "mlp" or "conv".
+        hidden: widths of the encoder's fully connected layers, input side first.
+        decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
+        likelihood: "bernoulli", "gaussian" or "logistic".
+        sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
+        init: how weights start, see `models.networks.initialise`.
+        beta: the weight of the KL in the training loss, as a function of the step.
+        kind: the class, where a paper has a loss of its own.
+    """
+    observe = likelihood_part(likelihood, image_shape, sigma)
+    channels = observe.parameters_per_pixel * image_shape[0]
+    encoder, decoder = encoder_decoder(network, image_shape, latent, hidden, decoder_hidden, channels)
+    model = kind(image_shape, encoder, decoder, posterior(encoder.features), prior, observe, beta=beta)
+    initialise(model, init)
+    return model

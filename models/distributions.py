@@ -15,6 +15,9 @@ from torch.nn.functional import logsigmoid
 
 RELAXATIONS = ("sigmoid", "concrete", "straight_through")
 
+Size = torch.Size | list[int] | tuple[int, ...]
+"""What torch's distributions take as a shape."""
+
 
 class Gaussian(Independent):
     """N(loc, diag(scale^2)); the last axis is the event.
@@ -35,11 +38,11 @@ class Gaussian(Independent):
     def scale(self) -> Tensor:
         return self.base_dist.scale
 
-    def expand(self, batch_shape: torch.Size, _instance: Distribution | None = None) -> Gaussian:
+    def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> Gaussian:
         shape = torch.Size(batch_shape) + self.event_shape
         return Gaussian(self.loc.expand(shape), self.scale.expand(shape))
 
-    def rsample(self, sample_shape: torch.Size = torch.Size(), noise: Tensor | None = None) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Size = (), noise: Tensor | None = None) -> Tensor:
         """Reparameterised draws, [*sample_shape, ..., Z].
 
         Args:
@@ -94,15 +97,15 @@ class SpikeSlab(Distribution):
         margin: float | None = None,
         validate_args: bool | None = None,
     ):
-        if (probs is None) == (logits is None):
-            raise ValueError("SpikeSlab takes either probs or logits of the slab, got both or neither")
         if relaxation not in RELAXATIONS:
             raise ValueError(f"relaxation must be one of {', '.join(RELAXATIONS)}, got {relaxation!r}")
-        if logits is None:
+        if probs is None and logits is not None:
+            probs = logits.sigmoid()
+        elif probs is not None and logits is None:
             margin = torch.finfo(loc.dtype).eps if margin is None else margin
             logits = torch.logit(probs.clamp(margin, 1 - margin))
         else:
-            probs = logits.sigmoid()
+            raise ValueError("SpikeSlab takes either probs or logits of the slab, got both or neither")
         self.loc, self.scale, self.probs, self.logits = torch.broadcast_tensors(loc, scale, probs, logits)
         self.steepness, self.relaxation = steepness, relaxation
         super().__init__(self.loc.shape[:-1], self.loc.shape[-1:], validate_args=validate_args)
@@ -122,16 +125,14 @@ class SpikeSlab(Distribution):
         """`loc` where the slab is at least as likely as the spike, else exactly 0; [..., Z]."""
         return torch.where(self.logits >= 0, self.loc, 0.0)
 
-    def expand(self, batch_shape: torch.Size, _instance: Distribution | None = None) -> SpikeSlab:
+    def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> SpikeSlab:
+        new = self._get_checked_instance(SpikeSlab, _instance)
         shape = torch.Size(batch_shape) + self.event_shape
-        return SpikeSlab(
-            self.loc.expand(shape),
-            self.scale.expand(shape),
-            logits=self.logits.expand(shape),
-            steepness=self.steepness,
-            relaxation=self.relaxation,
-            validate_args=False,
-        )
+        for name in ("loc", "scale", "probs", "logits"):  # both: the margin may hold logits away from probs
+            setattr(new, name, getattr(self, name).expand(shape))
+        new.steepness, new.relaxation = self.steepness, self.relaxation
+        super(SpikeSlab, new).__init__(shape[:-1], self.event_shape, validate_args=False)
+        return new
 
     def gate(self, eta: Tensor) -> Tensor:
         """What multiplies the slab: 0 or 1 in exact draws, in between in relaxed ones.
@@ -146,13 +147,9 @@ class SpikeSlab(Distribution):
             margin = torch.finfo(eta.dtype).eps
             return torch.sigmoid(self.steepness * (self.logits + torch.logit(eta, margin)))
         soft = torch.sigmoid(self.steepness * (eta - 1 + self.probs))
-        return soft if self.relaxation == "sigmoid" else exact + soft - soft.detach()
+        return soft if self.relaxation == "sigmoid" else exact + (soft - soft.detach())
 
-    def rsample(
-        self,
-        sample_shape: torch.Size = torch.Size(),  # noqa: B008
-        noise: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
+    def rsample(self, sample_shape: Size = (), noise: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Draws, [*sample_shape, ..., Z]; differentiable in loc and scale, and with a steepness in probs too.
 
         Args:

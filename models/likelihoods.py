@@ -7,13 +7,12 @@ their constants.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal, constraints
 from torch.nn.functional import logsigmoid
 
+from models.distributions import Size
 from models.domains import LikelihoodName, Shape, Sigma
 
 
@@ -26,7 +25,7 @@ class Likelihood(nn.Module):
         raise NotImplementedError
 
     def fit_statistics(self, images: Tensor) -> None:
-        """Takes what the likelihood needs of the training images, [N, C, H, W] in [0, 1]. Here: nothing."""
+        """Takes what the likelihood needs of the training images, see `VAE.fit_statistics`. Here: nothing."""
 
     def kind(self, binary: bool) -> str:
         """What an ELBO under this likelihood is: `bound` on a log-likelihood, or `soft cross-entropy`.
@@ -62,29 +61,34 @@ class GaussianLikelihood(Likelihood):
     def __init__(self, image_shape: Shape, sigma: Sigma):
         super().__init__()
         self.mean_image: Tensor
-        self.log_var: Tensor
-        self.per_pixel = sigma == "per_pixel"
-        self.parameters_per_pixel = 2 if self.per_pixel else 1
+        self.sigma = sigma
+        self.parameters_per_pixel = 2 if sigma == "per_pixel" else 1
         self.register_buffer("mean_image", torch.zeros(image_shape))
         if sigma == "learned":
             self.log_var = nn.Parameter(torch.zeros(1))
-        elif not isinstance(sigma, str):
-            self.register_buffer("log_var", torch.full((1,), 2 * math.log(sigma)))
 
     @torch.no_grad()
     def fit_statistics(self, images: Tensor) -> None:
-        mean = images.mean(0)
+        parts = images.split(1024)  # a whole data set as floats need not fit in memory
+        mean = torch.stack([_unit_interval(part).sum(0) for part in parts]).sum(0) / len(images)
         self.mean_image.copy_(mean)
-        if isinstance(getattr(self, "log_var", None), nn.Parameter):
-            self.log_var.fill_(((images - mean) ** 2).mean().log())
+        if self.sigma == "learned":
+            squares = torch.stack([((_unit_interval(part) - mean) ** 2).sum() for part in parts]).sum()
+            self.log_var.fill_((squares / images.numel()).log())
 
     def forward(self, output: Tensor) -> Distribution:
-        if self.per_pixel:
+        if self.sigma == "per_pixel":
             output, log_sigma = output.chunk(2, dim=-3)
             scale = log_sigma.exp()
-        else:
+        elif self.sigma == "learned":
             scale = (0.5 * self.log_var).exp()
+        else:
+            scale = torch.full_like(self.mean_image, self.sigma)
         return Independent(Normal(self.mean_image + output, scale, validate_args=False), 3, validate_args=False)
+
+
+def _unit_interval(images: Tensor) -> Tensor:
+    return images.double() / 255 if images.dtype == torch.uint8 else images.double()
 
 
 class DiscretizedLogistic(Distribution):
@@ -119,7 +123,7 @@ class DiscretizedLogistic(Distribution):
         inside = below + above + torch.log(-torch.expm1(-inverse_scale / 255))
         return torch.where(value < 0.5 / 255, below, torch.where(value > 1 - 0.5 / 255, above, inside))
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Size = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         logistic = torch.logit(torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device), eps=1e-6)
         return ((self.loc + self.log_scale.exp() * logistic) * 255).round().clamp(0, 255) / 255

@@ -8,11 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.base import VAE
+from models.base import VAE, assemble
 from models.distributions import Gaussian
 from models.domains import Count, Fraction, Init, LikelihoodName, Network, Positive, Shape, Sigma, Widths
-from models.likelihoods import likelihood_part
-from models.networks import encoder_decoder, initialise
 from models.schedules import Step, linear
 
 
@@ -69,10 +67,16 @@ def build(
         init: how weights start, see `models.networks.initialise`.
         steps: length of the training that schedules are shares of, in optimiser steps.
     """
-    observe = likelihood_part(likelihood, image_shape, sigma)
-    channels = observe.parameters_per_pixel * image_shape[0]
-    encoder, decoder = encoder_decoder(network, image_shape, latent, hidden, decoder_hidden, channels)
-    posterior, prior = GaussianPosterior(encoder.features, latent), StandardPrior(latent)
-    model = VAE(image_shape, encoder, decoder, posterior, prior, observe, beta=linear(0.0, beta, kl_warmup * steps))
-    initialise(model, init)
-    return model
+    return assemble(
+        image_shape,
+        latent=latent,
+        posterior=lambda features: GaussianPosterior(features, latent),
+        prior=StandardPrior(latent),
+        network=network,
+        hidden=hidden,
+        decoder_hidden=decoder_hidden,
+        likelihood=likelihood,
+        sigma=sigma,
+        init=init,
+        beta=linear(0.0, beta, kl_warmup * steps),
+    )

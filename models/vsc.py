@@ -3,8 +3,8 @@
     p(z_j)   = alpha N(0, 1) + (1 - alpha) delta(z_j)
     q(z_j|x) = gamma_j(x) N(mu_j(x), sigma_j(x)^2) + (1 - gamma_j(x)) delta(z_j)
 
-In training the gate is relaxed, z_j = sigmoid(c (eta - 1 + gamma_j)) (mu_j + sigma_j eps), with a steepness c that grows
-with the step; evaluation uses hard gates, whose ELBO is a bound. The relaxed value is none.
+In training the gate is relaxed, z_j = sigmoid(c (eta - 1 + gamma_j)) (mu_j + sigma_j eps), with a steepness c that
+grows with the step; evaluation uses hard gates, whose ELBO is a bound. The relaxed value is none.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.base import VAE
+from models.base import VAE, assemble
 from models.distributions import SpikeSlab
 from models.domains import Count, Fraction, Init, LikelihoodName, Network, Positive, Probability, Shape, Sigma, Widths
-from models.likelihoods import likelihood_part
-from models.networks import encoder_decoder, initialise
 from models.schedules import Schedule, Step, linear
 
 GammaParam = Literal["sigmoid", "neg_relu"]
@@ -34,8 +32,8 @@ class SpikeSlabPosterior(nn.Module):
     Args:
         features: of the encoder, F.
         latent: Z.
-        gamma_param: "sigmoid": gamma = sigmoid(v). "neg_relu": gamma = exp(-relu(-v)), the paper's, which is 1 without a
-            gradient wherever v >= 0.
+        gamma_param: "sigmoid": gamma = sigmoid(v). "neg_relu": gamma = exp(-relu(-v)), the paper's, which is 1 without
+            a gradient wherever v >= 0.
         gamma_init: gamma at v's initial bias; None leaves that bias to the layer's own initialisation.
         steepness: c of the relaxed gate, as a function of the step.
         gate: how the gate is relaxed, see `SpikeSlab`.
@@ -66,11 +64,11 @@ class SpikeSlabPosterior(nn.Module):
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> SpikeSlab:
         h = model.encoder(x)
         mu, sigma, v = self.mu(h), (0.5 * self.log_var(h)).exp(), self.v(h)
-        relaxed = {"steepness": None if step is None else self.steepness(step), "relaxation": self.gate}
+        c = None if step is None else self.steepness(step)
         if self.gamma_param == "sigmoid":
-            return SpikeSlab(mu, sigma, logits=v, validate_args=False, **relaxed)
-        gamma = (-torch.relu(-v)).exp()
-        return SpikeSlab(mu, sigma, gamma, margin=NEG_RELU_MARGIN, validate_args=False, **relaxed)
+            return SpikeSlab(mu, sigma, logits=v, steepness=c, relaxation=self.gate, validate_args=False)
+        gamma, margin = (-torch.relu(-v)).exp(), NEG_RELU_MARGIN
+        return SpikeSlab(mu, sigma, gamma, margin=margin, steepness=c, relaxation=self.gate, validate_args=False)
 
 
 class SpikeSlabPrior(nn.Module):
@@ -78,12 +76,13 @@ class SpikeSlabPrior(nn.Module):
 
     def __init__(self, latent: int, alpha: float):
         super().__init__()
-        self.logits: Tensor
-        self.register_buffer("logits", torch.full((latent,), math.log(alpha / (1 - alpha))), persistent=False)
+        self.origin: Tensor
+        self.register_buffer("origin", torch.zeros(latent), persistent=False)
+        self.logit = math.log(alpha / (1 - alpha))  # a number: a buffer would round it before a cast to float64
 
     def forward(self, model: VAE) -> SpikeSlab:
-        zeros, ones = torch.zeros_like(self.logits), torch.ones_like(self.logits)
-        return SpikeSlab(zeros, ones, logits=self.logits, validate_args=False)
+        logits = torch.full_like(self.origin, self.logit)
+        return SpikeSlab(self.origin, torch.ones_like(self.origin), logits=logits, validate_args=False)
 
 
 def build(
@@ -129,19 +128,26 @@ def build(
         init: how weights start, see `models.networks.initialise`.
         steps: length of the training that schedules are shares of, in optimiser steps.
     """
-    observe = likelihood_part(likelihood, image_shape, sigma)
-    channels = observe.parameters_per_pixel * image_shape[0]
-    encoder, decoder = encoder_decoder(network, image_shape, latent, hidden, decoder_hidden, channels)
-    posterior = SpikeSlabPosterior(
-        encoder.features,
-        latent,
-        gamma_param=gamma_param,
-        gamma_init=gamma_init,
-        steepness=linear(steepness, steepness_final, steepness_ramp * steps),
-        gate=gate,
+    model = assemble(
+        image_shape,
+        latent=latent,
+        posterior=lambda features: SpikeSlabPosterior(
+            features,
+            latent,
+            gamma_param=gamma_param,
+            gamma_init=gamma_init,
+            steepness=linear(steepness, steepness_final, steepness_ramp * steps),
+            gate=gate,
+        ),
+        prior=SpikeSlabPrior(latent, alpha),
+        network=network,
+        hidden=hidden,
+        decoder_hidden=decoder_hidden,
+        likelihood=likelihood,
+        sigma=sigma,
+        init=init,
+        beta=linear(0.0, beta, kl_warmup * steps),
     )
-    prior = SpikeSlabPrior(latent, alpha)
-    model = VAE(image_shape, encoder, decoder, posterior, prior, observe, beta=linear(0.0, beta, kl_warmup * steps))
-    initialise(model, init)
-    posterior.start_gamma()
+    assert isinstance(model.posterior_part, SpikeSlabPosterior)
+    model.posterior_part.start_gamma()  # after the layers' own initialisation
     return model

@@ -1,0 +1,267 @@
+"""One contract for every model of the folder, on both networks; a new model is tested without a line here.
+
+The golden losses, tests/models/golden_losses.json, hold the first twenty steps of every model, in text. They are never
+written by a passing test: after a change that is meant to move them, run
+
+    REWRITE_GOLDEN_LOSSES=1 python -m pytest tests/models/test_contract.py -k golden_losses
+
+which writes them and fails, read the difference, and say in the pull request why they moved.
+"""
+
+import inspect
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+import models
+
+SHAPE = (1, 8, 8)
+B = 16
+STEPS = 50
+GOLDEN_LOSSES = Path(__file__).with_name("golden_losses.json")
+
+
+def build(name: str, network: str = "mlp", image_shape: tuple[int, int, int] = SHAPE, **settings):
+    """A small model; of the settings, those that it has."""
+    small = {"latent": 4, "hidden": 32, "steps": STEPS, "network": network, **settings}
+    return models.build(name, image_shape, **{k: v for k, v in small.items() if k in models.hyperparameters(name)})
+
+
+def optimisers(model, lr: float) -> dict[str, torch.optim.Optimizer]:
+    groups = model.parameter_groups()
+    return {name: torch.optim.Adam([{"params": p} for p in group.values()], lr) for name, group in groups.items()}
+
+
+def train_step(model, adam: dict[str, torch.optim.Optimizer], x: Tensor, step: int) -> list[float]:
+    """One pass through the losses, as training does it; returns them."""
+    values = []
+    for optimiser, loss in model.losses():
+        adam[optimiser].zero_grad()
+        value = loss(x, step)
+        value.backward(inputs=[p for group in adam[optimiser].param_groups for p in group["params"]])
+        adam[optimiser].step()
+        values.append(float(value.detach()))
+    return values
+
+
+def log_lik(model, x: Tensor, draws: int = 20) -> float:
+    """The reconstruction term in its exact form, mean over the images and some draws."""
+    with torch.no_grad():
+        return float(torch.stack([model.elbo(x).log_lik for _ in range(draws)]).mean())
+
+
+@pytest.fixture(params=[(name, network) for name in models.names() for network in ("mlp", "conv")], ids="-".join)
+def model(request):
+    torch.manual_seed(0)
+    return build(*request.param)
+
+
+@pytest.fixture
+def x(blobs) -> Tensor:
+    return blobs(B)
+
+
+@pytest.fixture
+def batch(blobs, model) -> Tensor:
+    """What a training step takes: as many batches as the model asks for."""
+    return blobs(B * model.batches)
+
+
+def test_shapes_of_the_three_distributions(model, x):
+    for step in (None, 0):
+        assert model.posterior(x, step).batch_shape == (B,)
+    prior = model.prior()
+    assert prior.batch_shape == ()
+    assert prior.event_shape == model.posterior(x).event_shape
+    z = prior.sample((3, B))
+    likelihood = model.likelihood(z)
+    assert (likelihood.batch_shape, likelihood.event_shape) == ((3, B), SHAPE)
+    assert likelihood.log_prob(x).shape == (3, B)
+
+
+def test_elbo_is_two_finite_numbers_an_image(model, x):
+    for step in (None, 0, torch.tensor(STEPS)):
+        elbo = model.elbo(x, step)
+        assert elbo.log_lik.shape == elbo.kl.shape == (B,)
+        assert torch.isfinite(elbo.log_lik).all()
+        assert torch.isfinite(elbo.kl).all()
+    assert model.elbo(x, kl="sampled").kl.shape == (B,)
+
+
+def test_codes_are_deterministic_and_depend_on_the_image(model, x):
+    for codes in (model.codes, model.mean_codes):
+        assert codes(x).shape[0] == B
+        assert codes(x).ndim == 2
+        assert torch.isfinite(codes(x)).all()
+        assert torch.equal(codes(x), codes(x))
+    assert model.codes(x).shape == model.mean_codes(x).shape
+    assert model.mean_codes(x).std(0).max() > 0
+
+
+def test_images_lie_in_the_unit_interval(model, x):
+    for images, n in ((model.sample(5), 5), (model.reconstruct(x), B)):
+        assert images.shape == (n, *SHAPE)
+        assert images.min() >= 0
+        assert images.max() <= 1
+        assert not images.requires_grad
+
+
+def test_log_weights_are_one_number_a_draw_and_image(model, x):
+    for samples, rows in ((7, 16384), (7, 3 * B), (7, 1)):  # in one chunk, in three, one draw at a time
+        log_w = model.log_weights(x, samples, rows)
+        assert log_w.shape == (samples, B)
+        assert torch.isfinite(log_w).all()
+        assert not log_w.requires_grad
+        assert log_w.std(0).min() > 0  # each its own draw
+
+
+def test_losses_are_finite_numbers_and_every_parameter_gets_a_gradient(model, batch):
+    total = sum(loss(batch, 1) for _, loss in model.losses())
+    assert total.shape == ()
+    assert torch.isfinite(total)
+    total.backward()
+    without = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_optimisers_partition_the_parameters(model):
+    groups = model.parameter_groups()
+    listed = [id(p) for group in groups.values() for parameters in group.values() for p in parameters]
+    assert sorted(listed) == sorted(id(p) for p in model.parameters())
+    assert set(groups) == {optimiser for optimiser, _ in model.losses()}
+
+
+def test_fifty_steps_improve_the_reconstruction(model, batch):
+    model.fit_statistics(batch)
+    adam, before = optimisers(model, lr=1e-2), log_lik(model, batch)
+    for step in range(STEPS):
+        train_step(model, adam, batch, step)
+    # 64 pixels start near 0.69 nats each, ln 2; the blobs' mean image alone reaches 0.42, perfect images 0.25.
+    assert log_lik(model, batch) - before > 10
+
+
+def test_the_same_seed_gives_the_same_loss(model, batch):
+    def loss(seed: int) -> list[float]:
+        torch.manual_seed(seed)
+        rebuilt = models.build(model.name, SHAPE, **model.hyperparameters)
+        return [float(loss(batch, 3).detach()) for _, loss in rebuilt.losses()]
+
+    assert loss(1) == loss(1)
+    assert loss(1) != loss(2)
+
+
+def test_steps_are_ints_or_tensors(model, batch):
+    changing = {"kl_warmup": 0.5, "steepness_ramp": 0.5}
+    known = models.hyperparameters(model.name)
+    settings = {**model.hyperparameters, **{k: v for k, v in changing.items() if k in known}}
+    annealed = models.build(model.name, SHAPE, **settings)
+
+    def losses(step: int | Tensor) -> list[float]:
+        torch.manual_seed(3)
+        return [float(loss(batch, step).detach()) for _, loss in annealed.losses()]
+
+    for step in (0, 7, STEPS, 10 * STEPS):
+        assert losses(step) == losses(torch.tensor(step))
+    assert losses(10 * STEPS) == losses(STEPS)  # nothing grows beyond the length of the training
+    if set(changing) & set(known):
+        assert losses(7) != losses(STEPS)
+
+
+def test_double_precision(model, x):
+    model, x = model.double(), x.double()
+    elbo, log_w = model.elbo(x, 3), model.log_weights(x, 5)
+    assert elbo.log_lik.dtype == elbo.kl.dtype == log_w.dtype == torch.float64
+    assert model.codes(x).dtype == model.sample(2).dtype == torch.float64
+    assert all(loss(x.repeat(model.batches, 1, 1, 1), 3).dtype == torch.float64 for _, loss in model.losses())
+
+
+@pytest.mark.parametrize("shape", [(B, 1, 9, 9), (B, 2, 8, 8), (1, 8, 8)], ids=str)
+def test_images_of_another_shape_are_refused(model, shape):
+    for use in (model.posterior, model.elbo, model.codes, model.reconstruct, lambda x: model.log_weights(x, 2)):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is checked below
+            use(torch.rand(shape))
+        assert str([*SHAPE]) in str(caught.value)
+        assert str([*shape]) in str(caught.value)
+
+
+def test_a_state_dict_restores_every_number(model, x):
+    model.fit_statistics(x)
+    torch.manual_seed(9)
+    other = models.build(model.name, SHAPE, **model.hyperparameters)
+    other.load_state_dict(model.state_dict())
+
+    def numbers(m) -> list[Tensor]:
+        torch.manual_seed(4)
+        return [*m.elbo(x), *m.elbo(x, 3), m.log_weights(x, 3), m.codes(x), m.sample(4), m.reconstruct(x)]
+
+    assert all(torch.equal(a, b) for a, b in zip(numbers(other), numbers(model)))
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_an_unknown_setting_is_refused_with_the_nearest_name(name):
+    with pytest.raises(models.ModelError, match=r"no such hyperparameter.*Did you mean 'latent'\?"):
+        models.build(name, SHAPE, latnet=3)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_model_takes_what_all_take_and_has_defaults(name):
+    defaults = models.hyperparameters(name)
+    assert {"latent", "network", "hidden", "decoder_hidden", "likelihood", "init"} <= set(defaults)
+    assert inspect.Parameter.empty not in defaults.values()
+    assert models.check(name, defaults) == []  # the defaults lie in their own domains
+    assert models.build(name, (1, 28, 28)).hyperparameters == defaults
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "logistic"])
+@pytest.mark.parametrize("name", models.names())
+def test_every_likelihood_trains(name, likelihood, blobs):
+    for sigma in ("learned", "per_pixel", 0.3) if likelihood == "gaussian" else ("learned",):
+        model = build(name, likelihood=likelihood, sigma=sigma)
+        x = blobs(B * model.batches)
+        model.fit_statistics(x)
+        sum(loss(x, 1) for _, loss in model.losses()).backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_channels_and_oblong_images(name, blobs):
+    shape = (3, 12, 20)
+    for network in ("mlp", "conv"):
+        model, x = build(name, network, shape), blobs(4, shape)
+        assert model.elbo(x).log_lik.shape == (4,)
+        assert model.reconstruct(x).shape == (4, *shape)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_golden_losses(name, blobs):
+    torch.manual_seed(0)
+    model = build(name, latent=3, hidden=16, steps=20).double()
+    x = blobs(B * model.batches).double()
+    model.fit_statistics(x)
+    adam = optimisers(model, lr=1e-3)
+    losses = [train_step(model, adam, x, step) for step in range(20)]
+
+    golden = json.loads(GOLDEN_LOSSES.read_text(encoding="utf-8")) if GOLDEN_LOSSES.exists() else {}
+    if os.environ.get("REWRITE_GOLDEN_LOSSES"):
+        golden[name] = losses
+        GOLDEN_LOSSES.write_text(_as_text(golden), encoding="utf-8")
+        pytest.fail(f"wrote the losses of {name} to {GOLDEN_LOSSES}; read the difference and run without the variable")
+    assert name in golden, f"{GOLDEN_LOSSES} has no losses of {name}; the head of this file says how to write them"
+    expected = torch.tensor(golden[name], dtype=torch.float64)
+    # What machines do to the last digits of float64 stays far below 1e-6 in twenty steps.
+    assert_close(torch.tensor(losses, dtype=torch.float64), expected, rtol=1e-6, atol=0)
+
+
+def _as_text(golden: dict[str, list[list[float]]]) -> str:
+    """One line a step, so that a difference shows where the losses part."""
+    models_ = [
+        f"  {json.dumps(name)}: [\n" + ",\n".join(f"    {json.dumps(step)}" for step in steps) + "\n  ]"
+        for name, steps in sorted(golden.items())
+    ]
+    return "{\n" + ",\n".join(models_) + "\n}\n"

@@ -1,0 +1,136 @@
+"""Encoders and decoders: the replication's parameter counts, the shapes of five image sizes, the three inits."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+import models
+from models.networks import encoder_decoder, initialise
+
+IMAGE_SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64)]
+
+COUNTS = [  # papers/vsc.md, section 4: of the replication's own modules
+    ("vsc", (1, 28, 28), {"latent": 200, "hidden": 400}, 949_384),
+    ("vae", (1, 28, 28), {"latent": 200, "hidden": 400}, 869_184),
+    ("vsc", (1, 28, 28), {"latent": 8, "hidden": 400}, 641_608),
+    ("vsc", (3, 32, 32), {"latent": 800, "hidden": [2000, 2000]}, 26_701_472),
+    ("vsc", (3, 64, 64), {"latent": 200, "hidden": 256, "network": "conv"}, 963_995),
+    ("vsc", (3, 64, 64), {"latent": 32, "hidden": 256, "network": "conv"}, 791_459),
+    ("vsc", (1, 64, 64), {"latent": 100, "hidden": 256, "network": "conv"}, 859_245),
+    ("vae", (1, 64, 64), {"latent": 10, "hidden": 256, "network": "conv"}, 764_245),
+    ("vae", (3, 64, 64), {"latent": 32, "hidden": 256, "network": "conv"}, 783_235),
+]
+
+
+@pytest.mark.parametrize(("name", "image_shape", "settings", "count"), COUNTS)
+def test_parameter_counts_equal_the_replication(name, image_shape, settings, count):
+    with torch.device("meta"):  # counts need no numbers
+        model = models.build(name, image_shape, **settings)
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("image_shape", IMAGE_SHAPES, ids=str)
+@pytest.mark.parametrize("parameters_per_pixel", [1, 2])
+def test_output_shapes(network, image_shape, parameters_per_pixel):
+    channels = parameters_per_pixel * image_shape[0]
+    encoder, decoder = encoder_decoder(network, image_shape, 5, (24, 16), None, channels)
+    assert encoder(torch.rand(2, *image_shape)).shape == (2, encoder.features) == (2, 16)
+    assert decoder(torch.randn(2, 5)).shape == (2, channels, *image_shape[1:])
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_the_code_reaches_every_pixel_and_every_pixel_the_code(network):
+    image_shape = (2, 28, 20)
+    encoder, decoder = encoder_decoder(network, image_shape, 5, (64,), None, 2)
+
+    def reached(f: nn.Module, point: Tensor) -> Tensor:
+        """The Jacobian's absolute sums, by output and by input."""
+        jacobian = torch.autograd.functional.jacobian(lambda p: f(p[None]).flatten(), point).flatten(1).abs()
+        return torch.cat([jacobian.sum(0), jacobian.sum(1)])
+
+    images, codes = torch.rand(4, *image_shape), torch.randn(4, 5)
+    pixels = math.prod(image_shape)
+    assert (sum(reached(encoder, x) for x in images)[:pixels] > 0).all()  # of four points: a ReLU may be off at one
+    assert (sum(reached(decoder, z) for z in codes) > 0).all()
+
+
+@pytest.mark.parametrize("hidden", [(), 7, (9, 7), [9, 7]])
+def test_hidden_widths_may_be_none_one_or_many(hidden):
+    model = models.build("vae", (1, 8, 8), latent=3, hidden=hidden)
+    widths = [layer.out_features for layer in model.encoder if isinstance(layer, nn.Linear)]
+    mirrored = [layer.out_features for layer in model.decoder if isinstance(layer, nn.Linear)]
+    assert widths == ([hidden] if isinstance(hidden, int) else list(hidden))
+    assert mirrored == [*widths[::-1], 64]
+
+
+def test_the_decoder_may_have_widths_of_its_own():
+    model = models.build("vae", (1, 8, 8), latent=3, hidden=(9, 7), decoder_hidden=(5, 6))
+    assert [layer.out_features for layer in model.decoder if isinstance(layer, nn.Linear)] == [5, 6, 64]
+
+
+@pytest.mark.parametrize("image_shape", [(1, 1, 5), (1, 4, 4), (1, 28, 3)])
+def test_images_too_small_for_convolutions_are_refused(image_shape):
+    height, width = image_shape[1:]
+    with pytest.raises(models.ModelError, match=f"'conv' needs images of at least 5x5 pixels, got {height}x{width}"):
+        models.build("vae", image_shape, network="conv")
+
+
+LAYERS = [
+    lambda: nn.Linear(300, 200),
+    lambda: nn.Conv2d(20, 30, 4),
+    lambda: nn.ConvTranspose2d(20, 30, 4),
+]
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_init_torch_changes_nothing(make):
+    layer = make()
+    weight, bias = layer.weight.clone(), layer.bias.clone()
+    initialise(layer, "torch")
+    assert torch.equal(layer.weight, weight)
+    assert torch.equal(layer.bias, bias)
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_init_glorot_is_keras(make):
+    layer = make()
+    initialise(layer, "glorot")
+    a, b = layer.weight.shape[:2]
+    fields = math.prod(layer.weight.shape[2:])
+    assert_uniform(layer.weight, math.sqrt(6 / ((a + b) * fields)))
+    assert_close(layer.bias, torch.zeros_like(layer.bias))
+
+
+def test_init_vlae_is_kaiming_by_fan_out_on_linear_weights_alone():
+    linear, conv = LAYERS[0](), LAYERS[1]()
+    bias, kernel = linear.bias.clone(), conv.weight.clone()
+    initialise(nn.Sequential(linear, conv), "vlae")
+    gain = math.sqrt(2 / (1 + 2 ** (2 / 3)))  # of a leaky ReLU whose slope is 2^(1/3)
+    assert_uniform(linear.weight, gain * math.sqrt(3 / 200))
+    assert torch.equal(linear.bias, bias)
+    assert torch.equal(conv.weight, kernel)
+
+
+def assert_uniform(weight: Tensor, bound: float) -> None:
+    """All within the bound, and of its variance, bound^2 / 3, to 4 standard errors."""
+    assert weight.abs().max() <= bound * (1 + 1e-6)
+    relative_error = math.sqrt(4 / 5 / weight.numel())  # a uniform's fourth moment is 9/5 of its squared second
+    assert weight.square().mean().item() == pytest.approx(bound**2 / 3, rel=4 * relative_error)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("name", models.names())
+def test_every_model_hands_its_init_on(name, network):
+    def weights(init: str) -> Tensor:
+        torch.manual_seed(0)
+        model = models.build(name, (1, 8, 8), latent=3, hidden=8, network=network, init=init)
+        return torch.cat([layer.weight.flatten() for layer in model.modules() if isinstance(layer, nn.Linear)])
+
+    torch_, vlae, glorot = weights("torch"), weights("vlae"), weights("glorot")
+    assert not torch.equal(torch_, vlae)
+    assert not torch.equal(torch_, glorot)
+    assert not torch.equal(vlae, glorot)

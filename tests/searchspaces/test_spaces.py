@@ -1,0 +1,114 @@
+"""Every search space of the folder, held against its model: the same names, the same defaults, the same domains."""
+
+import pickle
+import warnings
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial
+
+import models
+import searchspaces
+
+TRAINING = ("lr", "betas")  # how the names of what training takes begin; `lr_drop` is among them
+TRAINING_EXACTLY = {"weight_decay", "grad_clip"}
+
+names = pytest.mark.parametrize("name", models.names())
+
+
+def is_of_training(key: str) -> bool:
+    return key.startswith(TRAINING) or key in TRAINING_EXACTLY
+
+
+def draw(name: str, seed: int) -> dict:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return searchspaces.space(name)(study.ask())
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+def test_there_is_a_space_for_every_model_and_none_besides():
+    files = {path.stem for path in Path(searchspaces.__file__).parent.glob("*.py")}
+    assert sorted(files - {"__init__"}) == models.names()
+
+
+@names
+def test_every_default_is_the_models_own_or_trainings(name):
+    defaults, own = searchspaces.defaults(name), models.hyperparameters(name)
+    of_model = {key: value for key, value in defaults.items() if key in own}
+    assert of_model == {key: own[key] for key in of_model}
+    assert [key for key in defaults if key not in own and not is_of_training(key)] == []
+    assert [key for key in own if is_of_training(key)] == []  # so that no name has two readers
+    assert "lr" in defaults
+
+
+@names
+def test_the_defaults_lie_within_their_own_space(name):
+    defaults = searchspaces.defaults(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a FixedTrial only warns of a value outside its range
+        drawn = searchspaces.space(name)(FixedTrial(defaults))
+    assert drawn == defaults
+    assert {key: type(value) for key, value in drawn.items()} == {key: type(value) for key, value in defaults.items()}
+
+
+@names
+def test_a_default_outside_its_range_would_be_noticed(name):
+    outside = {**searchspaces.defaults(name), "lr": 1e6}
+    with pytest.warns(UserWarning, match="out of the range"):
+        searchspaces.space(name)(FixedTrial(outside))
+
+
+@names
+def test_every_draw_lies_in_the_models_domains(name):
+    own = models.hyperparameters(name)
+    drawn = [draw(name, seed) for seed in range(200)]
+    for settings in drawn:
+        assert set(settings) == set(searchspaces.defaults(name))
+        assert models.check(name, {key: value for key, value in settings.items() if key in own}) == []
+    for key in searchspaces.defaults(name):
+        assert len({repr(settings[key]) for settings in drawn}) > 1, f"{key} never varies"
+
+
+@names
+def test_draws_can_be_built(name):
+    own = models.hyperparameters(name)
+    for seed in range(5):
+        settings = draw(name, seed)
+        model = models.build(name, (1, 8, 8), **{key: value for key, value in settings.items() if key in own})
+        assert model.hyperparameters["latent"] == settings["latent"]
+
+
+@names
+def test_a_space_can_be_pickled(name):
+    space = searchspaces.space(name)
+    assert pickle.loads(pickle.dumps(space)) is space
+
+
+@names
+def test_defaults_are_a_copy(name):
+    searchspaces.defaults(name)["latent"] = -1
+    assert searchspaces.defaults(name)["latent"] > 0
+
+
+@names
+def test_trade_offs_name_drawn_hyperparameters(name):
+    assert set(searchspaces.trade_offs(name)) <= set(searchspaces.defaults(name))
+
+
+def test_sparsity_is_traded_against_the_elbo():
+    assert searchspaces.trade_offs("vsc") == {"alpha": "zero_fraction"}
+    assert searchspaces.trade_offs("vae") == {}
+
+
+@pytest.mark.parametrize("ask", [searchspaces.space, searchspaces.defaults, searchspaces.trade_offs])
+def test_an_unknown_space_is_refused_with_the_known_ones(ask):
+    with pytest.raises(KeyError, match=r"no search space is named 'vcs'; there are: .*vsc"):
+        ask("vcs")

@@ -1,0 +1,80 @@
+"""The README is true: its commands parse, its presets hold, and the model that it adds trains."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import analysis.__main__
+import study.cli
+from study import spec
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+PACKAGES = ("analysis", "datasets", "metrics", "models", "searchspaces", "study")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line.partition("  #")[0].strip() for block in blocks("console") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("python -m ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_parse(command):
+    _, _, module, *arguments = shlex.split(command)
+    app = {"study": study.cli.app, "analysis": analysis.__main__.app}[module]
+    group = typer.main.get_command(app)
+    with group.make_context(module, arguments[:1], resilient_parsing=True) as context:
+        name, subcommand, _ = group.resolve_command(context, arguments)
+        parsed = subcommand.make_context(name, arguments[1:])  # raises on an unknown option or a missing argument
+    if "preset" in parsed.params:
+        spec.load(parsed.params["preset"], parsed.params["set_"] or [])
+
+
+def test_every_command_is_named():
+    named = {command.split()[3] for command in commands() if command.startswith("python -m study")}
+    offered = set(typer.main.get_command(study.cli.app).commands)
+    assert offered - {"models", "datasets"} <= named
+
+
+def test_preset_is_sound(tmp_path):
+    for i, block in enumerate(block for block in blocks("yaml") if not block.startswith("#")):
+        path = tmp_path / f"{i}.yaml"
+        path.write_text(block)
+        spec.load(path)
+
+
+def test_make_targets_exist():
+    makefile = (PROJECT / "Makefile").read_text()
+    for target in re.findall(r"make (\w+)", "\n".join(blocks("console"))):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_pictures_exist():
+    for path in re.findall(r"\]\((docs/[^)]+)\)", README):
+        assert (PROJECT / path).is_file(), path
+
+
+def test_a_model_is_three_files(tmp_path):
+    """What the README adds is written into a copy of the project; nothing else is edited, and it trains."""
+    for package in PACKAGES:
+        shutil.copytree(PROJECT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    added = [block for block in blocks("python") + blocks("yaml") if re.match(r"# \w+/\S+\.(py|yaml)\n", block)]
+    assert len(added) == 3
+    for block in added:
+        first, _, rest = block.partition("\n")
+        (tmp_path / first.removeprefix("# ")).write_text(rest)
+    command = [sys.executable, "-m", "study", "train", "laplace-mnist5k", "--set", "budget.steps=40"]
+    command += ["--set", "budget.report_every=20", "--set", "asha=null"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "1 complete" in done.stdout
