@@ -230,6 +230,20 @@ def test_every_likelihood_trains(name, likelihood, blobs):
 
 
 @pytest.mark.parametrize("name", models.names())
+def test_the_weight_of_the_kl_warms_up(name):
+    if {"beta", "kl_warmup"} <= set(models.hyperparameters(name)):
+        beta = build(name, beta=2.0, kl_warmup=0.5).beta
+        assert [float(beta(step)) for step in (0, 5, STEPS // 2, STEPS)] == pytest.approx([0.0, 0.4, 2.0, 2.0])
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_the_likelihood_gets_the_statistics_of_the_training_images(name, blobs):
+    model = build(name, likelihood="gaussian", sigma=0.3)
+    model.fit_statistics(blobs(B))
+    assert_close(model.likelihood_part.mean_image, blobs(B).mean(0))
+
+
+@pytest.mark.parametrize("name", models.names())
 def test_channels_and_oblong_images(name, blobs):
     shape = (3, 12, 20)
     for network in ("mlp", "conv"):

@@ -107,6 +107,18 @@ def test_a_learned_sigma_starts_where_the_training_images_are_likeliest():
     assert_close(part.log_var.exp(), (images - images.mean(0)).square().mean()[None])
 
 
+def test_statistics_of_bytes_are_those_of_the_images_they_hold():
+    images = torch.randint(256, (2500, *SHAPE), dtype=torch.uint8)  # more than are taken at once
+    of_bytes, of_floats = (likelihood_part("gaussian", SHAPE, "learned") for _ in range(2))
+    of_bytes.fit_statistics(images)
+    of_floats.fit_statistics(images.double() / 255)
+    assert_close(of_bytes.mean_image, images.double().mean(0) / 255, rtol=1e-12, atol=0)
+    assert_close(
+        of_bytes.log_var.exp(), (images / 255.0 - of_bytes.mean_image).square().mean()[None], rtol=1e-12, atol=0
+    )
+    assert_close(of_bytes.state_dict(), of_floats.state_dict(), rtol=1e-12, atol=0)
+
+
 def test_fit_statistics_leaves_the_other_likelihoods_alone():
     for name in ("bernoulli", "logistic"):
         part = likelihood_part(name, SHAPE, "learned")
@@ -143,6 +155,11 @@ def test_discretised_logistic_keeps_its_precision_far_out():
     assert all(torch.isfinite(g) for g in torch.autograd.grad(value, (loc, scale)))
 
 
+def test_discretised_logistic_mean_is_an_image():
+    p = DiscretizedLogistic(torch.tensor([-0.3, 0.37, 1.4]), torch.tensor(-3.0))
+    assert_close(p.mean, torch.tensor([0.0, 0.37, 1.0]))
+
+
 def test_discretised_logistic_draws_follow_its_masses():
     n = 20_000
     p = DiscretizedLogistic(torch.tensor([-0.1, 0.3, 0.9]), torch.tensor([-1.0, -2.0, -3.0]))
@@ -158,7 +175,9 @@ def test_discretised_logistic_draws_follow_its_masses():
 
 def test_logistic_likelihood_reads_locations_then_log_scales():
     part = likelihood_part("logistic", SHAPE, "learned")
-    output, x = output_of(part, 5), torch.randint(256, (5, *SHAPE)) / 255
+    output, x = 5 * output_of(part, 5), torch.randint(256, (5, *SHAPE)) / 255
+    assert output.min() < -10  # beyond the clamp at both ends
+    assert output.max() > 1
     loc, log_scale = output[:, : SHAPE[0]].sigmoid(), output[:, SHAPE[0] :].clamp(-7, 0)
     pixels = [DiscretizedLogistic(a, b).log_prob(c) for a, b, c in zip(loc.flatten(), log_scale.flatten(), x.flatten())]
     expected = torch.stack(pixels).reshape(5, -1).sum(1)

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 import models
 from models.networks import encoder_decoder, initialise
 
-IMAGE_SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64)]
+IMAGE_SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (1, 9, 14), (3, 32, 32), (3, 64, 64)]
 
 COUNTS = [  # papers/vsc.md, section 4: of the replication's own modules
     ("vsc", (1, 28, 28), {"latent": 200, "hidden": 400}, 949_384),
@@ -70,6 +70,17 @@ def test_hidden_widths_may_be_none_one_or_many(hidden):
 def test_the_decoder_may_have_widths_of_its_own():
     model = models.build("vae", (1, 8, 8), latent=3, hidden=(9, 7), decoder_hidden=(5, 6))
     assert [layer.out_features for layer in model.decoder if isinstance(layer, nn.Linear)] == [5, 6, 64]
+
+
+@pytest.mark.parametrize(
+    ("side", "maps"),
+    [(8, [64]), (16, [64, 64]), (28, [32, 64, 64]), (64, [32, 32, 64, 64]), (128, [32, 32, 32, 64, 64])],
+)
+def test_convolutions_follow_the_image_size(side, maps):
+    encoder, decoder = encoder_decoder("conv", (3, side, side), 5, 16, None, 3)
+    down = [layer.out_channels for layer in encoder if isinstance(layer, nn.Conv2d)]
+    up = [layer.out_channels for layer in decoder if isinstance(layer, nn.ConvTranspose2d)]
+    assert (down, up) == (maps, [*maps[-2::-1], 3])
 
 
 @pytest.mark.parametrize("image_shape", [(1, 1, 5), (1, 4, 4), (1, 28, 3)])
