@@ -40,7 +40,13 @@ COLUMNS = (
     "seconds",
 )
 
-REPLICATION = {"gamma_param": "neg_relu", "gamma_init": None, "steepness": 50.0, "steepness_final": 50.0}
+REPLICATION = {
+    "gate": "sigmoid",
+    "gamma_param": "neg_relu",
+    "gamma_init": None,
+    "steepness": 50.0,
+    "steepness_final": 50.0,
+}
 
 
 class Parity(NamedTuple):
@@ -59,9 +65,14 @@ PARITY = {
     "vsc alpha 0.5 latent 200": Parity("vsc", {"latent": 200, "alpha": 0.5, **REPLICATION}, 115.0, 1.5),
 }
 
-SIGMOID = {"gamma_param": "sigmoid", "gamma_init": 0.5, "steepness": 50.0, "steepness_final": 200.0}
+SIGMOID = {"gate": "sigmoid", "gamma_param": "sigmoid", "gamma_init": 0.5, "steepness": 50.0, "steepness_final": 200.0}
 OPEN = {**SIGMOID, "gamma_init": 0.9}
-STRAIGHT = {"gate": "straight_through", "steepness": 10.0, "steepness_final": 10.0}
+
+
+def straight_through(c: float) -> dict[str, Any]:
+    return {**SIGMOID, "gate": "straight_through", "steepness": c, "steepness_final": c}
+
+
 WARM = {"kl_warmup": 0.2}
 GATES: dict[str, dict[str, Any]] = {
     "neg_relu, c 50": REPLICATION,
@@ -73,19 +84,24 @@ GATES: dict[str, dict[str, Any]] = {
     "sigmoid, c 50 to 200, gamma from 0.9": OPEN,
     "sigmoid, c 50 to 200, KL warm-up 0.2": {**SIGMOID, **WARM},
     "neg_relu, c 50 to 200, KL warm-up 0.2": {**REPLICATION, "steepness_final": 200.0, **WARM},
-    "sigmoid, straight-through c 10": {**SIGMOID, **STRAIGHT},
-    "sigmoid, straight-through c 10, KL warm-up 0.2": {**SIGMOID, **STRAIGHT, **WARM},
+    "sigmoid, straight-through c 10": straight_through(10.0),
+    "sigmoid, straight-through c 10, KL warm-up 0.2": {**straight_through(10.0), **WARM},
     "sigmoid, concrete c 2 to 10": {**SIGMOID, "gate": "concrete", "steepness": 2.0, "steepness_final": 10.0},
     "sigmoid, c 50 to 200, gamma from 0.9, KL warm-up 0.2": {**OPEN, **WARM},
     "sigmoid, c 10 to 200, gamma from 0.9, KL warm-up 0.2": {**OPEN, "steepness": 10.0, **WARM},
-    "sigmoid, straight-through c 10, gamma from 0.9, KL warm-up 0.2": {**OPEN, **STRAIGHT, **WARM},
-    "sigmoid, straight-through c 50, gamma from 0.9, KL warm-up 0.2": {
-        **OPEN,
-        "gate": "straight_through",
-        "steepness": 50.0,
-        "steepness_final": 50.0,
+    "sigmoid, straight-through c 10, gamma from 0.9, KL warm-up 0.2": {
+        **straight_through(10.0),
+        "gamma_init": 0.9,
         **WARM,
     },
+    "sigmoid, straight-through c 50, gamma from 0.9, KL warm-up 0.2": {
+        **straight_through(50.0),
+        "gamma_init": 0.9,
+        **WARM,
+    },
+    "sigmoid, straight-through c 4": straight_through(4.0),
+    "sigmoid, straight-through c 20": straight_through(20.0),
+    "neg_relu, straight-through c 10": {**straight_through(10.0), "gamma_param": "neg_relu", "gamma_init": None},
     "sigmoid, c 50 to 200, gamma from 0.99": {**SIGMOID, "gamma_init": 0.99},
 }
 

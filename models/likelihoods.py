@@ -115,7 +115,7 @@ class DiscretizedLogistic(Distribution):
         return self.loc.clamp(0, 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-mass of the bin that each value in [0, 1] falls into; nats."""
+        """Log-mass of the bin around each value, which is a multiple of 1/255; nats."""
         inverse_scale = (-self.log_scale).exp()
         upper = (value - self.loc + 0.5 / 255) * inverse_scale
         lower = (value - self.loc - 0.5 / 255) * inverse_scale

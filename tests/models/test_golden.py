@@ -54,6 +54,7 @@ def sparse(request, golden):
         hidden=hidden,
         alpha=float(g["cfg.alpha"]),
         gamma_param="neg_relu",
+        gate="sigmoid",
         gamma_init=None,
         steepness=float(g["cfg.c"]),
         steepness_final=float(g["cfg.c"]),

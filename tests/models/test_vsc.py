@@ -79,7 +79,10 @@ def test_codes_are_mu_where_the_slab_is_likelier_and_else_exactly_zero():
 
 
 def test_steepness_reaches_its_end_at_the_configured_step_and_evaluation_has_none():
-    model, x = build(steps=1000, steepness_ramp=0.4), torch.rand(2, *SHAPE).double()
+    model, x = (
+        build(steps=1000, steepness=50.0, steepness_final=200.0, steepness_ramp=0.4),
+        torch.rand(2, *SHAPE).double(),
+    )
     assert [float(model.posterior(x, step).steepness) for step in (0, 200, 400, 1000)] == [50.0, 125.0, 200.0, 200.0]
     assert model.posterior(x).steepness is None
 
