@@ -89,7 +89,8 @@ def draw_learning_curves(ax: Axes, curves: Sequence[Curve], rungs: Sequence[int]
     values = np.concatenate([curve.elbo for curve in curves])
     values = values[np.isfinite(values)]
     low, high = np.quantile(values, 0.05), values.max()
-    ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
+    height = (high - low) or 1.0
+    ax.set_ylim(low - 0.05 * height, high + 0.08 * height)
     ax.set_xlim(left=0)
     ax.set(xlabel="optimiser steps", ylabel=NATS, title="Learning curves; a cross marks where a trial was stopped")
     ax.legend(loc="lower right", frameon=False)
@@ -158,12 +159,13 @@ class Sparsity(NamedTuple):
 
 
 def elbo_against_sparsity(trials: pd.DataFrame) -> Sparsity:
-    """Exact zeros where the codes have any, else Hoyer's measure."""
+    """Exact zeros where the codes have any, else Hoyer's measure, for the trials where it is defined."""
     complete = trials[trials.state == "COMPLETE"]
     zeros = complete["metrics.zero_fraction"].to_numpy(float)
     exact = bool((zeros > 0).any())
     sparsity = zeros if exact else complete["metrics.hoyer"].to_numpy(float)
-    elbo = complete["metrics.elbo"].to_numpy(float)
+    defined = np.isfinite(sparsity)
+    sparsity, elbo = sparsity[defined], complete["metrics.elbo"].to_numpy(float)[defined]
     beaten = [
         bool(((sparsity >= s) & (elbo >= e) & ((sparsity > s) | (elbo > e))).any()) for s, e in zip(sparsity, elbo)
     ]
@@ -290,9 +292,10 @@ def draw_all(run: folder.Run, data: str | None = None, suffix: str = "png") -> l
     save(figure, "learning_curves")
     if drawn := parameters(trials, spec):
         save(_parameter_figure(drawn), "hyperparameters")
-    figure, ax = _figure(4.0)
-    draw_elbo_against_sparsity(ax, elbo_against_sparsity(trials))
-    save(figure, "elbo_sparsity")
+    if len((sparsity := elbo_against_sparsity(trials)).elbo):
+        figure, ax = _figure(4.0)
+        draw_elbo_against_sparsity(ax, sparsity)
+        save(figure, "elbo_sparsity")
     if run.table("confirm").is_file():
         confirmed = tables.confirmed(run.folder)
         figure, ax = _figure(1.4 + 0.45 * confirmed.configuration.nunique())

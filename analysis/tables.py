@@ -53,13 +53,14 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
         frame: from `confirmed`, with at least one row.
 
     Returns:
-        One row a (study, configuration): n seeds, failures, and "mean ± deviation" of each test metric.
+        One row a (study, configuration): n seeds, failures, and "mean ± deviation" of each test metric; of a single
+        seed, its number alone.
     """
     rows = []
     for (study, configuration), group in frame.groupby(["study", "configuration"], sort=False):
         sound = group[group["cause"] == ""]
         spread = {
-            metric: f"{_number(sound[f'metrics.{metric}'].mean())} ± {_number(sound[f'metrics.{metric}'].std(ddof=1))}"
+            metric: _mean_and_deviation(sound[f"metrics.{metric}"])
             for metric in CONFIRMED
             if sound[f"metrics.{metric}"].notna().any()
         }
@@ -108,6 +109,11 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
 def text(frame: pd.DataFrame) -> str:
     """A frame as aligned text."""
     return frame.to_string(index=False, na_rep="", float_format=_number)
+
+
+def _mean_and_deviation(values: pd.Series) -> str:
+    mean = _number(values.mean())
+    return mean if values.count() < 2 else f"{mean} ± {_number(values.std(ddof=1))}"
 
 
 def _number(value: float) -> str:

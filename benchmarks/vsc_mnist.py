@@ -165,7 +165,8 @@ def gates(splits: Splits, out: Path, seed: int, latent: int, alphas: list[float]
     for alpha in alphas:
         for variant, config in GATES.items():
             name = f"alpha {alpha}, latent {latent}, {variant}"
-            if only not in variant or ("gates", name, str(seed)) in done(out):
+            wanted = variant == only if only in GATES else only in variant
+            if not wanted or ("gates", name, str(seed)) in done(out):
                 continue
             row = train("vsc", {**config, "latent": latent, "alpha": alpha}, splits, seed)
             record(out, {"table": "gates", "name": name, **row})
@@ -184,7 +185,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--latent", type=int, default=200, help="of the gates table")
     parser.add_argument("--alpha", type=float, nargs="+", default=[0.01, 0.5], help="of the gates table")
-    parser.add_argument("--only", default="", help="variants whose name holds this text")
+    parser.add_argument("--only", default="", help="the variant of this name, or those that hold this text")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     splits = datasets.load("mnist", arguments.data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -55,3 +55,19 @@ def trade_offs(name: str) -> dict[str, str]:
         KeyError: no space has that name.
     """
     return dict(getattr(_module(name), "TRADE_OFFS", {}))
+
+
+class Pinned:
+    """A trial whose pinned hyperparameters are answered from `fixed`; only the others reach the sampler."""
+
+    def __init__(self, trial: optuna.trial.BaseTrial, fixed: Mapping[str, Any]):
+        self._trial, self._fixed = trial, fixed
+
+    def suggest_float(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        return self._fixed[name] if name in self._fixed else self._trial.suggest_float(name, *args, **kwargs)
+
+    def suggest_int(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        return self._fixed[name] if name in self._fixed else self._trial.suggest_int(name, *args, **kwargs)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self._fixed[name] if name in self._fixed else self._trial.suggest_categorical(name, choices)

@@ -149,8 +149,8 @@ def evaluate(
 @app.command()
 def status(run: RunName, root: Root = RUNS) -> None:
     """Where a run stands."""
-    from study.display import summary
     from study.storage import open_study
+    from study.words import summary
 
     folder = find(run, root)
     spec = folder.spec()
@@ -218,8 +218,8 @@ def plan(spec: StudySpec, folder: Run) -> str:
 
 def _finish(folder: Run, outcome: object) -> None:
     """Says how a search ended and where things lie, and exits with its code."""
-    from study.display import summary
     from study.storage import open_study
+    from study.words import summary
 
     spec = folder.spec()
     print(summary(open_study(folder, spec), spec))

@@ -19,6 +19,7 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
 
 import ray
 
+from study.signals import handlers_kept
 from study.spec import SpecError, StudySpec
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -42,11 +43,14 @@ def ray_started(spec: StudySpec, address: str | None) -> Iterator[None]:
         if address is None:
             paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
             os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for the workers, from whichever folder this is called
-            ray.init(address="local", num_cpus=len(os.sched_getaffinity(0)), **options)
+            options |= {"address": "local", "num_cpus": len(os.sched_getaffinity(0))}
         else:
             excludes = ["/runs", "/data", "/.venv", "/.git"]
-            ray.init(address=address, runtime_env={"working_dir": str(PROJECT), "excludes": excludes}, **options)
+            options |= {"address": address, "runtime_env": {"working_dir": str(PROJECT), "excludes": excludes}}
     try:
+        if started:
+            with handlers_kept():
+                ray.init(**options)
         _check_room(spec)
         yield
     finally:

@@ -142,7 +142,7 @@ def _work_all(
         return None
     from study.cluster import ray_started
 
-    with ray_started(spec, address):
+    with stopping_on_signals(lambda: f"python -m study confirm {run.argument}") as stop, ray_started(spec, address):
         import ray
 
         from study.trainable import device
@@ -151,22 +151,21 @@ def _work_all(
         def task(job: Job) -> dict[str, Any]:
             return work(run, spec, job, data, device())
 
-        with stopping_on_signals(f"python -m study confirm {run.argument}") as stop:
-            pending = {task.remote(job): job for job in missing}
-            while pending and stop.signal is None:
-                finished, _ = ray.wait(list(pending), timeout=0.5)
-                for reference in finished:
-                    job = pending.pop(reference)
-                    try:
-                        found = ray.get(reference)
-                    except ray.exceptions.RayError as error:
-                        found = {**failed(error, 0), "cause": f"lost: {type(error).__name__}"}
-                    write_whole(_result(run, job), lambda path, found=found: path.write_text(json.dumps(found)))
-                    outcome = found["cause"] or f"test elbo {found['elbo']:.2f}, {found['seconds']:.0f} s"
-                    say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}")
-            for reference in pending:
-                ray.cancel(reference, force=True)
-            return stop.signal
+        pending = {task.remote(job): job for job in missing}
+        while pending and stop.signal is None:
+            finished, _ = ray.wait(list(pending), timeout=0.5)
+            for reference in finished:
+                job = pending.pop(reference)
+                try:
+                    found = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    found = {**failed(error, 0), "cause": f"lost: {type(error).__name__}"}
+                write_whole(_result(run, job), lambda path, found=found: path.write_text(json.dumps(found)))
+                outcome = found["cause"] or f"test elbo {found['elbo']:.2f}, {found['seconds']:.0f} s"
+                say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}")
+        for reference in pending:
+            ray.cancel(reference, force=True)
+        return stop.signal
 
 
 def _result(run: Run, job: Job) -> Any:

@@ -18,8 +18,9 @@ from models.base import VAE
 from study import checkpoint
 from study.evaluation import METRICS, SEED
 from study.folder import Run, RunError
+from study.settings import is_setting
 from study.storage import KIND, best_trial, open_study
-from study.training import derived_seed, is_setting
+from study.training import derived_seed
 
 
 class Best(NamedTuple):

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from study.spec import SpecError, StudySpec, dump, load, nearest
+from study.checks import nearest
+from study.spec import SpecError, StudySpec, dump, load
 
 RUNS = Path("runs")
 

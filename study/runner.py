@@ -7,6 +7,7 @@ again, refill ASHA's rungs from the storage, and start a fresh Tuner for the tri
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from typing import Any
 
 import optuna
@@ -46,12 +47,13 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
     """
     run.check_absent()
     splits = datasets.load(spec.dataset, data)
-    with ray_started(spec, address):
+    with _stopping(run) as stop, ray_started(spec, address):
+        stop.leave_if_asked()
         run.create(spec)
         with run.locked():
             study = open_study(run, spec, create=True)
             describe_data(study, spec, splits)
-            return _search(run, spec, study, data)
+            return _search(run, spec, study, data, stop)
 
 
 def resume(run: Run, *, data: str | None = None, address: str | None = None) -> Outcome:
@@ -73,36 +75,40 @@ def resume(run: Run, *, data: str | None = None, address: str | None = None) -> 
             tables.write(run)
             return outcome(study)
         describe_data(study, spec, datasets.load(spec.dataset, data))
-        with ray_started(spec, address):
-            return _search(run, spec, study, data)
+        with _stopping(run) as stop, ray_started(spec, address):
+            return _search(run, spec, study, data, stop)
 
 
-def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None) -> Outcome:
+def _stopping(run: Run) -> AbstractContextManager[Stop]:
+    command = f"python -m study resume {run.argument}"
+    return stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
+
+
+def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop: Stop) -> Outcome:
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-    with stopping_on_signals(f"python -m study resume {run.argument}") as stop:
-        tuner = tune.Tuner(
-            tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
-            tune_config=tune.TuneConfig(
-                search_alg=HandOut(study, spec, run, data, unfinished),
-                scheduler=_scheduler(run, spec, study),
-                num_samples=owed(study, spec),
-                reuse_actors=True,
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-            ),
-            run_config=tune.RunConfig(
-                name=run.ray.name,
-                storage_path=str(run.folder),
-                verbose=0,
-                stop=_Stopper(stop),
-                callbacks=[Ledger(study, spec), display(study, spec)],  # the display reads what the ledger wrote
-                failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
-        )
-        tuner.fit()
-        tables.write(run)
-        return outcome(study, stop.signal)
+    tuner = tune.Tuner(
+        tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=HandOut(study, spec, run, data, unfinished),
+            scheduler=_scheduler(run, spec, study),
+            num_samples=owed(study, spec),
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=run.ray.name,
+            storage_path=str(run.folder),
+            verbose=0,
+            stop=_Stopper(stop),
+            callbacks=[Ledger(study, spec), display(study, spec)],  # the display reads what the ledger wrote
+            failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+    tuner.fit()
+    tables.write(run)
+    return outcome(study, stop.signal)
 
 
 def _scheduler(run: Run, spec: StudySpec, study: optuna.Study) -> Asha | FIFOScheduler:

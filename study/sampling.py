@@ -1,4 +1,4 @@
-"""How a study draws its configurations: Optuna's samplers, seeded, and pins that are taken over instead of drawn."""
+"""How a study draws its configurations: Optuna's samplers, seeded."""
 
 from __future__ import annotations
 
@@ -11,22 +11,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
-
-
-class Pinned:
-    """A trial whose pinned hyperparameters are answered from `fixed`; only the others reach the sampler."""
-
-    def __init__(self, trial: optuna.trial.BaseTrial, fixed: Mapping[str, Any]):
-        self._trial, self._fixed = trial, fixed
-
-    def suggest_float(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        return self._fixed[name] if name in self._fixed else self._trial.suggest_float(name, *args, **kwargs)
-
-    def suggest_int(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        return self._fixed[name] if name in self._fixed else self._trial.suggest_int(name, *args, **kwargs)
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        return self._fixed[name] if name in self._fixed else self._trial.suggest_categorical(name, choices)
 
 
 def sampler(spec: StudySpec, stored: int) -> optuna.samplers.BaseSampler:

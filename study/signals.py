@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from typing import Any
 
 EXIT_SECONDS = 6.0  # after a signal, how long a soft stop may take
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+OVER = 0  # in the pipe, where other bytes are signals: there is nothing to watch any more
 
 
 class Stop:
@@ -19,33 +23,83 @@ class Stop:
     def __init__(self) -> None:
         self.signal: int | None = None
 
+    def leave_if_asked(self) -> None:
+        """Raises SystemExit, with the signal's exit code, if one has come: there is nothing to save yet."""
+        if self.signal is not None:
+            raise SystemExit(128 + self.signal)
+
 
 @contextmanager
-def stopping_on_signals(how_to_go_on: str) -> Iterator[Stop]:
+def stopping_on_signals(how_to_go_on: Callable[[], str]) -> Iterator[Stop]:
     """The first SIGINT or SIGTERM sets the flag; a second one, or a stop that takes too long, ends the process at once.
 
-    What is on disk is whole at every moment, so that a hard end loses at most the work since the last report.
+    A thread does this, to which signals come through a pipe: Python's own handlers wait for the main thread, and that
+    can be deep in Ray for minutes. What is on disk is whole at every moment, so that a hard end loses at most the work
+    since the last report.
 
     Args:
-        how_to_go_on: the command that goes on with the work, printed at the first signal.
+        how_to_go_on: says which command goes on with the work; it is printed at the first signal.
     """
     stop = Stop()
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        if stop.signal is not None:
-            os._exit(128 + signum)
-        stop.signal = signum
-        print(f"\nstopping; go on with: {how_to_go_on}", file=sys.stderr, flush=True)
-        timer = threading.Timer(EXIT_SECONDS, os._exit, (128 + signum,))
-        timer.daemon = True
-        timer.start()
-
     if threading.current_thread() is not threading.main_thread():  # only there can handlers be installed
         yield stop
         return
-    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    watcher = threading.Thread(target=_watch, args=(reading, stop, how_to_go_on), daemon=True)
+    watcher.start()
+    pipe_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    before = {signum: signal.signal(signum, _nothing) for signum in SIGNALS}
     try:
         yield stop
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+        signal.set_wakeup_fd(pipe_before)
+        os.write(writing, bytes([OVER]))
+        watcher.join()
+        os.close(reading)
+        os.close(writing)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Keeps SIGTERM's handler through the start of Ray, which puts one of its own in the place, and leaves it there."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # Ray's handler, and not an exit code that says so
+        raise SystemExit(128 + signal.SIGTERM) from None
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _nothing(*_: Any) -> None:
+    """The pipe has it already."""
+
+
+def _watch(pipe: int, stop: Stop, how_to_go_on: Callable[[], str]) -> None:
+    signum = _next(pipe, None)
+    if signum == OVER:
+        return
+    stop.signal = signum
+    print(f"\nstopping; go on with: {how_to_go_on()}", file=sys.stderr, flush=True)
+    then = _next(pipe, EXIT_SECONDS)
+    if then == OVER:
+        return
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), b"\x1b[?25h")  # a live display hides the cursor
+    os._exit(128 + (signum if then is None else then))
+
+
+def _next(pipe: int, seconds: float | None) -> int | None:
+    """The next SIGINT, SIGTERM or OVER in the pipe; None if none comes in time."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while select.select([pipe], [], [], None if end is None else max(0.0, end - time.monotonic()))[0]:
+        byte = os.read(pipe, 1)[0]
+        if byte in (OVER, *SIGNALS):
+            return byte
+    return None

@@ -8,13 +8,13 @@ from optuna.trial import TrialState
 
 import datasets
 from study import tables
-from study.display import describe
 from study.folder import Run
 from study.signals import stopping_on_signals
 from study.spec import SpecError, StudySpec
-from study.storage import Outcome, describe_data, finish, open_study, outcome, store_report
+from study.storage import Outcome, describe_data, finish, open_study, outcome, owed, store_report
 from study.training import derived_seed
 from study.trial import Trial, failed
+from study.words import describe
 
 
 def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
@@ -38,16 +38,20 @@ def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
     with run.locked():
         study = open_study(run, spec, create=True)
         describe_data(study, spec, splits)
-        defaults = spec.defaults()
-        study.enqueue_trial({key: defaults[key] for key in spec.distributions()})
         return _go(run, spec, study, splits, where)
 
 
 def resume(run: Run, *, data: str | None = None) -> Outcome:
-    """Goes on with a run of one trial; arguments and errors as for `train`."""
+    """Goes on with a run of one trial; only writes its tables again if it is finished.
+
+    Arguments and errors as for `train`.
+    """
     spec = run.spec()
     with run.locked():
         study = open_study(run, spec, create=True)
+        if not owed(study, spec):
+            tables.write(run)
+            return outcome(study)
         splits = datasets.load(spec.dataset, data)
         describe_data(study, spec, splits)
         return _go(run, spec, study, splits, device(spec))
@@ -68,10 +72,13 @@ def device(spec: StudySpec) -> torch.device:
 
 
 def _go(run: Run, spec: StudySpec, study: optuna.Study, splits: datasets.Splits, where: torch.device) -> Outcome:
+    if not study.get_trials(deepcopy=False):
+        defaults = spec.defaults()
+        study.enqueue_trial({key: defaults[key] for key in spec.distributions()})
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     stored = optuna.trial.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()
     trial = None
-    with stopping_on_signals(f"python -m study resume {run.argument}") as stop:
+    with stopping_on_signals(lambda: f"python -m study resume {run.argument}") as stop:
         try:
             trial = Trial(
                 spec,

@@ -7,8 +7,6 @@ Every mistake is reported at once, a line each: the key, what it got, what it ta
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,16 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import optuna
-import torch
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 import datasets
 import models
 import searchspaces
+from study import checks
+from study.checks import nearest
 from study.evaluation import METRICS
-from study.sampling import Pinned
-from study.training import SETTINGS, check_settings
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -36,12 +33,6 @@ class SpecError(Exception):
     def __init__(self, source: str, problems: Sequence[str]):
         self.problems = list(problems)
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
-
-
-def nearest(given: str, known: Sequence[str]) -> str:
-    """ ". Did you mean 'x'?" where a known name is close to the given one, else nothing."""
-    close = difflib.get_close_matches(given, known, n=1)
-    return f". Did you mean {close[0]!r}?" if close else ""
 
 
 def _unknown(what: str, given: str, known: Sequence[str]) -> str:
@@ -146,7 +137,7 @@ class StudySpec(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> StudySpec:
-        problems = [p for _, check in _CHECKS for p in check(self)]
+        problems = [p for _, check in checks.CHECKS for p in check(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -159,21 +150,21 @@ class StudySpec(_Part):
     @property
     def steps(self) -> int:
         """Optimiser steps of a full trial."""
-        return _steps(self)
+        return checks.steps(self)
 
     @property
     def report_every(self) -> int:
         """Optimiser steps from report to report."""
-        return _report_every(self)
+        return checks.report_every(self)
 
     @property
     def rungs(self) -> list[int]:
         """The steps at which ASHA compares trials, ascending; none without it."""
-        return _rungs(self)
+        return checks.rungs(self)
 
     def space(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """Draws a configuration: every setting of the search space, what is pinned not drawn but taken over."""
-        return {**searchspaces.space(self.model)(Pinned(trial, self.fixed)), **self.fixed}
+        return {**searchspaces.space(self.model)(searchspaces.Pinned(trial, self.fixed)), **self.fixed}
 
     def defaults(self) -> dict[str, Any]:
         """The paper's own configuration, with what is pinned."""
@@ -184,148 +175,6 @@ class StudySpec(_Part):
         trial = optuna.trial.FixedTrial(searchspaces.defaults(self.model))
         self.space(trial)
         return trial.distributions
-
-
-# Checks that need several keys. Each is run as soon as the keys it needs are sound, whatever ails the others.
-
-
-def _steps(spec: Any) -> int:
-    if spec.budget.steps is not None:
-        return int(spec.budget.steps)
-    return int(spec.budget.epochs) * math.ceil(datasets.info(spec.dataset).train / spec.budget.batch)
-
-
-def _report_every(spec: Any) -> int:
-    return min(_steps(spec), spec.budget.report_every or max(1, _steps(spec) // 20))
-
-
-def _warmup(spec: Any) -> float:
-    """The longest KL warm-up that a trial may have, in steps."""
-    pinned = spec.fixed.get("kl_warmup")
-    if isinstance(pinned, int | float):  # what else it may be is told by _check_fixed
-        return pinned * _steps(spec)
-    trial = optuna.trial.FixedTrial(searchspaces.defaults(spec.model))
-    searchspaces.space(spec.model)(trial)
-    distribution = trial.distributions.get("kl_warmup")
-    return getattr(distribution, "high", 0.0) * _steps(spec)
-
-
-def _rungs(spec: Any) -> list[int]:
-    if spec.asha is None:
-        return []
-    rungs, rung = [], spec.asha.grace
-    while rung < _steps(spec):
-        rungs.append(rung)
-        rung *= spec.asha.reduction
-    return [rung for rung in rungs if rung >= _warmup(spec)]
-
-
-def _length_known(spec: Any) -> bool:
-    return spec.budget.steps is not None or hasattr(spec, "dataset")
-
-
-def _check_lengths(spec: Any) -> list[str]:
-    if not _length_known(spec):
-        return []
-    steps, every = _steps(spec), spec.budget.report_every
-    if every is not None and every > steps:
-        return [f"budget.report_every: {every} must not exceed the budget, which is {steps} steps"]
-    return []
-
-
-def _check_grace(spec: Any) -> list[str]:
-    if spec.asha is None or not _length_known(spec):
-        return []
-    grace, steps, every = spec.asha.grace, _steps(spec), _report_every(spec)
-    if grace > steps:
-        return [f"asha.grace: {grace} must not exceed budget.steps, which is {steps}"]
-    if grace % every:
-        return [f"asha.grace: {grace} must be a multiple of budget.report_every, which is {every}"]
-    return []
-
-
-def _check_rungs(spec: Any) -> list[str]:
-    if spec.asha is not None and not _check_grace(spec) and not _rungs(spec):
-        return [
-            f"asha: no rung lies before the end of the budget ({_steps(spec)} steps) and after the longest KL warm-up "
-            f"({_warmup(spec):g} steps); lower asha.grace, pin kl_warmup, or write asha: null"
-        ]
-    return []
-
-
-def _check_fixed(spec: Any) -> list[str]:
-    known = {**models.hyperparameters(spec.model), **searchspaces.defaults(spec.model), **SETTINGS}
-    for key in ("likelihood", "sigma", "steps"):
-        known.pop(key, None)
-    problems = []
-    for key in spec.fixed:
-        if key in ("likelihood", "sigma"):
-            problems.append(f"fixed.{key}: it is a key of the preset itself; move it out of `fixed`")
-        elif key == "steps":
-            problems.append("fixed.steps: the length of a training is budget.steps")
-        elif key not in known:
-            problems.append(
-                f"fixed.{key}: {spec.model} has no such setting; it has: {', '.join(known)}{nearest(key, list(known))}"
-            )
-    fixed = {key: value for key, value in spec.fixed.items() if key in known}
-    training = {key: value for key, value in fixed.items() if key in SETTINGS}
-    model = {key: value for key, value in fixed.items() if key not in SETTINGS}
-    wrong = check_settings(training) + models.check(spec.model, model)
-    problems += [f"fixed.{key}: {message}" for key, message in wrong]
-    if not problems and not _check_sigma(spec):
-        problems += _check_build(spec, {**searchspaces.defaults(spec.model), **fixed})
-    return problems
-
-
-def _check_build(spec: Any, settings: Mapping[str, Any]) -> list[str]:
-    hyperparameters = {key: value for key, value in settings.items() if key not in SETTINGS}
-    try:
-        with torch.device("meta"):  # takes no memory, and no random numbers
-            models.build(
-                spec.model,
-                datasets.info(spec.dataset).image_shape,
-                **hyperparameters,
-                likelihood=spec.likelihood,
-                sigma=spec.sigma,
-            )
-    except models.ModelError as error:
-        return [str(error)]
-    return []
-
-
-def _check_sigma(spec: Any) -> list[str]:
-    if spec.likelihood != "gaussian" and spec.sigma != "learned":
-        return [f"sigma: only the gaussian likelihood has one, this one is {spec.likelihood}"]
-    if not isinstance(spec.sigma, str) and not 0 < spec.sigma < math.inf:
-        return [f"sigma: must be a positive number, 'learned' or 'per_pixel', got {spec.sigma}"]
-    return []
-
-
-def _check_objective(spec: Any) -> list[str]:
-    objectives = [spec.objective] if isinstance(spec.objective, str) else spec.objective
-    return [
-        f"objective: {'/'.join(objectives)} alone would drive {key} to one end of its range; "
-        f"pin it (fixed: {{{key}: ...}}) or make it a trade-off (objective: [elbo, {second}])"
-        for key, second in searchspaces.trade_offs(spec.model).items()
-        if key not in spec.fixed and second not in objectives
-    ]
-
-
-def _check_sampler(spec: Any) -> list[str]:
-    if spec.sampler == "nsga2" and isinstance(spec.objective, str):
-        return ["sampler: nsga2 is for several objectives; take tpe, or name a second objective"]
-    return []
-
-
-_CHECKS: list[tuple[tuple[str, ...], Callable[[Any], list[str]]]] = [
-    (("budget",), _check_lengths),
-    (("budget", "asha"), _check_grace),
-    (("budget", "dataset", "asha", "fixed", "model"), _check_rungs),
-    (("likelihood", "sigma"), _check_sigma),
-    (("fixed", "model", "dataset", "likelihood", "sigma"), _check_fixed),
-    (("objective", "fixed", "model"), _check_objective),
-    (("sampler", "objective"), _check_sampler),
-]
 
 
 class _Partial:
@@ -354,7 +203,10 @@ def check(raw: Mapping[str, Any]) -> list[str]:
             setattr(partial, key, TypeAdapter(annotation, config=config).validate_python(value))
     lines = [f"{key}: {message}" for key, message in problems.items()]
     return lines + [
-        line for needs, problem in _CHECKS if all(hasattr(partial, key) for key in needs) for line in problem(partial)
+        line
+        for needs, problem in checks.CHECKS
+        if all(hasattr(partial, key) for key in needs)
+        for line in problem(partial)
     ]
 
 

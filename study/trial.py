@@ -101,7 +101,8 @@ class Trial:
             for name, value in entry.values.items():
                 self._writer.add_scalar(f"train/loss_{name}", value, entry.step)
         for name, value in found.items():
-            self._writer.add_scalar(f"valid/{name}", value, step)
+            if math.isfinite(value):  # tensorboardX would warn at each report of a measure that is not defined
+                self._writer.add_scalar(f"valid/{name}", value, step)
         seen = snapshot.take(self.training.model, self.training.valid_images)
         snapshot.save(seen, self.folder / "snapshots" / f"{step:07d}")
         self._writer.add_image("valid/reconstructions", snapshot.reconstruction_sheet(seen), step, dataformats="HWC")

@@ -1,0 +1,168 @@
+"""What must hold between the keys of a specification, and the lengths that follow from several of them.
+
+Each check is run as soon as the keys it needs are sound, whatever ails the others; `spec` is then an object that has at
+least those keys.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import optuna
+import torch
+
+import datasets
+import models
+import searchspaces
+from study.settings import SETTINGS, check_settings, is_setting
+
+
+def nearest(given: str, known: Sequence[str]) -> str:
+    """A question such as ". Did you mean 'x'?" where a known name is close to the given one, else nothing."""
+    close = difflib.get_close_matches(given, known, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
+def steps(spec: Any) -> int:
+    """Optimiser steps of a full trial."""
+    if spec.budget.steps is not None:
+        return int(spec.budget.steps)
+    return int(spec.budget.epochs) * math.ceil(datasets.info(spec.dataset).train / spec.budget.batch)
+
+
+def report_every(spec: Any) -> int:
+    """Optimiser steps from report to report."""
+    return min(steps(spec), spec.budget.report_every or max(1, steps(spec) // 20))
+
+
+def longest_warmup(spec: Any) -> float:
+    """The longest KL warm-up that a trial may have, in steps."""
+    pinned = spec.fixed.get("kl_warmup")
+    if isinstance(pinned, int | float):  # what else it may be is told by _check_fixed
+        return pinned * steps(spec)
+    trial = optuna.trial.FixedTrial(searchspaces.defaults(spec.model))
+    searchspaces.space(spec.model)(trial)
+    distribution = trial.distributions.get("kl_warmup")
+    return getattr(distribution, "high", 0.0) * steps(spec)
+
+
+def rungs(spec: Any) -> list[int]:
+    """The steps at which ASHA compares trials, ascending: none in a KL warm-up, where an ELBO says little."""
+    if spec.asha is None:
+        return []
+    found, rung = [], spec.asha.grace
+    while rung < steps(spec):
+        found.append(rung)
+        rung *= spec.asha.reduction
+    return [rung for rung in found if rung >= longest_warmup(spec)]
+
+
+def _length_known(spec: Any) -> bool:
+    return spec.budget.steps is not None or hasattr(spec, "dataset")
+
+
+def _check_lengths(spec: Any) -> list[str]:
+    if not _length_known(spec):
+        return []
+    every = spec.budget.report_every
+    if every is not None and every > steps(spec):
+        return [f"budget.report_every: {every} must not exceed the budget, which is {steps(spec)} steps"]
+    return []
+
+
+def _check_grace(spec: Any) -> list[str]:
+    if spec.asha is None or not _length_known(spec):
+        return []
+    grace, every = spec.asha.grace, report_every(spec)
+    if grace > steps(spec):
+        return [f"asha.grace: {grace} must not exceed budget.steps, which is {steps(spec)}"]
+    if grace % every:
+        return [f"asha.grace: {grace} must be a multiple of budget.report_every, which is {every}"]
+    return []
+
+
+def _check_rungs(spec: Any) -> list[str]:
+    if spec.asha is not None and not _check_grace(spec) and not rungs(spec):
+        return [
+            f"asha: no rung lies before the end of the budget ({steps(spec)} steps) and after the longest KL warm-up "
+            f"({longest_warmup(spec):g} steps); lower asha.grace, pin kl_warmup, or write asha: null"
+        ]
+    return []
+
+
+def _check_fixed(spec: Any) -> list[str]:
+    known = {**models.hyperparameters(spec.model), **searchspaces.defaults(spec.model), **SETTINGS}
+    for key in ("likelihood", "sigma", "steps"):
+        known.pop(key, None)
+    problems = []
+    for key in spec.fixed:
+        if key in ("likelihood", "sigma"):
+            problems.append(f"fixed.{key}: it is a key of the preset itself; move it out of `fixed`")
+        elif key == "steps":
+            problems.append("fixed.steps: the length of a training is budget.steps")
+        elif key not in known:
+            problems.append(
+                f"fixed.{key}: {spec.model} has no such setting; it has: {', '.join(known)}{nearest(key, list(known))}"
+            )
+    fixed = {key: value for key, value in spec.fixed.items() if key in known}
+    training = {key: value for key, value in fixed.items() if is_setting(key)}
+    model = {key: value for key, value in fixed.items() if not is_setting(key)}
+    wrong = check_settings(training) + models.check(spec.model, model)
+    problems += [f"fixed.{key}: {message}" for key, message in wrong]
+    if not problems and not _check_sigma(spec):
+        problems += _check_build(spec, {**searchspaces.defaults(spec.model), **fixed})
+    return problems
+
+
+def _check_build(spec: Any, settings: Mapping[str, Any]) -> list[str]:
+    hyperparameters = {key: value for key, value in settings.items() if not is_setting(key)}
+    try:
+        with torch.device("meta"):  # takes no memory, and no random numbers
+            models.build(
+                spec.model,
+                datasets.info(spec.dataset).image_shape,
+                **hyperparameters,
+                likelihood=spec.likelihood,
+                sigma=spec.sigma,
+            )
+    except models.ModelError as error:
+        return [str(error)]
+    return []
+
+
+def _check_sigma(spec: Any) -> list[str]:
+    if spec.likelihood != "gaussian" and spec.sigma != "learned":
+        return [f"sigma: only the gaussian likelihood has one, this one is {spec.likelihood}"]
+    if not isinstance(spec.sigma, str) and not 0 < spec.sigma < math.inf:
+        return [f"sigma: must be a positive number, 'learned' or 'per_pixel', got {spec.sigma}"]
+    return []
+
+
+def _check_objective(spec: Any) -> list[str]:
+    objectives = [spec.objective] if isinstance(spec.objective, str) else spec.objective
+    return [
+        f"objective: {'/'.join(objectives)} alone would drive {key} to one end of its range; "
+        f"pin it (fixed: {{{key}: ...}}) or make it a trade-off (objective: [elbo, {second}])"
+        for key, second in searchspaces.trade_offs(spec.model).items()
+        if key not in spec.fixed and second not in objectives
+    ]
+
+
+def _check_sampler(spec: Any) -> list[str]:
+    if spec.sampler == "nsga2" and isinstance(spec.objective, str):
+        return ["sampler: nsga2 is for several objectives; take tpe, or name a second objective"]
+    return []
+
+
+CHECKS: list[tuple[tuple[str, ...], Callable[[Any], list[str]]]] = [
+    (("budget",), _check_lengths),
+    (("budget", "asha"), _check_grace),
+    (("budget", "dataset", "asha", "fixed", "model"), _check_rungs),
+    (("likelihood", "sigma"), _check_sigma),
+    (("fixed", "model", "dataset", "likelihood", "sigma"), _check_fixed),
+    (("objective", "fixed", "model"), _check_objective),
+    (("sampler", "objective"), _check_sampler),
+]

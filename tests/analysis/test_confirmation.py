@@ -1,0 +1,169 @@
+"""Confirmed numbers: means and spreads over seeds by hand, failures counted, and what the command line says of them."""
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import analysis
+import analysis.__main__
+from analysis.tables import CONFIRMED, confirmation
+from study import cli
+from study.folder import Run, RunError
+from study.spec import StudySpec
+from study.storage import KIND, finish, open_study, store_report
+
+NAN = math.nan
+
+
+def row(configuration: str, repeat: int, elbo: float = NAN, cause: str = "", **more: Any) -> dict[str, Any]:
+    """A row of confirm.parquet; every metric but the ELBO is a tenth of it."""
+    metrics = {f"metrics.{metric}": elbo / 10 for metric in CONFIRMED}
+    about = {"study": "one", "configuration": configuration, "repeat": repeat, "cause": cause}
+    return {**about, "samples": 50, "images": 30, **metrics, "metrics.elbo": elbo, **more}
+
+
+def by_configuration(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return confirmation(pd.DataFrame(rows)).set_index("configuration")
+
+
+def test_mean_and_standard_deviation_by_hand():
+    found = by_configuration([row("defaults", i, elbo) for i, elbo in enumerate((-101.0, -103.0, -108.0))])
+    assert found.loc["defaults", "elbo"] == "-104.00 ± 3.61"  # sqrt((9 + 1 + 16) / 2)
+    assert found.loc["defaults", "kl"] == "-10.40 ± 0.361"
+    assert list(found.columns) == ["study", "seeds", "failed", *CONFIRMED]
+
+
+def test_failures_are_counted_and_leave_the_mean_alone():
+    rows = [
+        row("defaults", 0, cause="nan: the loss of 'model' was not finite at step 3"),
+        row("trial-4", 0, -100.0),
+        row("defaults", 1, cause="oom: not enough memory"),
+        row("trial-4", 1, cause="lost: WorkerCrashedError"),
+        row("trial-4", 2, -102.0),
+    ]
+    found = by_configuration(rows)
+    assert list(found.index) == ["defaults", "trial-4"]  # the order they were given in
+    assert found[["seeds", "failed"]].to_numpy().tolist() == [[0, 2], [2, 1]]
+    assert found.loc["trial-4", "elbo"] == "-101.00 ± 1.41"
+    assert pd.isna(found.loc["defaults", "elbo"])
+
+
+def test_a_number_beside_a_cause_does_not_count():
+    found = by_configuration([row("defaults", 0, -100.0), row("defaults", 1, -1e9, cause="crash: ...")])
+    assert found.loc["defaults", "elbo"].startswith("-100.00")
+
+
+def test_one_seed_has_no_spread():
+    found = by_configuration([row("defaults", 0, -100.0)])
+    assert found.loc["defaults", "elbo"] == "-100.00"
+
+
+def test_what_no_configuration_has_is_left_out():
+    found = by_configuration([row("defaults", i, -100.0, **{"metrics.accuracy": None}) for i in range(2)])
+    assert "accuracy" not in found
+    assert "log_likelihood" in found
+
+
+def test_the_same_configuration_of_two_studies_is_two():
+    rows = [
+        row("defaults", 0, -100.0),
+        row("defaults", 0, -200.0, study="two"),
+        row("defaults", 1, -202.0, study="two"),
+    ]
+    found = confirmation(pd.DataFrame(rows))
+    assert found[["study", "seeds"]].to_numpy().tolist() == [["one", 1], ["two", 2]]
+    assert found["elbo"][1] == "-201.00 ± 1.41"
+
+
+def test_the_given_frame_is_left_alone():
+    frame = pd.DataFrame([row("defaults", 0, -100.0)])
+    before = frame.copy()
+    confirmation(frame)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+# From run folders.
+
+
+@pytest.fixture
+def make(tmp_path) -> Callable[..., Run]:
+    """A run of one complete trial, with a confirmation if rows are given."""
+
+    def run(name: str, rows: list[dict[str, Any]] | None = None) -> Run:
+        budget = {"steps": 20, "report_every": 20}
+        spec = StudySpec(name=name, model="vae", dataset="mnist5k", budget=budget, trials=1, sampler="random")
+        made = Run(tmp_path / name)
+        made.create(spec)
+        study = open_study(made, spec, create=True)
+        study.set_user_attr(KIND, "soft cross-entropy")
+        trial = study.ask()
+        spec.space(trial)
+        metrics = {"elbo": -90.0, "log_lik": -80.0, "kl": 10.0, "zero_fraction": 0.0, "hoyer": 0.2, "active_units": 7.0}
+        report = {**metrics, "steps": 20, "seconds": 1.0, "train": [], "cause": ""}
+        store_report(study, trial._trial_id, report)
+        finish(study, trial.number, report, 20)
+        if rows is not None:
+            pd.DataFrame(rows).assign(study=name).to_parquet(made.table("confirm"))
+        return made
+
+    return run
+
+
+@pytest.fixture
+def table(monkeypatch, capsys, tmp_path) -> Callable[..., str]:
+    """What `python -m analysis table` prints."""
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["analysis", "table", *arguments, "--root", str(tmp_path)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main(analysis.__main__.app)
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_runs_without_a_confirmation_add_nothing(make, tmp_path):
+    rows = [row("defaults", i, -100.0 - i) for i in range(2)]
+    make("plain"), make("sure", rows)
+    assert len(analysis.confirmed("plain", root=tmp_path)) == 0
+    found = analysis.confirmed("plain", "sure", root=tmp_path)
+    assert list(found["study"]) == ["sure", "sure"]
+    assert list(found["metrics.elbo"]) == [-100.0, -101.0]
+    with pytest.raises(RunError, match="no run 'gone'"):
+        analysis.confirmed("sure", "gone", root=tmp_path)
+
+
+def test_the_command_line_shows_means_spreads_failures_and_what_they_are(make, table):
+    rows = [
+        row("defaults", 0, -100.0),
+        row("defaults", 1, -102.0),
+        row("trial-0", 0, cause="nan: ..."),
+        row("trial-0", 1, -90.0),
+    ]
+    make("sure", rows)
+    text = table("sure")
+    assert "Confirmed over fresh seeds, on the test set, mean ± standard deviation:" in text
+    lines = {words[1]: words for line in text.splitlines() if len(words := line.split()) > 4 and words[0] == "sure"}
+    assert lines["defaults"][2:7] == ["2", "0", "-101.00", "±", "1.41"]
+    assert lines["trial-0"][2:5] == ["1", "1", "-90.00"]
+    assert "nan" not in text.lower()
+    assert "sure: log_likelihood is importance-weighted, S 50, on 30 images" in text
+
+
+def test_the_command_line_shows_none_where_there_is_none(make, table):
+    make("plain")
+    text = table("plain")
+    assert "-90.00" in text
+    assert "Confirmed" not in text
+
+
+def test_a_table_as_csv_holds_the_trials_only(make, table, tmp_path):
+    make("sure", [row("defaults", 0, -100.0)])
+    assert table("sure", "--csv", str(tmp_path / "all.csv")) == ""
+    assert len(pd.read_csv(Path(tmp_path / "all.csv"))) == 1

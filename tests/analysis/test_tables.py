@@ -1,0 +1,255 @@
+"""Tables from run folders made by hand, and the table that people read from frames made by hand."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.tables import confirmation, ranking, text
+from study import tables
+from study.evaluation import METRICS
+from study.folder import Run, RunError
+from study.spec import StudySpec
+from study.storage import fail, finish, open_study, store_report
+from study.training import derived_seed
+
+NAN = math.nan
+
+
+def frame(**columns) -> pd.DataFrame:
+    """Trials as `analysis.trials` returns them; one value stands for all rows."""
+    n = max(len(column) for column in columns.values() if isinstance(column, list))
+    base = {
+        "study": "one",
+        "kind": "bound",
+        "number": list(range(n)),
+        "state": "COMPLETE",
+        "cause": "",
+        "steps": 100,
+        "seconds": 1.5,
+        "params.lr": [0.001 * (i + 1) for i in range(n)],
+        "params.latent": 20,
+        **{f"metrics.{metric}": -1.0 for metric in METRICS},
+    }
+    return pd.DataFrame({**base, **columns}, index=range(n))
+
+
+# The table that people read.
+
+
+def test_complete_trials_come_first_and_the_best_of_each_state(tmp_path):
+    given = frame(
+        state=["PRUNED", "COMPLETE", "FAIL", "RUNNING", "COMPLETE", "PRUNED", "WAITING"],
+        cause=["", "", "nan: ...", "", "", "", ""],
+        **{"metrics.elbo": [-90.0, -120.0, NAN, -80.0, -110.0, -85.0, NAN]},
+    )
+    shown = ranking(given)
+    assert list(shown["number"]) == [4, 1, 5, 0, 3, 2, 6]
+    assert list(shown["state"]) == ["COMPLETE"] * 2 + ["PRUNED"] * 2 + ["RUNNING", "FAIL", "WAITING"]
+
+
+def test_a_trial_without_a_number_comes_last_in_its_state():
+    shown = ranking(frame(**{"metrics.elbo": [NAN, -2.0, -1.0]}))
+    assert list(shown["number"]) == [2, 1, 0]
+
+
+def test_what_does_not_vary_is_left_out():
+    shown = ranking(frame(**{"metrics.elbo": [-1.0, -2.0]}))
+    assert "lr" in shown
+    for column in ("latent", "study", "kind", "cause"):
+        assert column not in shown
+    assert list(shown.columns) == [
+        "number",
+        "state",
+        "steps",
+        "seconds",
+        "elbo",
+        "log_lik",
+        "kl",
+        "zero_fraction",
+        "active_units",
+        "lr",
+    ]
+
+
+@pytest.mark.parametrize("column", ["study", "kind"])
+def test_what_tells_rows_apart_is_shown_where_it_differs(column):
+    assert column in ranking(frame(**{column: ["one", "two"]}))
+
+
+def test_a_cause_is_shown_where_there_is_one():
+    shown = ranking(frame(state=["FAIL", "COMPLETE"], cause=["oom: not enough memory", ""]))
+    assert list(shown["cause"]) == ["", "oom: not enough memory"]
+
+
+def test_a_hyperparameter_that_one_of_two_models_has_is_shown():
+    given = pd.concat([frame(study=["one"]), frame(study=["two"], **{"params.alpha": 0.1})], ignore_index=True)
+    assert set(ranking(given)["alpha"].dropna()) == {0.1}
+
+
+def test_the_frame_given_is_left_alone():
+    given = frame(**{"metrics.elbo": [-3.0, -2.0, -1.0]})
+    kept = given.copy()
+    ranking(given)
+    pd.testing.assert_frame_equal(given, kept)
+
+
+def test_text_is_aligned_short_and_shows_nothing_for_nothing():
+    lines = text(pd.DataFrame({"elbo": [-123.4567, NAN], "lr": [0.00012345, 0.0], "state": ["FAIL", ""]})).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert "-123.46" in lines[1]
+    assert "0.000123" in lines[1]
+    assert "nan" not in lines[2].lower()
+
+
+def test_confirmation_gives_mean_and_deviation_over_sound_seeds():
+    metrics = ("elbo", "log_likelihood", "log_lik", "kl", "zero_fraction", "active_units", "accuracy")
+    rows = [("defaults", "", -10.0), ("defaults", "", -14.0), ("defaults", "nan: ...", NAN), ("trial-3", "", -20.0)]
+    given = pd.DataFrame(
+        [
+            {"study": "one", "configuration": name, "cause": cause, **{f"metrics.{m}": value for m in metrics}}
+            for name, cause, value in rows
+        ]
+    ).assign(**{"metrics.accuracy": NAN})
+    found = confirmation(given).set_index("configuration")
+    assert (found.loc["defaults", "seeds"], found.loc["defaults", "failed"]) == (2, 1)
+    assert found.loc["defaults", "elbo"] == "-12.00 ± 2.83"  # sqrt(8), over n - 1
+    assert (found.loc["trial-3", "seeds"], found.loc["trial-3", "failed"]) == (1, 0)
+    assert "accuracy" not in found
+
+
+# From run folders.
+
+
+def report(steps: int, elbo: float, train=()) -> dict:
+    metrics = {**dict.fromkeys(METRICS, 0.5), "elbo": elbo}
+    return {**metrics, "steps": steps, "seconds": steps / 10, "train": list(train), "cause": ""}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes a run of a name, without Ray, in which trial 0 was pruned, 1 completed, 2 failed, 3 is half drawn."""
+
+    def run(name: str, **changes) -> Run:
+        spec = StudySpec(
+            **{
+                "name": name,
+                "model": "vae",
+                "dataset": "mnist5k",
+                "fixed": {"latent": 4, "beta": 1.0, "kl_warmup": 0.0, "betas": [0.5, 0.9]},
+                "trials": 6,
+                "budget": {"steps": 100, "report_every": 50},
+                **changes,
+            }
+        )
+        run = Run(tmp_path / "runs" / name)
+        run.create(spec)
+        study = open_study(run, spec, create=True)
+        study.set_user_attr("kind", "bound")
+        trials = [study.ask() for _ in range(4)]
+        for trial in trials[:3]:
+            spec.space(trial)
+        trials[3].suggest_int("hidden", 100, 1000, log=True)
+        store_report(study, trials[0]._trial_id, report(50, -2.0, [[0, {"model": 3.0}], [25, {"model": 2.5}]]))
+        finish(study, 0, report(50, -2.0), 100)
+        store_report(study, trials[1]._trial_id, report(50, -1.5, [[0, {"model": 4.0}]]))
+        store_report(study, trials[1]._trial_id, {**report(100, -1.0, [[50, {"model": 1.0}]]), "hoyer": NAN})
+        finish(study, 1, report(100, -1.0), 100)
+        store_report(study, trials[2]._trial_id, report(50, -9.0))
+        fail(study, 2, "nan: the loss of 'model' was not finite at step 77")
+        return run
+
+    return run
+
+
+def test_a_row_says_what_a_trial_was_and_how_it_ended(make):
+    run = make("one")
+    rows = analysis.trials(run.folder).set_index("number")
+    assert list(rows["state"]) == ["PRUNED", "COMPLETE", "FAIL", "RUNNING"]
+    assert list(rows["steps"]) == [50, 100, 50, 0]
+    assert list(rows["cause"]) == ["", "", "nan: the loss of 'model' was not finite at step 77", ""]
+    assert list(rows["metrics.elbo"])[:3] == [-2.0, -1.0, -9.0]
+    assert math.isnan(rows.loc[3, "metrics.elbo"])
+    assert math.isnan(rows.loc[1, "metrics.hoyer"])
+    assert list(rows["seconds"])[:3] == [5.0, 10.0, 5.0]
+    assert list(rows["seed"]) == [derived_seed(0, n) for n in range(4)]
+    assert set(rows["kind"]) == {"bound"}
+    assert set(rows["params.latent"]) == {4}
+    assert set(rows["params.betas"]) == {"[0.5, 0.9]"}
+    assert rows["params.lr"].notna().tolist() == [True, True, True, False]  # a default is no draw
+    assert rows["params.hidden"].notna().all()
+
+
+def test_curves_and_train_hold_what_was_reported(make):
+    run = make("one")
+    curves = analysis.curves(run.folder)
+    assert curves[["study", "number", "steps", "elbo"]].to_numpy().tolist() == [
+        ["one", 0, 50, -2.0],
+        ["one", 1, 50, -1.5],
+        ["one", 1, 100, -1.0],
+        ["one", 2, 50, -9.0],
+    ]
+    train = analysis.train(run.folder)
+    assert train.to_numpy().tolist() == [
+        ["one", 0, 0, 3.0],
+        ["one", 0, 25, 2.5],
+        ["one", 1, 0, 4.0],
+        ["one", 1, 50, 1.0],
+    ]
+
+
+def test_several_runs_are_one_table(make, tmp_path):
+    make("one")
+    make("two", seed=5)
+    for read in (analysis.trials, analysis.curves, analysis.train):
+        together = read("one", "two", root=tmp_path / "runs")
+        assert list(together["study"].unique()) == ["one", "two"]
+        assert list(together.index) == list(range(len(together)))
+    assert len(ranking(analysis.trials("one", "two", root=tmp_path / "runs"))) == 8
+
+
+def test_a_run_without_trials_is_an_empty_table(make, tmp_path):
+    spec = StudySpec(name="none", model="vae", dataset="mnist5k", budget={"steps": 10})
+    run = Run(tmp_path / "runs" / "none")
+    run.create(spec)
+    open_study(run, spec, create=True)
+    for read in (analysis.trials, analysis.curves, analysis.train):
+        assert len(read(run.folder)) == 0
+    assert len(ranking(analysis.trials(run.folder))) == 0
+    text(ranking(analysis.trials(run.folder)))
+    make("one")
+    assert len(analysis.trials("none", "one", root=tmp_path / "runs")) == 4
+
+
+def test_a_table_follows_the_study(make):
+    run = make("one")
+    assert len(analysis.trials(run.folder)) == 4
+    written = run.table("results").stat().st_mtime_ns
+    analysis.trials(run.folder)
+    assert run.table("results").stat().st_mtime_ns == written
+    open_study(run, run.spec()).ask()
+    assert not tables.fresh(run, "results")
+    assert len(analysis.trials(run.folder)) == 5
+
+
+def test_a_study_that_is_stored_elsewhere_is_always_read(make, tmp_path):
+    run = make("one", storage=f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    assert not run.database.exists()
+    assert len(analysis.trials(run.folder)) == 4
+    open_study(run, run.spec()).ask()
+    assert len(analysis.trials(run.folder)) == 5
+
+
+def test_a_run_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"no run 'one'; there is none in .* yet"):
+        analysis.trials("one", root=tmp_path)
+
+
+def test_reading_leaves_no_other_files(make):
+    run = make("one")
+    before = {path.name for path in run.folder.iterdir()}
+    analysis.trials(run.folder)
+    after = {path.name for path in Path(run.folder).iterdir()}
+    assert after - before == {"results.parquet", "curves.parquet", "train.parquet"}

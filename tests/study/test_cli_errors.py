@@ -1,0 +1,281 @@
+"""A user's mistake: exit code 2, a line that says what to do, no traceback, and nothing on disk has changed."""
+
+import json
+import shutil
+from contextlib import nullcontext
+
+import pytest
+import safetensors.torch
+
+import analysis.__main__
+import models
+from study.folder import Run
+from study.spec import StudySpec
+from study.storage import open_study
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Where `runs` would lie."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def refused(command, listing):
+    """Calls a command that must be refused, and returns what it says."""
+
+    def call(*arguments, **options) -> str:
+        before = listing()
+        code, out, err = command(*arguments, **options)
+        assert code == 2, (code, out, err)
+        assert err.strip()
+        assert "Traceback" not in out + err
+        assert listing() == before
+        return err
+
+    return call
+
+
+@pytest.mark.parametrize("how", ["run", "train"])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"trails": 3}, "tiny.yaml: trails: there is no such key; there are: name, "),
+        ({"model": "vcs"}, "tiny.yaml: model: model 'vcs' is not known; known: "),
+        ({"dataset": "mnst5k"}, "tiny.yaml: dataset: data set 'mnst5k' is not known; known: "),
+        ({"objective": "elbow"}, "tiny.yaml: objective: metric 'elbow' is not known; known: elbo, "),
+        ({"trials": "many"}, "tiny.yaml: trials: input should be a valid integer, got 'many'"),
+        ({"fixed": {"latent": "big"}}, "tiny.yaml: fixed.latent: input should be a valid integer, got 'big'"),
+        ({"fixed": {"beta": -1}}, "tiny.yaml: fixed.beta: input should be greater than 0, got -1"),
+        ({"fixed": {"lr": 0}}, "tiny.yaml: fixed.lr: must be a positive number, got 0"),
+        ({"asha": {"grace": 600}}, "tiny.yaml: asha.grace: 600 must not exceed budget.steps, which is 60"),
+        ({"model": "vsc"}, "tiny.yaml: objective: elbo alone would drive alpha to one end of its range; pin it"),
+    ],
+)
+def test_a_mistake_in_a_preset(refused, preset, tmp_path, how, changes, says):
+    assert says in refused(how, preset(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("how", ["run", "train"])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "mine.yaml: holds nothing; a preset is a mapping of keys"),
+        (bytes(range(256)) * 4, "mine.yaml: cannot be read: it is not a text file in UTF-8; a preset is a YAML file"),
+        (b"\x00\x01\x02", "mine.yaml: is not YAML"),
+        (b"name: [1, 2", "mine.yaml: is not YAML (line 1)"),
+        (b"seed: 2020-13-45", "mine.yaml: is not YAML"),
+        (b"- name\n- model\n", "mine.yaml: holds a list; a preset is a mapping of keys"),
+    ],
+)
+def test_a_file_that_is_no_preset(refused, tmp_path, how, content, says):
+    (tmp_path / "mine.yaml").write_bytes(content)
+    assert says in refused(how, "mine.yaml")
+
+
+def test_a_preset_that_is_not_there(refused, tmp_path):
+    says = refused("run", "quickstrat")
+    assert "quickstrat: no such preset or file; presets: " in says
+    assert "Did you mean 'quickstart'?" in says
+    assert "no such preset or file" in refused("run", tmp_path / "none.yaml")
+    assert "cannot be read: Is a directory; a preset is a YAML file" in refused("run", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--set", "trials"], "--set 'trials': must be key=value, for example --set budget.steps=500"),
+        (["--set", "=3"], "--set '=3': must be key=value"),
+        (["--set", "fixed=[1"], "--set 'fixed=[1': the value is not YAML"),
+        (["--set", "name.first=x"], "--set 'name.first=x': name is not a group of keys"),
+        (["--set", "budget.stpes=3"], "budget.stpes: there is no such key; there are: steps, "),
+        (["--trials", "0"], "trials: input should be greater than or equal to 1, got 0"),
+        (["--sets", "trials=3"], "No such option"),
+        (["another"], "unexpected extra argument"),
+    ],
+)
+def test_a_mistake_in_the_arguments(refused, arguments, says):
+    assert says.lower() in refused("run", "quickstart", *arguments).lower()
+
+
+def test_all_mistakes_are_told_at_once(refused, preset, tmp_path):
+    path = preset(tmp_path, model="vcs", trails=3, trials="8", asha={"grace": 600}, fixed={"lr": -1})
+    lines = refused("run", path, "--set", "seed").splitlines()
+    found = sorted(line.removeprefix("tiny.yaml: ").split(":")[0] for line in lines)
+    assert found == sorted(["--set 'seed'", "model", "trails", "trials", "asha.grace"])
+
+
+@pytest.fixture
+def existing(raw, tmp_path) -> Run:
+    """A run in runs/ that has drawn no trial yet."""
+    spec = StudySpec(**raw())
+    run = Run(tmp_path / "runs" / "tiny")
+    run.create(spec)
+    open_study(run, spec, create=True)
+    return run
+
+
+@pytest.mark.parametrize("how", ["run", "train"])
+def test_a_run_that_exists(refused, existing, preset, tmp_path, how):
+    says = refused(how, preset(tmp_path))
+    assert f"{existing.folder} exists already" in says
+    assert "`python -m study resume tiny`" in says
+    assert "--set name=" in says
+
+
+def test_a_folder_that_exists_and_is_no_run(refused, preset, tmp_path):
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    says = refused("run", preset(tmp_path))
+    assert "exists already and holds no run; remove it, or name another" in says
+
+
+def test_a_root_that_cannot_be(refused, preset, tmp_path, monkeypatch):
+    from study import runner
+
+    monkeypatch.setattr(runner, "ray_started", lambda spec, address: nullcontext())
+    (tmp_path / "file").touch()
+    says = refused("run", preset(tmp_path), "--root", "file")
+    assert "cannot make " in says
+    assert "name another place with --root" in says
+
+
+UNKNOWN = [["resume", "tinny"], ["status", "tinny"], ["export", "tinny", "--out", "best"], ["confirm", "tinny"]]
+
+
+@pytest.mark.parametrize("arguments", UNKNOWN, ids=lambda arguments: arguments[0])
+def test_a_run_that_is_not_known(refused, existing, arguments):
+    assert "no run 'tinny'; runs in runs: tiny. Did you mean 'tiny'?" in refused(*arguments)
+    shutil.rmtree(existing.folder.parent)
+    assert "no run 'tinny'; there is none in runs yet" in refused(*arguments)
+
+
+def test_a_table_of_a_run_that_is_not_known(refused, existing):
+    assert "no run 'tinny'; runs in runs: tiny" in refused("table", "tinny", app=analysis.__main__.app)
+
+
+@pytest.mark.parametrize("how", ["resume", "status", "export"])
+def test_a_run_whose_specification_is_damaged(refused, existing, how):
+    existing.study_yaml.write_text("name: tiny\nmodel: vcs\n")
+    options = ["--out", "best"] if how == "export" else []
+    says = refused(how, "tiny", *options)
+    assert f"{existing.study_yaml} is not the specification of a run any more: " in says
+
+
+@pytest.mark.parametrize("how", ["status", "export"])
+def test_a_run_that_died_before_it_had_a_study(refused, existing, how):
+    existing.database.unlink()
+    options = ["--out", "best"] if how == "export" else []
+    assert "has no study yet; go on with `python -m study resume tiny`" in refused(how, "tiny", *options)
+
+
+def test_an_export_without_a_result_or_to_a_folder_that_exists(refused, existing, tmp_path):
+    says = refused("export", "tiny", "--out", "best")
+    assert "tiny has no complete trial yet; go on with `python -m study resume tiny`" in says
+    (tmp_path / "best").mkdir()
+    assert "best exists already; name another folder with --out" in refused("export", "tiny", "--out", "best")
+    assert "missing option" in refused("export", "tiny").lower()
+
+
+def test_a_table_of_a_run_without_trials(command, existing):
+    code, _, err = command("table", "tiny", app=analysis.__main__.app)
+    assert (code, err) == (0, "")
+
+
+# Exports.
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A folder as `export` writes it."""
+    model = models.build("vae", (1, 28, 28), latent=2, hidden=8)
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    config = {
+        "model": "vae",
+        "image_shape": [1, 28, 28],
+        "hyperparameters": model.hyperparameters,
+        "dataset": "mnist5k",
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    models.load(folder)
+    return folder
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_an_export_that_was_cut_short(refused, exported, file):
+    path = exported / file
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(models.ModelError, match=r"exported is a damaged export \(.*\); export the study again"):
+        models.load(exported)
+    assert "is a damaged export" in refused("evaluate", exported)
+    path.unlink()
+    assert f"is not an exported model: it has no {file}" in refused("evaluate", exported)
+
+
+def test_a_folder_that_is_no_export(refused, tmp_path):
+    with pytest.raises(models.ModelError, match=r"is not an exported model: it has no config\.json"):
+        models.load(tmp_path)
+    for path in (tmp_path, tmp_path / "none"):
+        assert "is not an exported model: it has no config.json" in refused("evaluate", path)
+
+
+# The real command line.
+
+
+def test_the_real_command_line_refuses_in_the_same_way(python, preset, tmp_path, listing):
+    path = preset(tmp_path, model="vcs", trails=3)
+    before = listing()
+    done = python("-m", "study", "run", str(path), cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [
+        ["tiny.yaml", "model"],
+        ["tiny.yaml", "trails"],
+    ]
+    assert listing() == before
+
+
+def test_an_unknown_run_on_the_real_command_line(python, tmp_path, listing):
+    before = listing()
+    done = python("-m", "study", "resume", "vsc-mnist", cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "no run 'vsc-mnist'; there is none in runs yet\n"
+    assert listing() == before
+
+
+# What is no mistake.
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(command, listing, tmp_path):
+    before = listing()
+    code, out, err = command("run", "quickstart", "--dry-run", "--set", "budget.steps=1000", "--trials", "5")
+    assert (code, err) == (0, "")
+    assert listing() == before
+    assert "5 trials of 1000 steps" in out
+    assert "draws hidden, " in out
+    assert "pins latent=50" in out
+    assert f"writes {tmp_path / 'runs' / 'quickstart'}" in out
+
+
+def test_a_dry_run_on_the_real_command_line(python, tmp_path, listing):
+    before = listing()
+    done = python("-m", "study", "run", "vae-mnist", "--dry-run", cwd=tmp_path)  # whose data is not there
+    assert done.stderr == ""
+    assert "ASHA keeps 1 in 3 at steps 6000, 18000" in done.stdout
+    assert listing() == before
+
+
+def test_the_plan_says_which_rungs_are_left_out(command):
+    line = "rungs before the end of the longest KL warm-up are left out"
+    assert line in command("run", "vae-mnist", "--dry-run", "--set", "asha.grace=2000")[1]
+    assert line not in command("run", "vae-mnist", "--dry-run")[1]
+
+
+@pytest.mark.parametrize("what", ["presets", "models", "datasets"])
+def test_lists_are_printed(command, listing, what):
+    before = listing()
+    code, out, err = command(what)
+    assert (code, err) == (0, "")
+    assert {"presets": "quickstart", "models": "latent=", "datasets": "mnist5k"}[what] in out
+    assert listing() == before

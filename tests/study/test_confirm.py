@@ -1,0 +1,408 @@
+"""Confirmation: the defaults and the best over fresh seeds, on the test set, with numbers that can be made again."""
+
+import functools
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import torch
+from optuna.trial import TrialState
+
+import analysis
+import datasets
+import searchspaces
+from analysis.tables import confirmation
+from datasets import Splits
+from study import confirm as confirming
+from study import solo
+from study.confirm import TEST, candidates, confirm, jobs, work
+from study.evaluation import METRICS, evaluate, importance_weighted, probe_accuracy
+from study.folder import Run, RunError
+from study.signals import Stop
+from study.spec import StudySpec
+from study.storage import KIND, fail, finish, open_study, store_report
+from study.training import Training, derived_seed
+from study.trial import Trial
+
+FULL, EVERY, SEEDS = 40, 20, 2
+CPU = torch.device("cpu")
+
+
+class Given(NamedTuple):
+    """How one trial of a search ended, and what it had drawn."""
+
+    lr: float
+    state: TrialState
+    elbo: float
+
+
+SEARCH = (
+    Given(1e-3, TrialState.PRUNED, -100.0),  # the defaults, stopped though they were the best
+    Given(4e-3, TrialState.COMPLETE, -190.0),
+    Given(2e-3, TrialState.COMPLETE, -180.0),
+    Given(9e-3, TrialState.FAIL, math.nan),
+    Given(3e-3, TrialState.COMPLETE, -200.0),
+)
+
+
+def searched(spec: StudySpec, run: Run, given: tuple[Given, ...] = SEARCH) -> optuna.Study:
+    """Makes the run folder of a search that ended so; nothing is trained."""
+    run.create(spec)
+    study = open_study(run, spec, create=True)
+    study.set_user_attr(KIND, "soft cross-entropy")
+    for lr, state, elbo in given:
+        study.enqueue_trial({"lr": lr})
+        trial = study.ask()
+        spec.space(trial)
+        if state == TrialState.FAIL:
+            fail(study, trial.number, "nan: the loss of 'model' was not finite at step 3")
+        elif state != TrialState.RUNNING:
+            steps = FULL if state == TrialState.COMPLETE else EVERY
+            report = {**dict.fromkeys(METRICS, 0.5), "elbo": elbo, "steps": steps, "seconds": 1.0, "train": []}
+            store_report(study, trial._trial_id, report)
+            finish(study, trial.number, {**report, "cause": ""}, FULL)
+    return study
+
+
+@pytest.fixture(scope="module")
+def make(raw) -> Callable[..., StudySpec]:
+    """The specification of that search."""
+    return functools.partial(
+        lambda **changes: StudySpec(**raw(**changes)),
+        trials=len(SEARCH),
+        seed=11,
+        budget={"steps": FULL, "report_every": EVERY},
+        confirm={"top": 2, "seeds": SEEDS, "samples": 8, "images": 40},
+    )
+
+
+@pytest.fixture(scope="module")
+def ray_up(local_ray) -> Iterator[None]:
+    """One Ray for all tests here."""
+    with local_ray():
+        yield
+
+
+@pytest.fixture(scope="module")
+def confirmed(make, ray_up, tmp_path_factory) -> tuple[Run, list[str]]:
+    """A confirmed run, and what was said meanwhile."""
+    run, said = Run(tmp_path_factory.mktemp("confirmed") / "tiny"), []
+    searched(make(), run)
+    assert confirm(run, say=said.append) is None
+    return run, said
+
+
+@pytest.fixture
+def copied(confirmed, tmp_path) -> Run:
+    """A copy of it to spoil."""
+    return Run(shutil.copytree(confirmed[0].folder, tmp_path / "tiny"))
+
+
+@pytest.fixture
+def no_ray(monkeypatch) -> None:
+    """Lets a test fail that would start Ray."""
+    from study import cluster
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(cluster, "ray_started", refuse)
+
+
+def rows(run: Run) -> list[dict[str, Any]]:
+    """The table, NaN as None, without the times."""
+    frame = pd.read_parquet(run.table("confirm")).drop(columns="seconds")
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+# What is trained.
+
+
+def test_the_defaults_come_first_though_they_were_stopped_then_the_best(make, tmp_path):
+    spec = make()
+    found = candidates(spec, searched(spec, Run(tmp_path / "tiny")))
+    assert [candidate.name for candidate in found] == ["defaults", "trial-2", "trial-1"]
+    default = {**searchspaces.defaults("vae"), **spec.fixed}
+    assert [candidate.settings for candidate in found] == [default, {**default, "lr": 2e-3}, {**default, "lr": 4e-3}]
+
+
+def test_the_defaults_are_confirmed_though_the_search_never_tried_them(make, tmp_path):
+    spec = make(trials=1, confirm={"top": 3, "seeds": 1})
+    study = searched(spec, Run(tmp_path / "tiny"), SEARCH[1:2])
+    assert searchspaces.defaults("vae")["lr"] not in {trial.params["lr"] for trial in study.trials}
+    assert [candidate.name for candidate in candidates(spec, study)] == ["defaults", "trial-0"]
+
+
+def test_without_a_complete_trial_the_defaults_are_left(make, tmp_path):
+    spec = make(trials=2)
+    assert len(candidates(spec, searched(spec, Run(tmp_path / "tiny"), (SEARCH[0], SEARCH[3])))) == 1
+
+
+def test_of_several_objectives_the_front_is_confirmed_by_the_first_one(make, tmp_path):
+    spec = make(objective=["elbo", "zero_fraction"], confirm={"top": 5, "seeds": 1})
+    study = open_study(Run(tmp_path), spec, create=True)
+    for values in ([-100.0, 0.2], [-90.0, 0.1], [-95.0, 0.05], [-120.0, 0.9]):  # the third is beaten by the second
+        trial = study.ask()
+        spec.space(trial)
+        study.tell(trial, values)
+    assert [candidate.name for candidate in candidates(spec, study)] == ["defaults", "trial-1", "trial-0", "trial-3"]
+
+
+def test_every_configuration_has_the_same_seeds_and_no_trial_had_them(make, tmp_path):
+    spec = make(confirm={"top": 2, "seeds": 50})
+    made = jobs(spec, searched(spec, Run(tmp_path / "tiny")))
+    seeds = {name: [job.seed for job in made if job.candidate.name == name] for name in ("defaults", "trial-2")}
+    assert len(made) == 3 * 50
+    assert seeds["defaults"] == seeds["trial-2"]
+    assert len(set(seeds["defaults"])) == 50
+    assert not set(seeds["defaults"]) & {derived_seed(spec.seed, number) for number in range(10_000)}
+    other = jobs(spec.model_copy(update={"seed": 12}), open_study(Run(tmp_path / "tiny"), spec))
+    assert not {job.seed for job in other} & set(seeds["defaults"])
+
+
+# What comes out.
+
+
+def test_the_table_has_a_row_for_each_configuration_and_seed(confirmed):
+    run, _ = confirmed
+    frame, spec = pd.read_parquet(run.table("confirm")), run.spec()
+    names = ["defaults", "trial-2", "trial-1"]
+    assert list(zip(frame.configuration, frame.repeat)) == [(name, repeat) for repeat in (0, 1) for name in names]
+    about = {"study": "tiny", "model": "vae", "dataset": "mnist5k", "likelihood": "bernoulli"}
+    about |= {"kind": "soft cross-entropy", "cause": "", "steps": FULL, "samples": 8, "images": 40}
+    assert all((frame[key] == value).all() for key, value in about.items())
+    assert list(frame.seed) == [job.seed for job in jobs(spec, open_study(run, spec))]
+    assert list(frame["params.lr"]) == [1e-3, 2e-3, 4e-3] * 2
+    assert {column for column in frame if column.startswith("params.")} == {f"params.{key}" for key in spec.defaults()}
+    assert {column for column in frame if column.startswith("metrics.")} == {f"metrics.{key}" for key in TEST}
+    assert np.isfinite(frame[[f"metrics.{key}" for key in TEST] + ["valid_elbo", "seconds"]]).all(axis=None)
+    assert frame["metrics.elbo"].nunique() == len(frame)
+    assert frame["metrics.accuracy"].between(0, 1).all()
+
+
+def test_a_line_was_said_for_every_training(confirmed):
+    run, said = confirmed
+    elbos = {f"{row['configuration']}, seed {row['repeat'] + 1} of 2": row["metrics.elbo"] for row in rows(run)}
+    assert sorted(line.partition(":")[0] for line in said) == sorted(elbos)
+    for line in said:
+        what, _, found = line.partition(": ")
+        assert found.startswith(f"test elbo {elbos[what]:.2f}, ")
+
+
+def test_the_same_configuration_and_seed_give_the_same_row_elsewhere(confirmed, tmp_path):
+    """`work` in another process and another folder, in another order."""
+    run, _ = confirmed
+    spec = run.spec()
+    made = jobs(spec, open_study(run, spec))
+    for job, row in list(zip(made, rows(run)))[::-5]:
+        found = work(Run(tmp_path), spec, job, None, CPU)
+        found.pop("seconds")
+        assert {f"metrics.{key}": found.pop(key) for key in TEST} == {
+            f"metrics.{key}": row[f"metrics.{key}"] for key in TEST
+        }
+        assert found == {key: row[key] for key in ("valid_elbo", "steps", "cause")}
+
+
+def test_a_training_by_hand_gives_the_same_numbers(confirmed):
+    run, _ = confirmed
+    spec, splits, row = run.spec(), datasets.load("mnist5k"), rows(run)[4]
+    settings = {**spec.fixed, "lr": row["params.lr"]}
+    training = Training(spec, settings, splits, seed=row["seed"])
+    training.advance(FULL)
+    test = torch.from_numpy(splits.test.images)
+    assert evaluate(training.model, test) == {key: row[f"metrics.{key}"] for key in METRICS}
+    assert training.evaluate()["elbo"] == row["valid_elbo"]
+    weighted = importance_weighted(training.model, test[:40], samples=8)
+    assert weighted.log_likelihood.mean() == row["metrics.log_likelihood"]
+    assert weighted.effective_samples.mean() == row["metrics.effective_samples"]
+    assert probe_accuracy(training.model, splits.train, splits.test, CPU) == row["metrics.accuracy"]
+
+
+def test_a_second_confirmation_does_nothing_and_starts_no_ray(confirmed, no_ray):
+    run, _ = confirmed
+    before, said = rows(run), []
+    assert confirm(run, say=said.append) is None
+    assert (rows(run), said) == (before, [])
+
+
+@pytest.mark.parametrize("lost", ["result", "folder"])
+def test_a_result_that_is_gone_is_made_again_and_no_other(copied, lost):
+    before, said = rows(copied), []
+    folder = copied.confirmation("trial-2", 1)
+    if lost == "result":
+        (folder / "result.json").unlink()
+    else:
+        shutil.rmtree(folder)
+    confirm(copied, say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("trial-2, seed 2 of 2: test elbo ")
+    assert rows(copied) == before
+
+
+def test_stopped_by_a_signal_it_keeps_what_is_done_and_goes_on(copied, monkeypatch):
+    before = rows(copied)
+    for repeat in range(SEEDS):
+        shutil.rmtree(copied.confirmation("trial-1", repeat))
+    shutil.rmtree(copied.confirmation("defaults", 1))
+    stop, commands, said = Stop(), [], []
+
+    @contextmanager
+    def stopping(how_to_go_on: Callable[[], str]) -> Iterator[Stop]:
+        commands.append(how_to_go_on())
+        yield stop
+
+    def say(line: str) -> None:
+        said.append(line)
+        stop.signal = 15
+
+    with monkeypatch.context() as patch:
+        patch.setattr(confirming, "stopping_on_signals", stopping)
+        assert confirm(copied, say=say) == 15
+    assert commands == [f"python -m study confirm {copied.folder}"]
+    done = rows(copied)
+    assert len(done) == 3 + len(said) < len(before)
+    assert all(row in before for row in done)
+    confirm(copied, say=said.append)
+    assert len(said) == 3
+    assert rows(copied) == before
+
+
+def test_a_configuration_that_fails_is_a_row_with_its_cause(make, ray_up, tmp_path, monkeypatch):
+    run, said = Run(tmp_path / "tiny"), []
+    searched(make(confirm={"top": 1, "seeds": SEEDS, "samples": 8, "images": 40}), run)
+    sound = StudySpec.defaults
+    monkeypatch.setattr(StudySpec, "defaults", lambda spec: {**sound(spec), "lr": 1e18})
+    confirm(run, say=said.append)
+    frame = pd.read_parquet(run.table("confirm"))
+    broken, fine = frame[frame.configuration == "defaults"], frame[frame.configuration == "trial-2"]
+    assert len(broken) == len(fine) == SEEDS
+    assert broken.cause.str.fullmatch("nan: the (loss of 'model'|validation ELBO) was not finite at step [0-9]+").all()
+    assert broken[[f"metrics.{key}" for key in TEST] + ["valid_elbo", "seconds"]].isna().all(axis=None)
+    assert (broken["params.lr"] == 1e18).all()
+    assert (fine.cause == "").all()
+    assert fine["metrics.elbo"].notna().all()
+    assert sum(line.endswith(tuple(broken.cause)) for line in said) == SEEDS
+    summary = confirmation(analysis.confirmed(run.folder)).set_index("configuration")
+    assert list(summary.loc["defaults", ["seeds", "failed"]]) == [0, SEEDS]
+    assert list(summary.loc["trial-2", ["seeds", "failed"]]) == [SEEDS, 0]
+    confirm(run, say=said.append)  # a failure is a result
+    assert len(said) == 2 * SEEDS
+
+
+def test_a_mistake_in_the_work_is_a_cause_too(make, tmp_path):
+    spec = make()
+    job = jobs(spec, searched(spec, Run(tmp_path / "tiny")))[0]
+    broken = job._replace(candidate=job.candidate._replace(settings={"latnet": 3}))
+    found = work(Run(tmp_path / "tiny"), spec, broken, None, CPU)
+    assert found["cause"].startswith("crash: ModelError: vae: latnet: ")
+    assert math.isnan(found["elbo"])
+    assert found["steps"] == 0
+    json.dumps(found)
+
+
+@pytest.mark.parametrize("given", [SEARCH[:4], (*SEARCH[:4], Given(1e-3, TrialState.RUNNING, math.nan))])
+def test_it_is_refused_before_the_search_is_finished(make, tmp_path, no_ray, given, command):
+    run = Run(tmp_path / "tiny")
+    searched(make(), run, given)
+    message = f"the search is not finished; go on with `python -m study resume {run.folder}` first"
+    with pytest.raises(RunError) as refused:
+        confirm(run)
+    assert str(refused.value) == message
+    assert command("confirm", run.folder) == (2, "", message + "\n")
+    assert not run.table("confirm").exists()
+
+
+def test_it_is_refused_while_another_process_holds_the_run(confirmed, no_ray):
+    run, _ = confirmed
+    with run.locked(), pytest.raises(RunError, match="in use"):
+        confirm(run)
+
+
+def test_the_command_line_says_where_the_table_is(confirmed, command, no_ray):
+    run, _ = confirmed
+    assert command("confirm", run.folder) == (0, f"table: python -m analysis table {run.folder}\n", "")
+
+
+def test_the_command_line_ends_with_the_code_of_the_signal(confirmed, command, monkeypatch):
+    monkeypatch.setattr(confirming, "confirm", lambda *_, **__: 15)
+    assert command("confirm", confirmed[0].folder)[0] == 143
+
+
+# The test set is read nowhere else.
+
+
+class Poison:
+    """Cannot be looked at."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the test set was read: {name}")
+
+
+@pytest.fixture
+def poisoned() -> Splits:
+    return datasets.load("mnist5k")._replace(test=Poison())
+
+
+def test_the_poison_works(make, tmp_path, poisoned, monkeypatch):
+    spec = make()
+    monkeypatch.setattr(confirming, "load_data", lambda *_: poisoned)
+    job = jobs(spec, searched(spec, Run(tmp_path / "tiny")))[0]
+    assert "the test set was read" in work(Run(tmp_path / "tiny"), spec, job, None, CPU)["cause"]
+
+
+def test_a_trial_does_not_read_the_test_set(make, poisoned, tmp_path):
+    found = []
+    for splits in (datasets.load("mnist5k"), poisoned):
+        trial = Trial(make(), make().defaults(), splits, seed=1, folder=tmp_path / str(len(found)))
+        reports = []
+        while not trial.done:
+            reports.append({key: value for key, value in trial.report().items() if key != "seconds"})
+        trial.close()
+        found.append(reports)
+    assert found[0] == found[1]
+    assert [report["steps"] for report in found[0]] == [EVERY, FULL]
+
+
+def test_train_does_not_read_the_test_set(make, poisoned, tmp_path, monkeypatch):
+    spec = make()
+    solo.train(spec, Run(tmp_path / "clean"))
+    monkeypatch.setattr(datasets, "load", lambda *_: poisoned)
+    solo.train(spec, Run(tmp_path / "poisoned"))
+    clean, other = (
+        analysis.curves(tmp_path / name).drop(columns=["study", "seconds"]) for name in ("clean", "poisoned")
+    )
+    pd.testing.assert_frame_equal(clean, other)
+    assert len(clean) == FULL // EVERY
+
+
+def test_a_search_does_not_read_the_test_set(make, poisoned, ray_up, tmp_path, monkeypatch):
+    """Ray's adapter, called as Ray calls it."""
+    from study import trainable
+
+    monkeypatch.setattr(trainable, "load_data", lambda *_: poisoned)
+    spec = make()
+    (tmp_path / "tiny").mkdir()
+    config = {"number": 0, "run": str(tmp_path / "tiny"), "spec": spec.model_dump(), "data": None}
+    worker = object.__new__(trainable.Trainable)
+    worker.setup({**config, "settings": spec.defaults()})
+    results = [worker.step() for _ in range(FULL // EVERY)]
+    worker.cleanup()
+    assert [(result["cause"], result["done"], result["steps"]) for result in results] == [
+        ("", False, 20),
+        ("", True, 40),
+    ]
+
+
+def test_the_folder_of_a_confirmation_is_its_own(confirmed):
+    run, _ = confirmed
+    names = {f"{name}-{repeat}" for name in ("defaults", "trial-1", "trial-2") for repeat in range(SEEDS)}
+    assert {path.name for path in (run.folder / "confirm").iterdir()} == names
+    assert not Path(run.folder / "trials").exists()  # that of this search, which trained nothing
