@@ -93,7 +93,7 @@ def draw_learning_curves(ax: Axes, curves: Sequence[Curve], rungs: Sequence[int]
     ax.set_ylim(low - 0.05 * height, high + 0.08 * height)
     ax.set_xlim(left=0)
     ax.set(xlabel="optimiser steps", ylabel=NATS, title="Learning curves; a cross marks where a trial was stopped")
-    ax.legend(loc="lower right", frameon=False)
+    ax.legend(loc="lower right", framealpha=1.0, edgecolor="none")
 
 
 # ELBO against hyperparameters.

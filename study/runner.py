@@ -25,7 +25,7 @@ from study.scheduler import Asha
 from study.searcher import HandOut
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec
-from study.storage import Outcome, describe_data, open_study, outcome, owed
+from study.storage import Outcome, check_storage_is_new, describe_data, open_study, outcome, owed
 from study.trainable import Trainable
 
 LOST_PROCESSES = 3  # how often a trial goes on after its process was lost
@@ -41,11 +41,12 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
         address: of a Ray cluster; None starts Ray on this machine.
 
     Raises:
-        SpecError: the machine or the cluster lacks what the specification asks for.
+        SpecError: the machine or the cluster lacks what the specification asks for, or its storage cannot be had.
         DataError: the data set is not there.
         RunError: the run exists already.
     """
     run.check_absent()
+    check_storage_is_new(spec)
     splits = datasets.load(spec.dataset, data)
     with _stopping(run) as stop, ray_started(spec, address):
         stop.leave_if_asked()

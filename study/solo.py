@@ -11,7 +11,7 @@ from study import tables
 from study.folder import Run
 from study.signals import stopping_on_signals
 from study.spec import SpecError, StudySpec
-from study.storage import Outcome, describe_data, finish, open_study, outcome, owed, store_report
+from study.storage import Outcome, check_storage_is_new, describe_data, finish, open_study, outcome, owed, store_report
 from study.training import derived_seed
 from study.trial import Trial, failed
 from study.words import describe
@@ -26,11 +26,12 @@ def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
         data: root of the data sets; None is the default one.
 
     Raises:
-        SpecError: a GPU is asked for and there is none.
+        SpecError: a GPU is asked for and there is none, or the storage cannot be had.
         DataError: the data set is not there.
         RunError: the run exists already.
     """
     run.check_absent()
+    check_storage_is_new(spec)
     spec = spec.model_copy(update={"trials": 1, "asha": None})
     splits = datasets.load(spec.dataset, data)
     where = device(spec)

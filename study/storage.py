@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
@@ -18,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 import models
 from datasets import Splits
 from study.evaluation import METRICS, is_binary
-from study.folder import Run, RunError
+from study.folder import Run, RunError, write_whole
 from study.sampling import sampler
-from study.spec import StudySpec
+from study.spec import SpecError, StudySpec
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -44,19 +45,46 @@ def open_study(run: Run, spec: StudySpec, create: bool = False) -> optuna.Study:
     Raises:
         RunError: the run stopped before it had a study, and `create` is not asked for.
     """
-    storage = url(run, spec)
-    if create:
-        directions = ["maximize"] * len(spec.objectives)
-        study = optuna.create_study(storage=storage, study_name=spec.name, directions=directions, load_if_exists=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(list(spec.objectives))
-    else:
-        if not spec.storage and not run.database.is_file():
-            raise RunError(f"{run.folder} has no study yet; go on with `python -m study resume {run.argument}`")
-        study = optuna.load_study(storage=storage, study_name=spec.name)
+    missing = not spec.storage and not run.database.is_file()
+    if missing and not create:
+        raise RunError(f"{run.folder} has no study yet; go on with `python -m study resume {run.argument}`")
+    if missing:
+        write_whole(run.database, lambda path: _make_sqlite(path, spec))
+    elif create:
+        _make(url(run, spec), spec)
+    study = optuna.load_study(storage=url(run, spec), study_name=spec.name)
     study.sampler = sampler(spec, stored=len(study.get_trials(deepcopy=False)))
     return study
+
+
+def check_storage_is_new(spec: StudySpec) -> None:
+    """Raises SpecError unless a storage that the specification names can be opened and has no study of this name."""
+    if not spec.storage:
+        return
+    try:
+        names = optuna.get_all_study_names(spec.storage)
+    except Exception as error:  # each driver has errors of its own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        needed = "it takes an Optuna URL such as sqlite:///studies.db or postgresql://user@host/database"
+        raise SpecError(spec.name, [f"storage: cannot be opened ({reason}); {needed}"]) from None
+    if spec.name in names:
+        raise SpecError(spec.name, ["storage: holds a study of this name already; name another with --set name=..."])
+
+
+def _make(storage: str | optuna.storages.BaseStorage, spec: StudySpec) -> None:
+    directions = ["maximize"] * len(spec.objectives)
+    study = optuna.create_study(storage=storage, study_name=spec.name, directions=directions, load_if_exists=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(list(spec.objectives))
+
+
+def _make_sqlite(path: Path, spec: StudySpec) -> None:
+    """Makes the database aside: a reader who opened a half-made one would bring itself and the maker down."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    _make(storage, spec)
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 class Outcome(NamedTuple):

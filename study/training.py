@@ -80,7 +80,7 @@ class Training:
                 sigma=spec.sigma,
                 steps=spec.steps,
             ).to(self.device)
-            self.model.fit_statistics(unit_interval(self.train_images))
+            self.model.fit_statistics(self.train_images)
 
         self.grad_clip: float | None = settings["grad_clip"]
         self.drop_at = math.ceil(settings["lr_drop"] * self.budget) if settings["lr_drop"] < 1 else None

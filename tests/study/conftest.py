@@ -150,7 +150,7 @@ class RayFolder:
                     found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
         return found
 
-    def wait_until_gone(self, besides: str | None = None, seconds: float = 15) -> dict[int, str]:
+    def wait_until_gone(self, besides: str | None = None, seconds: float = 60) -> dict[int, str]:
         """Waits for the end of all processes but those with that in their command line; returns what is left."""
         deadline = time.monotonic() + seconds
         while True:

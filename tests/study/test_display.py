@@ -68,7 +68,7 @@ class Made:
 
 @pytest.fixture
 def made() -> Made:
-    """Two complete trials, of which the second is better, a pruned one, a failed one and a running one."""
+    """Two complete trials, of which the second is better, two pruned ones, a failed one and a running one."""
     with pytest.warns(optuna.exceptions.ExperimentalWarning):
         made = Made("elbo")
     for arguments in (
@@ -77,6 +77,7 @@ def made() -> Made:
         {"steps": 20, "elbo": -90.0},
         {"steps": 10, "cause": "nan: the loss of 'model' was not finite at step 13"},
         {"steps": 30, "elbo": -105.0, "running": True},
+        {"steps": 10, "elbo": -95.0},
     ):
         made.add(**arguments)
     return made
@@ -106,7 +107,7 @@ def test_a_trial_in_a_line(made, spec):
     assert describe(made[4], spec) == "trial 4    running   at step     30   elbo -105.00"
     cause = "nan: the loss of 'model' was not finite at step 13"
     assert describe(made[3], spec) == f"trial 3    fail      at step     10   {cause}"
-    assert describe(made[made.add(0, running=True)], spec) == "trial 5    running   at step      0"
+    assert describe(made[made.add(0, running=True)], spec) == "trial 6    running   at step      0"
 
 
 def test_every_objective_is_in_the_line_and_what_is_not_finite_is_said(raw):
@@ -123,7 +124,7 @@ def test_every_objective_is_in_the_line_and_what_is_not_finite_is_said(raw):
 
 def test_where_a_study_stands(made, spec):
     counts, best, drawn = summary(made.study, spec).split("\n")
-    assert counts == "tiny: 2 complete, 1 pruned, 1 failed, 1 unfinished, of 10 trials"
+    assert counts == "tiny: 2 complete, 2 pruned, 1 failed, 1 unfinished, of 10 trials"
     assert best == "best: trial 1    complete  at step     60   elbo -110.25"  # not the pruned one, though it is higher
     assert drawn == f"      lr {made[1].params['lr']:.4g}"
 
@@ -173,15 +174,15 @@ def test_off_a_terminal_every_end_is_a_line(made, spec, clock, capsys):
     lines.on_trial_complete(1, [], rays_trial(2))
     lines.on_trial_error(1, [], rays_trial(3))
     assert capsys.readouterr().out.splitlines() == [
-        f"[  12.3 s] {describe(made[2], spec)}   (4 of 10)",
-        f"[  12.3 s] {describe(made[3], spec)}   (4 of 10)",
+        f"[  12.3 s] {describe(made[2], spec)}   (5 of 10)",
+        f"[  12.3 s] {describe(made[3], spec)}   (5 of 10)",
     ]
 
 
 def test_the_picture_shows_counts_the_best_and_a_bar_for_each_running_trial(dashboard, made, spec):
     running = [rays_trial(4, 30, elbo=-105.0), rays_trial(11), rays_trial(12, 60, elbo=-99.5)]
     counts, best, *bars = drawn(dashboard, running)
-    assert counts == "tiny: 4 of 10 trials: 2 complete, 1 pruned, 1 failed, 3 running"
+    assert counts == "tiny: 5 of 10 trials: 2 complete, 2 pruned, 1 failed, 3 running"
     assert best == f"best: {describe(made[1], spec)}"
     assert len(bars) == 3
     half, none, full = bars
@@ -216,14 +217,14 @@ def test_the_time_left_follows_from_the_trials_of_this_session(dashboard, made, 
     clock.now += 60
     dashboard.live.console.quiet = True
     made.add(FULL, -108.0)
-    dashboard.on_trial_complete(1, [], rays_trial(5))
+    dashboard.on_trial_complete(1, [], rays_trial(6))
     assert drawn(dashboard, [])[0].endswith(
-        "5 of 10 trials: 3 complete, 1 pruned, 1 failed, 0 running; about 5 min left"
+        "6 of 10 trials: 3 complete, 2 pruned, 1 failed, 0 running; about 4 min left"
     )
     made.add(20)
     clock.now += 60
-    dashboard.on_trial_complete(1, [], rays_trial(6))
-    assert drawn(dashboard, [])[0].endswith("; about 4 min left")
+    dashboard.on_trial_complete(1, [], rays_trial(7))
+    assert drawn(dashboard, [])[0].endswith("; about 3 min left")
 
 
 def test_a_better_trial_takes_the_place_of_the_best(dashboard, made, spec):
@@ -253,7 +254,7 @@ def test_lines_stay_above_the_live_display_which_goes_at_the_end(dashboard, made
     dashboard.on_trial_complete(1, [], rays_trial(2))
     dashboard.on_experiment_end([])
     assert not dashboard.live.is_started
-    assert f"{describe(made[2], spec)}   (4 of 10)" in console.export_text()
+    assert f"{describe(made[2], spec)}   (5 of 10)" in console.export_text()
     assert console.file.getvalue().endswith("\x1b[?25h\r" + "\x1b[1A\x1b[2K" * 3)  # transient: three lines are erased
 
 

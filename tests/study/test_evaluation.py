@@ -273,7 +273,7 @@ import datasets, models
 models.names(), datasets.names(), [models.build(name, (1, 8, 8), latent=2, hidden=4) for name in models.names()]
 check(["study", "study.evaluation"], "ray", "optuna")
 check(["study.training", "study.spec", "study.checkpoint", "study.folder", "study.sampling", "study.storage"], "ray")
-check(["study.tables", "study.trial", "study.export", "study.cli", "analysis", "analysis.tables"], "ray")
+check(["study.tables", "study.trial", "study.export", "study.solo", "study.cli", "analysis", "analysis.tables"], "ray")
 import study
 study.load("quickstart")
 assert "ray" not in sys.modules

@@ -82,7 +82,7 @@ def wait_for_reports(run: Run, driver: subprocess.Popen, log) -> None:
 
 
 @pytest.fixture(scope="module")
-def ray_up(killed, local_ray):
+def ray_up(local_ray):
     with local_ray():
         yield
 

@@ -212,7 +212,7 @@ def test_off_a_terminal_there_is_a_line_for_each_trial_and_nothing_of_rays_own(c
     lines = out.splitlines()
     numbers = sorted(int(re.match(r"\[ *[0-9.]+ s\] trial ([0-9]+) +complete ", line)[1]) for line in lines[:TRIALS])
     assert numbers == list(range(TRIALS))
-    assert [line[-10:] for line in lines[:TRIALS]] == [f" ({done} of 4)" for done in (1, 2, 3, 4)]
+    assert all(line.endswith(f" ({done} of 4)") for done, line in enumerate(lines[:TRIALS], 1))
     assert lines[TRIALS] == "tiny: 4 complete, 0 pruned, 0 failed, 0 unfinished, of 4 trials"
     assert lines[TRIALS + 1].startswith("best: trial ")
     assert lines[-2] == f"tables, checkpoints and TensorBoard: {run.folder}"

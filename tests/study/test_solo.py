@@ -24,7 +24,7 @@ from study import checkpoint, solo
 from study.evaluation import METRICS
 from study.folder import Run, RunError
 from study.spec import SpecError, StudySpec
-from study.storage import open_study, reports
+from study.storage import open_study, reports, store_report
 from study.training import Training, derived_seed
 from study.trial import Trial
 
@@ -143,6 +143,25 @@ def test_a_run_that_was_killed_before_its_first_trial_trains_the_defaults(traine
     run.create(reference.spec())
     assert solo.resume(run) == (1, 0, 0, None)
     assert only_trial(run).params == only_trial(reference).params
+    assert numbers(reports(only_trial(run))) == numbers(reports(only_trial(reference)))
+
+
+@pytest.mark.parametrize("step", [30, 60])
+def test_a_run_that_was_killed_between_checkpoint_and_storage_misses_no_report(trained, tmp_path, monkeypatch, step):
+    reference, run = trained("vae"), Run(tmp_path / "tiny")
+
+    def store_or_die(study: optuna.Study, trial_id: int, report: dict[str, Any]) -> None:
+        if report["steps"] == step:
+            raise KeyboardInterrupt
+        store_report(study, trial_id, report)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(solo, "store_report", store_or_die)
+        with pytest.raises(KeyboardInterrupt):
+            solo.train(reference.spec(), run)
+    assert only_trial(run).state == TrialState.RUNNING
+    assert max(reports(only_trial(run)), default=0) == step - EVERY
+    assert solo.resume(run) == (1, 0, 0, None)
     assert numbers(reports(only_trial(run))) == numbers(reports(only_trial(reference)))
 
 
