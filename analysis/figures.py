@@ -92,8 +92,9 @@ def draw_learning_curves(ax: Axes, curves: Sequence[Curve], rungs: Sequence[int]
     height = (high - low) or 1.0
     ax.set_ylim(low - 0.05 * height, high + 0.08 * height)
     ax.set_xlim(left=0)
-    ax.set(xlabel="optimiser steps", ylabel=NATS, title="Learning curves; a cross marks where a trial was stopped")
-    ax.legend(loc="lower right", framealpha=1.0, edgecolor="none")
+    ax.set(xlabel="optimiser steps", ylabel=NATS)
+    ax.set_title("Learning curves; a cross marks where a trial was stopped", pad=22)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=4, frameon=False)  # above: no curve is hidden
 
 
 # ELBO against hyperparameters.
@@ -282,25 +283,29 @@ def draw_all(run: folder.Run, data: str | None = None, suffix: str = "png") -> l
     out.mkdir(exist_ok=True)
     written = []
 
-    def save(figure: Figure, name: str) -> None:
+    kind = f"{spec.name}: ELBO is a {trials['kind'].iloc[0]}"
+
+    def save(figure: Figure, name: str, note: str = "") -> None:
+        if note:
+            figure.supxlabel(note, x=0.99, ha="right", fontsize="x-small", color=GREY)
         path = out / f"{name}.{suffix}"
         folder.write_whole(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=200))
         written.append(path)
 
     figure, ax = _figure(4.0)
     draw_learning_curves(ax, learning_curves(curves, trials), spec.rungs, best_complete(trials))
-    save(figure, "learning_curves")
+    save(figure, "learning_curves", kind)
     if drawn := parameters(trials, spec):
-        save(_parameter_figure(drawn), "hyperparameters")
+        save(_parameter_figure(drawn), "hyperparameters", kind)
     if len((sparsity := elbo_against_sparsity(trials)).elbo):
         figure, ax = _figure(4.0)
         draw_elbo_against_sparsity(ax, sparsity)
-        save(figure, "elbo_sparsity")
+        save(figure, "elbo_sparsity", kind)
     if run.table("confirm").is_file():
         confirmed = tables.confirmed(run.folder)
         figure, ax = _figure(1.4 + 0.45 * confirmed.configuration.nunique())
         draw_confirmed(ax, confirmed)
-        save(figure, "confirmed")
+        save(figure, "confirmed", kind)
 
     seen = snapshot.take(winner.model, torch.from_numpy(images))
     which = f"trial {winner.number} of {spec.name}"
