@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
@@ -107,7 +108,7 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
 def confirm(
     run: Run, *, data: str | None = None, address: str | None = None, say: Callable[[str], None] = print
 ) -> int | None:
-    """Does all jobs that have no result yet, as Ray tasks, and writes confirm.parquet.
+    """Does all jobs that have no result yet, or were lost, as Ray tasks, and writes confirm.parquet.
 
     Args:
         run: whose search is finished.
@@ -128,7 +129,7 @@ def confirm(
         if owed(study, spec):
             raise RunError(f"the search is not finished; go on with `python -m study resume {run.argument}` first")
         wanted = jobs(spec, study)
-        signum = _work_all(run, spec, [job for job in wanted if not _result(run, job).is_file()], data, address, say)
+        signum = _work_all(run, spec, [job for job in wanted if not _is_done(run, job)], data, address, say)
         table = pd.DataFrame([_row(run, spec, study, job) for job in wanted if _result(run, job).is_file()])
         if len(table):
             write_whole(run.table("confirm"), lambda path: table.to_parquet(path, index=False))
@@ -168,8 +169,14 @@ def _work_all(
         return stop.signal
 
 
-def _result(run: Run, job: Job) -> Any:
+def _result(run: Run, job: Job) -> Path:
     return run.confirmation(job.candidate.name, job.repeat) / "result.json"
+
+
+def _is_done(run: Run, job: Job) -> bool:
+    """Whether the job has a result that doing it again would not change: not if its process was lost."""
+    result = _result(run, job)
+    return result.is_file() and not json.loads(result.read_text())["cause"].startswith("lost")
 
 
 def _row(run: Run, spec: StudySpec, study: optuna.Study, job: Job) -> dict[str, Any]:

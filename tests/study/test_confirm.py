@@ -233,12 +233,15 @@ def test_a_second_confirmation_does_nothing_and_starts_no_ray(confirmed, no_ray)
     assert (rows(run), said) == (before, [])
 
 
-@pytest.mark.parametrize("lost", ["result", "folder"])
+@pytest.mark.parametrize("lost", ["result", "folder", "process"])
 def test_a_result_that_is_gone_is_made_again_and_no_other(copied, lost):
     before, said = rows(copied), []
     folder = copied.confirmation("trial-2", 1)
     if lost == "result":
         (folder / "result.json").unlink()
+    elif lost == "process":
+        found = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps({**found, "cause": "lost: WorkerCrashedError"}))
     else:
         shutil.rmtree(folder)
     confirm(copied, say=said.append)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from optuna.trial import TrialState
 import datasets
 import models
 import searchspaces
-from study import checkpoint, solo
+from study import checkpoint, folder, solo
 from study.evaluation import METRICS
 from study.folder import Run, RunError
 from study.spec import SpecError, StudySpec
@@ -219,6 +220,18 @@ def test_a_gpu_that_is_not_there_is_asked_for_in_vain(command, preset, raw, tmp_
     with pytest.raises(SpecError):
         solo.device(StudySpec(**raw(resources=resources)))
     assert solo.device(StudySpec(**raw())) == torch.device("cpu")
+
+
+def test_where_ray_is_not_installed_the_environment_says_so(monkeypatch):
+    def version(package: str) -> str:
+        if package == "ray":
+            raise PackageNotFoundError(package)
+        return "1.0"
+
+    monkeypatch.setattr(folder, "version", version)
+    packages = folder.environment()["packages"]
+    assert packages["ray"] is None
+    assert packages["torch"] == "1.0"
 
 
 # Interrupted and killed, in processes of their own.
