@@ -46,6 +46,7 @@ REPLICATION = {
     "gamma_init": None,
     "steepness": 50.0,
     "steepness_final": 50.0,
+    "kl_warmup": 0.0,
 }
 
 
@@ -65,7 +66,14 @@ PARITY = {
     "vsc alpha 0.5 latent 200": Parity("vsc", {"latent": 200, "alpha": 0.5, **REPLICATION}, 115.0, 1.5),
 }
 
-SIGMOID = {"gate": "sigmoid", "gamma_param": "sigmoid", "gamma_init": 0.5, "steepness": 50.0, "steepness_final": 200.0}
+SIGMOID = {
+    "gate": "sigmoid",
+    "gamma_param": "sigmoid",
+    "gamma_init": 0.5,
+    "steepness": 50.0,
+    "steepness_final": 200.0,
+    "kl_warmup": 0.0,
+}
 OPEN = {**SIGMOID, "gamma_init": 0.9}
 
 

@@ -110,6 +110,14 @@ def test_a_trial_in_a_line(made, spec):
     assert describe(made[made.add(0, running=True)], spec) == "trial 6    running   at step      0"
 
 
+def test_the_last_report_is_the_one_in_the_line(made, spec):
+    trial = made[made.add(20, -105.0, running=True)]
+    for steps, elbo in ((30, -104.0), (10, -106.0)):
+        report = {**dict.fromkeys(METRICS, 0.25), "elbo": elbo, "steps": steps, "seconds": 1.0, "train": []}
+        store_report(made.study, trial._trial_id, report)
+    assert describe(made[trial.number], spec).endswith("running   at step     30   elbo -104.00")
+
+
 def test_every_objective_is_in_the_line_and_what_is_not_finite_is_said(raw):
     with pytest.warns(optuna.exceptions.ExperimentalWarning):
         several = Made("elbo", "hoyer")
