@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -81,7 +82,7 @@ class Run:
     @property
     def argument(self) -> str:
         """How the command line names the run: by its name where it lies in runs/, else by its folder."""
-        return self.name if self.folder.parent == RUNS.resolve() else str(self.folder)
+        return shlex.quote(self.name if self.folder.parent == RUNS.resolve() else str(self.folder))
 
     def check_absent(self) -> None:
         """Raises RunError if the folder exists."""
