@@ -33,8 +33,12 @@ def table(
         frame.to_csv(csv, index=False)
         return
     print(tables.text(tables.ranking(frame)))
-    for study, kind in frame.groupby("study")["kind"].first().items():
-        print(f"\n{study}: metrics of the last report on the validation set; nats an image; elbo is a {kind}.")
+    for study, rows in frame.groupby("study"):
+        of = rows.iloc[0]
+        print(
+            f"\n{study}: metrics of the last report on the validation set; nats an image; "
+            f"elbo is a {of['kind']} of {of['preprocessing']} images, {of['likelihood']} likelihood."
+        )
     confirmed = tables.confirmed(*runs, root=root)
     if len(confirmed):
         print("\nConfirmed over fresh seeds, on the test set, mean ± standard deviation:\n")

@@ -19,13 +19,13 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-import datasets
 from analysis import tables
 from models.base import VAE
 from study import folder, snapshot
-from study.evaluation import unit_interval
 from study.export import best
+from study.preprocessing import Images, images
 from study.spec import StudySpec
+from study.trial import load_data
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8C8C8C"
 NATS = "validation ELBO [nats / image]"
@@ -216,10 +216,9 @@ class Codes(NamedTuple):
 
 
 @torch.no_grad()
-def code_sparsity(model: VAE, images: NDArray[np.uint8]) -> Codes:
-    """Counts over images, uint8 [N, C, H, W]."""
-    batches = torch.from_numpy(images).split(500)
-    codes = torch.cat([model.codes(unit_interval(batch)) for batch in batches])
+def code_sparsity(model: VAE, images: Images) -> Codes:
+    """Counts over the images of a split."""
+    codes = torch.cat([model.codes(x) for x in images])
     alpha = model.hyperparameters.get("alpha")
     expected = None if alpha is None else alpha * codes.shape[1]
     return Codes((codes != 0).sum(1).numpy(), codes.shape[1], expected)
@@ -278,12 +277,12 @@ def draw_all(run: folder.Run, data: str | None = None, suffix: str = "png") -> l
     spec = run.spec()
     trials, curves = tables.trials(run.folder), tables.curves(run.folder)
     winner = best(run)
-    images = datasets.load(spec.dataset, data).valid.images
+    valid = images(spec, load_data(spec, data), "valid")
     out = run.folder / "figures"
     out.mkdir(exist_ok=True)
     written = []
 
-    kind = f"{spec.name}: ELBO is a {trials['kind'].iloc[0]}"
+    kind = f"{spec.name}: ELBO is a {trials['kind'].iloc[0]} of {spec.preprocessing} images"
 
     def save(figure: Figure, name: str, note: str = "") -> None:
         if note:
@@ -307,20 +306,20 @@ def draw_all(run: folder.Run, data: str | None = None, suffix: str = "png") -> l
         draw_confirmed(ax, confirmed)
         save(figure, "confirmed", kind)
 
-    seen = snapshot.take(winner.model, torch.from_numpy(images))
+    seen = snapshot.take(winner.model, valid)
     which = f"trial {winner.number} of {spec.name}"
     figure, ax = _figure(2.3)
     draw_pictures(ax, np.stack([seen["originals"], seen["reconstructions"]]), f"Reconstructions, {which}")
-    _label_rows(ax, ["image", "model"], images.shape[2])
+    _label_rows(ax, ["image", "model"], valid.image_shape[1])
     save(figure, "reconstructions")
     figure, ax = _figure(4.2)
     draw_pictures(ax, _samples(winner.model, rows=6, columns=10), f"Draws from the prior, decoded; {which}")
     save(figure, "samples")
     figure, ax = _figure(5.2)
     draw_pictures(ax, seen["traversal"], f"One coordinate of a code, smallest to largest value; {which}")
-    _label_rows(ax, [f"z {j}" for j in seen["coordinates"]], images.shape[2])
+    _label_rows(ax, [f"z {j}" for j in seen["coordinates"]], valid.image_shape[1])
     save(figure, "traversal")
-    codes = code_sparsity(winner.model, images)
+    codes = code_sparsity(winner.model, valid)
     if (codes.counts < codes.latent).any():
         figure, ax = _figure(3.6)
         draw_code_sparsity(ax, codes)

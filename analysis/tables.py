@@ -10,6 +10,7 @@ from study import folder, tables
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
 CONFIRMED = ("elbo", "log_likelihood", "log_lik", "kl", "zero_fraction", "active_units", "accuracy")
+COMPARABLE = ("dataset", "preprocessing", "likelihood", "kind")  # ELBOs compare where these are equal
 HEADLINE = ("elbo", "log_lik", "kl", "zero_fraction", "active_units")
 
 
@@ -53,8 +54,8 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
         frame: from `confirmed`, with at least one row.
 
     Returns:
-        One row a (study, configuration): n seeds, failures, and "mean ± deviation" of each test metric; of a single
-        seed, its number alone.
+        One row a (study, configuration): on which data, where that differs; n seeds, failures, and "mean ± deviation"
+        of each test metric; of a single seed, its number alone.
     """
     rows = []
     for (study, configuration), group in frame.groupby(["study", "configuration"], sort=False):
@@ -68,6 +69,7 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
             {
                 "study": study,
                 "configuration": configuration,
+                **group.iloc[0][_differing(frame)],
                 "seeds": len(sound),
                 "failed": len(group) - len(sound),
                 **spread,
@@ -98,17 +100,22 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     parameters = [c for c in frame if c.startswith("params.") and frame[c].nunique(dropna=False) > 1]
     found = [f"metrics.{metric}" for metric in HEADLINE]
     several = ["study"] if frame["study"].nunique() > 1 else []
-    comparable = ["kind"] if frame["kind"].nunique() > 1 else []
+    differing = _differing(frame)
     cause = ["cause"] if (frame["cause"] != "").any() else []
     order = frame["state"].map({state: i for i, state in enumerate(STATES)})
     ranked = frame.assign(order=order).sort_values(["order", "metrics.elbo"], ascending=[True, False])
-    shown = ranked[[*several, "number", "state", *cause, "steps", "seconds", *comparable, *found, *parameters]]
+    shown = ranked[[*several, "number", "state", *cause, "steps", "seconds", *differing, *found, *parameters]]
     return shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics."))
 
 
 def text(frame: pd.DataFrame) -> str:
     """A frame as aligned text."""
     return frame.to_string(index=False, na_rep="", float_format=_number)
+
+
+def _differing(frame: pd.DataFrame) -> list[str]:
+    """What of COMPARABLE is not the same in all rows."""
+    return [column for column in COMPARABLE if column in frame and frame[column].nunique(dropna=False) > 1]
 
 
 def _mean_and_deviation(values: pd.Series) -> str:

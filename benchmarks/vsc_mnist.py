@@ -21,7 +21,8 @@ import torch
 import datasets
 from datasets import Split, Splits
 from models.base import VAE
-from study.evaluation import BATCH, evaluate, unit_interval
+from study.evaluation import BATCH, evaluate
+from study.preprocessing import Images
 from study.spec import Budget, StudySpec
 from study.training import Training
 
@@ -115,11 +116,11 @@ GATES: dict[str, dict[str, Any]] = {
 
 
 @torch.no_grad()
-def relaxed_elbo(model: VAE, images: torch.Tensor, step: int) -> float:
+def relaxed_elbo(model: VAE, images: Images, step: int) -> float:
     """The ELBO with the gate of training, as the replication evaluates; no bound on anything."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        parts = [model.elbo(unit_interval(batch), step) for batch in images.split(BATCH)]
+        parts = [model.elbo(x, step) for x in images.batches(BATCH)]
     return torch.cat([part.log_lik - part.kl for part in parts]).mean().item()
 
 

@@ -8,7 +8,7 @@ Images are floats in [0, 1], [B, C, H, W]. Log-likelihoods and ELBOs are per ima
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from models.distributions import closed_kl
-from models.domains import Init, LikelihoodName, Network, Shape, Sigma, Widths
+from models.domains import Init, LikelihoodName, Margin, Network, Shape, Sigma, Widths
 from models.likelihoods import Likelihood, likelihood_part
 from models.networks import Encoder, encoder_decoder, initialise
 from models.schedules import Schedule, Step
@@ -81,6 +81,10 @@ class VAE(nn.Module):
             raise ValueError(f"the model was built for images {[*self.image_shape]}, got a batch {[*x.shape]}")
         return self.posterior_part(self, x, step)
 
+    def features(self, x: Tensor) -> Tensor:
+        """What the encoder makes of images [B, C, H, W], on the scale that the likelihood models them: [B, F]."""
+        return self.encoder(self.likelihood_part.scaled(x))
+
     def prior(self) -> Distribution:
         """p(z), event [Z]."""
         return self.prior_part(self)
@@ -128,11 +132,12 @@ class VAE(nn.Module):
         """A partition of the parameters: optimiser -> name of the learning rate -> parameters."""
         return {"model": {"lr": list(self.parameters())}}
 
-    def fit_statistics(self, images: Tensor) -> None:
+    def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
         """Takes what the model needs of the training images into buffers, before step 0.
 
         Args:
-            images: [N, C, H, W], floats in [0, 1] or uint8.
+            images: [N, C, H, W], floats in [0, 1] or uint8; or such tensors one after the other, where all the images
+                at once would not fit in memory.
         """
         self.likelihood_part.fit_statistics(images)
 
@@ -190,6 +195,7 @@ def assemble(
     decoder_hidden: Widths | None,
     likelihood: LikelihoodName,
     sigma: Sigma,
+    logit: Margin | None,
     init: Init,
     beta: Schedule = lambda step: 1.0,
     kind: type[VAE] = VAE,
@@ -206,11 +212,12 @@ def assemble(
         decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
         likelihood: "bernoulli", "gaussian" or "logistic".
         sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
+        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x); None is one over x.
         init: how weights start, see `models.networks.initialise`.
         beta: the weight of the KL in the training loss, as a function of the step.
         kind: the class, where a paper has a loss of its own.
     """
-    observe = likelihood_part(likelihood, image_shape, sigma)
+    observe = likelihood_part(likelihood, image_shape, sigma, logit)
     channels = observe.parameters_per_pixel * image_shape[0]
     encoder, decoder = encoder_decoder(network, image_shape, latent, hidden, decoder_hidden, channels)
     model = kind(image_shape, encoder, decoder, posterior(encoder.features), prior, observe, beta=beta)

@@ -14,7 +14,8 @@ Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
-"""An open interval: at 0 or 1 a KL divergence is infinite."""
+Margin = Annotated[float, Field(gt=0, lt=0.5)]
+"""Open intervals: at 0 or 1 a KL divergence or a logit is infinite."""
 
 
 def _as_tuple(value: Any) -> Any:

@@ -7,13 +7,24 @@ their constants.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Distribution, Independent, Normal, constraints
+from torch.distributions import (
+    AffineTransform,
+    Bernoulli,
+    Distribution,
+    Independent,
+    Normal,
+    SigmoidTransform,
+    TransformedDistribution,
+    constraints,
+)
 from torch.nn.functional import logsigmoid
 
 from models.distributions import Size
-from models.domains import LikelihoodName, Shape, Sigma
+from models.domains import LikelihoodName, Margin, Shape, Sigma
 
 
 class Likelihood(nn.Module):
@@ -24,7 +35,11 @@ class Likelihood(nn.Module):
     def forward(self, output: Tensor) -> Distribution:
         raise NotImplementedError
 
-    def fit_statistics(self, images: Tensor) -> None:
+    def scaled(self, x: Tensor) -> Tensor:
+        """Images in [0, 1] on the scale that the likelihood models them. Here: the same."""
+        return x
+
+    def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
         """Takes what the likelihood needs of the training images, see `VAE.fit_statistics`. Here: nothing."""
 
     def kind(self, binary: bool) -> str:
@@ -68,13 +83,16 @@ class GaussianLikelihood(Likelihood):
             self.log_var = nn.Parameter(torch.zeros(1))
 
     @torch.no_grad()
-    def fit_statistics(self, images: Tensor) -> None:
-        parts = images.split(1024)  # a whole data set as floats need not fit in memory
-        mean = torch.stack([_unit_interval(part).sum(0) for part in parts]).sum(0) / len(images)
-        self.mean_image.copy_(mean)
+    def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
+        count, total = 0, torch.zeros_like(self.mean_image, dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        for part in _parts(images):
+            centred = part - 0.5  # less is lost in the difference of two sums
+            count, total, squares = count + len(part), total + centred.sum(0), squares + centred.square().sum(0)
+        mean = total / count
+        self.mean_image.copy_(mean + 0.5)
         if self.sigma == "learned":
-            squares = torch.stack([((_unit_interval(part) - mean) ** 2).sum() for part in parts]).sum()
-            self.log_var.fill_((squares / images.numel()).log())
+            self.log_var.copy_((squares / count - mean.square()).mean().log())
 
     def forward(self, output: Tensor) -> Distribution:
         if self.sigma == "per_pixel":
@@ -87,8 +105,56 @@ class GaussianLikelihood(Likelihood):
         return Independent(Normal(self.mean_image + output, scale, validate_args=False), 3, validate_args=False)
 
 
-def _unit_interval(images: Tensor) -> Tensor:
-    return images.double() / 255 if images.dtype == torch.uint8 else images.double()
+def _parts(images: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
+    """Images in [0, 1] as float64, some at a time: a whole data set as floats need not fit in memory."""
+    for part in images.split(1024) if isinstance(images, Tensor) else images:
+        yield part.double() / 255 if part.dtype == torch.uint8 else part.double()
+
+
+class LogitImages(TransformedDistribution):
+    """The density of images x in [0, 1] that follows from a density over y = logit(l + (1 - 2 l) x).
+
+    log p(x) = log p(y) + sum over pixels of log(1 - 2 l) - log s - log(1 - s), s = l + (1 - 2 l) x; nats.
+
+    Args:
+        base: the density over y, event [C, H, W].
+        margin: l, in (0, 1/2).
+    """
+
+    def __init__(self, base: Distribution, margin: float):
+        stretch = AffineTransform(-margin / (1 - 2 * margin), 1 / (1 - 2 * margin))
+        super().__init__(base, [SigmoidTransform(), stretch], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The image at the mean of y, which for a Gaussian is each pixel's median; y's tails leave [0, 1] a little."""
+        y = self.base_dist.mean
+        for transform in self.transforms:
+            y = transform(y)
+        return y.clamp(0, 1)
+
+
+class LogitLikelihood(Likelihood):
+    """A likelihood over the logits of images that were dequantised; log-densities are those of the images in [0, 1].
+
+    Args:
+        over_logits: the likelihood of y = logit(l + (1 - 2 l) x).
+        margin: l.
+    """
+
+    def __init__(self, over_logits: Likelihood, margin: float):
+        super().__init__()
+        self.over_logits, self.margin = over_logits, margin
+        self.parameters_per_pixel = over_logits.parameters_per_pixel
+
+    def scaled(self, x: Tensor) -> Tensor:
+        return torch.logit(self.margin + (1 - 2 * self.margin) * x)
+
+    def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
+        self.over_logits.fit_statistics(self.scaled(part) for part in _parts(images))
+
+    def forward(self, output: Tensor) -> Distribution:
+        return LogitImages(self.over_logits(output), self.margin)
 
 
 class DiscretizedLogistic(Distribution):
@@ -142,10 +208,15 @@ class LogisticLikelihood(Likelihood):
         return Independent(DiscretizedLogistic(location.sigmoid(), log_scale.clamp(-7, 0)), 3, validate_args=False)
 
 
-def likelihood_part(name: LikelihoodName, image_shape: Shape, sigma: Sigma) -> Likelihood:
-    """The likelihood of that name; `sigma` is read by the Gaussian one only."""
-    if name == "bernoulli":
-        return BernoulliLikelihood()
+def likelihood_part(name: LikelihoodName, image_shape: Shape, sigma: Sigma, logit: Margin | None = None) -> Likelihood:
+    """The likelihood of that name; `sigma` and `logit` are read by the Gaussian one only.
+
+    Raises:
+        ValueError: `logit` is given with another one.
+    """
     if name == "gaussian":
-        return GaussianLikelihood(image_shape, sigma)
-    return LogisticLikelihood()
+        gaussian = GaussianLikelihood(image_shape, sigma)
+        return gaussian if logit is None else LogitLikelihood(gaussian, logit)
+    if logit is not None:
+        raise ValueError(f"logit: only the gaussian likelihood may be one of logits, this one is {name}")
+    return BernoulliLikelihood() if name == "bernoulli" else LogisticLikelihood()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.base import VAE, assemble
 from models.distributions import Gaussian
-from models.domains import Count, Fraction, Init, LikelihoodName, Network, Positive, Shape, Sigma, Widths
+from models.domains import Count, Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Widths
 from models.schedules import Step, linear
 
 
@@ -22,7 +22,7 @@ class GaussianPosterior(nn.Module):
         self.mu, self.log_var = nn.Linear(features, latent), nn.Linear(features, latent)
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Gaussian:
-        h = model.encoder(x)
+        h = model.features(x)
         return Gaussian(self.mu(h), (0.5 * self.log_var(h)).exp())
 
 
@@ -49,6 +49,7 @@ def build(
     decoder_hidden: Widths | None = None,
     likelihood: LikelihoodName = "bernoulli",
     sigma: Sigma = "learned",
+    logit: Margin | None = None,
     init: Init = "torch",
     steps: Count = 20_000,
 ) -> VAE:
@@ -64,6 +65,7 @@ def build(
         decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
         likelihood: "bernoulli", "gaussian" or "logistic".
         sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
+        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x), see `models.likelihoods.LogitLikelihood`.
         init: how weights start, see `models.networks.initialise`.
         steps: length of the training that schedules are shares of, in optimiser steps.
     """
@@ -77,6 +79,7 @@ def build(
         decoder_hidden=decoder_hidden,
         likelihood=likelihood,
         sigma=sigma,
+        logit=logit,
         init=init,
         beta=linear(0.0, beta, kl_warmup * steps),
     )

@@ -22,7 +22,19 @@ from torch import Tensor, nn
 
 from models.base import VAE, assemble
 from models.distributions import SpikeSlab
-from models.domains import Count, Fraction, Init, LikelihoodName, Network, Positive, Probability, Shape, Sigma, Widths
+from models.domains import (
+    Count,
+    Fraction,
+    Init,
+    LikelihoodName,
+    Margin,
+    Network,
+    Positive,
+    Probability,
+    Shape,
+    Sigma,
+    Widths,
+)
 from models.schedules import Schedule, Step, linear
 
 GammaParam = Literal["sigmoid", "neg_relu"]
@@ -67,7 +79,7 @@ class SpikeSlabPosterior(nn.Module):
             self.v.bias.fill_(math.log(odds if self.gamma_param == "sigmoid" else self.gamma_init))
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> SpikeSlab:
-        h = model.encoder(x)
+        h = model.features(x)
         mu, sigma, v = self.mu(h), (0.5 * self.log_var(h)).exp(), self.v(h)
         c = None if step is None else self.steepness(step)
         if self.gamma_param == "sigmoid":
@@ -108,6 +120,7 @@ def build(
     decoder_hidden: Widths | None = None,
     likelihood: LikelihoodName = "bernoulli",
     sigma: Sigma = "learned",
+    logit: Margin | None = None,
     init: Init = "torch",
     steps: Count = 20_000,
 ) -> VAE:
@@ -130,6 +143,7 @@ def build(
         decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
         likelihood: "bernoulli", "gaussian" or "logistic".
         sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
+        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x), see `models.likelihoods.LogitLikelihood`.
         init: how weights start, see `models.networks.initialise`.
         steps: length of the training that schedules are shares of, in optimiser steps.
     """
@@ -150,6 +164,7 @@ def build(
         decoder_hidden=decoder_hidden,
         likelihood=likelihood,
         sigma=sigma,
+        logit=logit,
         init=init,
         beta=linear(0.0, beta, kl_warmup * steps),
     )

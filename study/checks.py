@@ -30,7 +30,16 @@ def steps(spec: Any) -> int:
     """Optimiser steps of a full trial."""
     if spec.budget.steps is not None:
         return int(spec.budget.steps)
-    return int(spec.budget.epochs) * math.ceil(datasets.info(spec.dataset).train / spec.budget.batch)
+    return int(spec.budget.epochs) * math.ceil(_info(spec).train / spec.budget.batch)
+
+
+def likelihood(spec: Any) -> dict[str, Any]:
+    """The hyperparameters of a model that belong to the preset, never to a search."""
+    return {"likelihood": spec.likelihood, "sigma": spec.sigma, "logit": spec.preprocessing.logit}
+
+
+def _info(spec: Any) -> datasets.Info:
+    return datasets.info(spec.dataset, **spec.dataset_options)
 
 
 def report_every(spec: Any) -> int:
@@ -61,7 +70,29 @@ def rungs(spec: Any) -> list[int]:
 
 
 def _length_known(spec: Any) -> bool:
-    return spec.budget.steps is not None or hasattr(spec, "dataset")
+    if spec.budget.steps is not None:
+        return True
+    return hasattr(spec, "dataset") and hasattr(spec, "dataset_options") and not _check_dataset_options(spec)
+
+
+def _check_dataset_options(spec: Any) -> list[str]:
+    try:
+        _info(spec)
+    except datasets.DataError as error:
+        return [f"dataset_options: {error}"]
+    return []
+
+
+def _check_pairing(spec: Any) -> list[str]:
+    if spec.pairing != "index" and not _check_dataset_options(spec) and not _info(spec).paired:
+        return [f"pairing: {spec.pairing} is for data sets of pairs; an image of {spec.dataset} is single"]
+    return []
+
+
+def _check_preprocessing(spec: Any) -> list[str]:
+    if spec.preprocessing.dequantise and spec.likelihood != "gaussian":
+        return [f"preprocessing.dequantise: is for the gaussian likelihood, a density; this one is {spec.likelihood}"]
+    return []
 
 
 def _check_lengths(spec: Any) -> list[str]:
@@ -95,12 +126,14 @@ def _check_rungs(spec: Any) -> list[str]:
 
 def _check_fixed(spec: Any) -> list[str]:
     known = {**models.hyperparameters(spec.model), **searchspaces.defaults(spec.model), **SETTINGS}
-    for key in ("likelihood", "sigma", "steps"):
+    for key in ("likelihood", "sigma", "logit", "steps"):
         known.pop(key, None)
     problems = []
     for key in spec.fixed:
         if key in ("likelihood", "sigma"):
             problems.append(f"fixed.{key}: it is a key of the preset itself; move it out of `fixed`")
+        elif key == "logit":
+            problems.append("fixed.logit: it is preprocessing.logit in the preset itself; move it out of `fixed`")
         elif key == "steps":
             problems.append("fixed.steps: the length of a training is budget.steps")
         elif key not in known:
@@ -112,7 +145,7 @@ def _check_fixed(spec: Any) -> list[str]:
     model = {key: value for key, value in fixed.items() if not is_setting(key)}
     wrong = check_settings(training) + models.check(spec.model, model)
     problems += [f"fixed.{key}: {message}" for key, message in wrong]
-    if not problems and not _check_sigma(spec):
+    if not problems and not (_check_sigma(spec) or _check_preprocessing(spec) or _check_dataset_options(spec)):
         problems += _check_build(spec, {**searchspaces.defaults(spec.model), **fixed})
     return problems
 
@@ -123,10 +156,9 @@ def _check_build(spec: Any, settings: Mapping[str, Any]) -> list[str]:
         with torch.device("meta"):  # takes no memory, and no random numbers
             models.build(
                 spec.model,
-                datasets.info(spec.dataset).image_shape,
+                _info(spec).image_shape,
                 **hyperparameters,
-                likelihood=spec.likelihood,
-                sigma=spec.sigma,
+                **likelihood(spec),
             )
     except models.ModelError as error:
         return [str(error)]
@@ -160,9 +192,12 @@ def _check_sampler(spec: Any) -> list[str]:
 CHECKS: list[tuple[tuple[str, ...], Callable[[Any], list[str]]]] = [
     (("budget",), _check_lengths),
     (("budget", "asha"), _check_grace),
-    (("budget", "dataset", "asha", "fixed", "model"), _check_rungs),
+    (("budget", "dataset", "dataset_options", "asha", "fixed", "model"), _check_rungs),
+    (("dataset", "dataset_options"), _check_dataset_options),
+    (("dataset", "dataset_options", "pairing"), _check_pairing),
+    (("likelihood", "preprocessing"), _check_preprocessing),
     (("likelihood", "sigma"), _check_sigma),
-    (("fixed", "model", "dataset", "likelihood", "sigma"), _check_fixed),
+    (("fixed", "model", "dataset", "dataset_options", "likelihood", "sigma", "preprocessing"), _check_fixed),
     (("objective", "fixed", "model"), _check_objective),
     (("sampler", "objective"), _check_sampler),
 ]

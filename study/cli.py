@@ -122,24 +122,25 @@ def evaluate(
     data: Data = None,
 ) -> None:
     """Evaluate an exported model on the validation and the test images."""
-    import torch
-
     from study import evaluation
+    from study.preprocessing import Images, Preprocessing
 
     model = models.load(export)
     name = dataset or model.config["dataset"]
-    splits = datasets.load(name, data)
-    for split in ("valid", "test"):
-        pixels = torch.from_numpy(getattr(splits, split).images)
-        if pixels.shape[1:] != model.image_shape:
-            shape = list(pixels.shape[1:])
-            raise models.ModelError(f"{export} is a model of images {list(model.image_shape)}, {name} has {shape}")
-        kind = model.likelihood_part.kind(evaluation.is_binary(pixels))
-        found = evaluation.evaluate(model, pixels)
-        print(f"{name}, {split}, {len(pixels)} images: " + ", ".join(f"{k} {v:.6g}" for k, v in found.items()))
-        print(f"  kind: {kind}; nats an image; one draw from the exact posterior each")
+    options = model.config["dataset_options"] if name == model.config["dataset"] else {}
+    preprocessing = Preprocessing(**model.config["preprocessing"])
+    shape = datasets.info(name, **options).image_shape
+    if shape != model.image_shape:
+        raise models.ModelError(f"{export} is a model of images {list(model.image_shape)}, {name} has {list(shape)}")
+    splits = datasets.load(name, data, **options)
+    for part in ("valid", "test"):
+        seen = Images(getattr(splits, part), preprocessing, part=part, pairing=model.config["pairing"])
+        found = evaluation.evaluate(model, seen)
+        print(f"{name}, {part}, {len(seen)} images: " + ", ".join(f"{k} {v:.6g}" for k, v in found.items()))
+        kind = model.likelihood_part.kind(seen.binary)
+        print(f"  kind: {kind}; {preprocessing} images; nats an image; one draw from the exact posterior each")
     if samples:
-        weighted = evaluation.importance_weighted(model, pixels[:images], samples)
+        weighted = evaluation.importance_weighted(model, seen, samples, first=images)
         print(
             f"  importance-weighted log-likelihood {weighted.log_likelihood.mean():.4f}, S {samples}, "
             f"n {len(weighted.log_likelihood)}, effective samples {weighted.effective_samples.mean():.1f}"
@@ -176,7 +177,7 @@ def presets() -> None:
     for name in specs.presets():
         spec = specs.load(name)
         objective = ", ".join(spec.objectives)
-        print(f"{name:24s} {spec.model} on {spec.dataset}: {spec.trials} trials of {spec.steps} steps, {objective}")
+        print(f"{name:24s} {spec.model} on {spec.data}: {spec.trials} trials of {spec.steps} steps, {objective}")
 
 
 @app.command("models")
@@ -188,13 +189,55 @@ def models_() -> None:
         print("    " + ", ".join(f"{key}={value!r}" for key, value in models.hyperparameters(name).items()))
 
 
-@app.command("datasets")
-def datasets_() -> None:
-    """The data sets, their sizes, and where they come from."""
+data_app = typer.Typer(help="The data sets: sizes, what is on this machine, and how to get the rest.")
+app.add_typer(data_app, name="datasets")
+
+
+@data_app.callback(invoke_without_command=True)
+def datasets_(context: typer.Context, data: Data = None) -> None:
+    """The data sets: sizes, what is on this machine, and how to get the rest."""
+    if context.invoked_subcommand is not None:
+        return
+    root = datasets.data_root(data)
+    print(f"data folder: {root}\n")
     for name in datasets.names():
         info = datasets.info(name)
         sizes = f"{info.train} train, {info.valid} valid, {info.test} test"
         print(f"{name}: {info.description}\n    {list(info.image_shape)}, {sizes}; {info.files}")
+        if options := datasets.options(name):
+            print("    options: " + ", ".join(f"{key}={value!r}" for key, value in options.items()))
+        print(f"    {_presence(name, root)}")
+
+
+def _presence(name: str, root: Path) -> str:
+    """Whether a data set can be used on this machine, and what to do if not."""
+    made, missing = datasets.size(root, name), datasets.missing(name, root)
+    if made:
+        return f"ready: {made / 1e6:.1f} MB under {root / 'cache'}"
+    if missing:
+        stand_in = datasets.info(name).stand_in
+        return (
+            f"not here: {missing[0]} is missing; `python -m study datasets get {name}` fetches it; "
+            f"{stand_in} needs no download"
+        )
+    return "here; arrays are made at the first use"
+
+
+@data_app.command()
+def get(
+    names: Annotated[list[str], typer.Argument(help="Data sets.", show_default=False)],
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="key=value of the data sets; may be repeated.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Fetch data sets and make their arrays, so that no trial has to."""
+    options = specs.options(option or [])
+    for name in names:
+        datasets.info(name, **options)  # a misspelt name is told before the first download
+    for name in names:
+        splits = datasets.get(name, data, **options)
+        print(f"{name}: {', '.join(f'{len(split.images)} {part}' for part, split in splits._asdict().items())}")
 
 
 def plan(spec: StudySpec, folder: Run) -> str:
@@ -202,7 +245,7 @@ def plan(spec: StudySpec, folder: Run) -> str:
     drawn = ", ".join(spec.distributions()) or "nothing"
     pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
     lines = [
-        f"{spec.name}: {spec.model} on {spec.dataset}, {spec.likelihood} likelihood",
+        f"{spec.name}: {spec.model} on {spec.data}, {spec.preprocessing} images, {spec.likelihood} likelihood",
         f"  {spec.trials} trials of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
         f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU",
         f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 
 from study.evaluation import METRICS, evaluate, importance_weighted, probe_accuracy
 from study.folder import Run, RunError, write_whole
+from study.preprocessing import images
 from study.signals import stopping_on_signals
 from study.spec import StudySpec
 from study.storage import KIND, open_study, owed
@@ -75,19 +76,19 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
     """
     trial = None
     try:
-        splits = load_data(spec.dataset, data)
+        splits = load_data(spec, data)
         folder = run.confirmation(job.candidate.name, job.repeat)
         trial = Trial(spec, job.candidate.settings, splits, seed=job.seed, folder=folder, device=device)
         while not trial.done:
             report = trial.report()
         model = trial.training.model
-        test = torch.from_numpy(splits.test.images).to(device)
-        weighted = importance_weighted(model, test[: spec.confirm.images], spec.confirm.samples)
+        test = images(spec, splits, "test", device)
+        weighted = importance_weighted(model, test, spec.confirm.samples, first=spec.confirm.images)
         return {
             **evaluate(model, test),
             "log_likelihood": float(weighted.log_likelihood.mean()),
             "effective_samples": float(weighted.effective_samples.mean()),
-            "accuracy": probe_accuracy(model, splits.train, splits.test, device),
+            "accuracy": probe_accuracy(model, trial.training.train_images, test),
             "valid_elbo": report["elbo"],
             "steps": report["steps"],
             "seconds": report["seconds"],
@@ -185,7 +186,8 @@ def _row(run: Run, spec: StudySpec, study: optuna.Study, job: Job) -> dict[str, 
     return {
         "study": spec.name,
         "model": spec.model,
-        "dataset": spec.dataset,
+        "dataset": spec.data,
+        "preprocessing": str(spec.preprocessing),
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
         "configuration": job.candidate.name,

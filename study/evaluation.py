@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import metrics
-from datasets import Split
 from models.base import VAE
+from study.preprocessing import Images
 
 METRICS = ("elbo", "log_lik", "kl", "zero_fraction", "hoyer", "active_units")
 """What a trial reports, and so what an objective may be. Per image and in nats: the first three."""
@@ -22,7 +22,7 @@ BATCH = 500
 
 
 @torch.no_grad()
-def evaluate(model: VAE, images: Tensor, seed: int = SEED) -> dict[str, float]:
+def evaluate(model: VAE, images: Images, seed: int = SEED) -> dict[str, float]:
     """Mean metrics over a set of images.
 
     Every image gets one draw from the exact posterior, with the same noise at each call: differences between two
@@ -30,7 +30,7 @@ def evaluate(model: VAE, images: Tensor, seed: int = SEED) -> dict[str, float]:
 
     Args:
         model: on the images' device; left in the mode it was in.
-        images: uint8, [N, C, H, W].
+        images: of one split.
         seed: of the draws.
 
     Returns:
@@ -42,8 +42,7 @@ def evaluate(model: VAE, images: Tensor, seed: int = SEED) -> dict[str, float]:
     devices = [images.device] if images.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        for batch in images.split(BATCH):
-            x = unit_interval(batch)
+        for x in images.batches(BATCH):
             elbo = model.elbo(x)
             log_lik.append(elbo.log_lik)
             kl.append(elbo.kl)
@@ -72,34 +71,36 @@ class Importance(NamedTuple):
 
 
 @torch.no_grad()
-def importance_weighted(model: VAE, images: Tensor, samples: int, seed: int = SEED) -> Importance:
+def importance_weighted(
+    model: VAE, images: Images, samples: int, *, first: int | None = None, seed: int = SEED
+) -> Importance:
     """The bound of Burda et al. (2016) for each image, with S draws from the model's proposal.
 
     Args:
         model: on the images' device.
-        images: uint8, [B, C, H, W].
+        images: of one split.
         samples: S.
+        first: how many of the images, from the first on; None is all.
         seed: of the draws.
     """
     parts = []
     devices = [images.device] if images.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        for batch in images.split(100):
-            parts.append(model.log_weights(unit_interval(batch), samples).double().cpu().numpy())
+        for x in images.batches(100, first):
+            parts.append(model.log_weights(x, samples).double().cpu().numpy())
     log_weights = np.concatenate(parts, axis=1)
     return Importance(metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights))
 
 
 @torch.no_grad()
-def probe_accuracy(model: VAE, train: Split, test: Split, device: torch.device, examples: int = 5000) -> float:
+def probe_accuracy(model: VAE, train: Images, test: Images, examples: int = 5000) -> float:
     """Share of test labels that a logistic regression on codes, trained to convergence, gets right.
 
     Args:
-        model: on the device.
+        model: on the images' device.
         train: its first `examples` images train the regression.
         test: labelled, too.
-        device: of the model.
         examples: how many.
 
     Returns:
@@ -111,20 +112,9 @@ def probe_accuracy(model: VAE, train: Split, test: Split, device: torch.device, 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    def codes(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        parts = torch.from_numpy(images).split(BATCH)
-        return torch.cat([model.codes(unit_interval(part.to(device))).cpu() for part in parts]).numpy()
+    def codes(images: Images, first: int | None = None) -> NDArray[np.float32]:
+        return torch.cat([model.codes(x).cpu() for x in images.batches(BATCH, first)]).numpy()
 
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    probe.fit(codes(train.images[:examples]), train.labels[:examples])
-    return float(probe.score(codes(test.images), test.labels))
-
-
-def unit_interval(images: Tensor) -> Tensor:
-    """uint8 pixels as floats in [0, 1], same shape."""
-    return images.float().div_(255)
-
-
-def is_binary(images: Tensor) -> bool:
-    """Whether every pixel is black or white, 0 or 255."""
-    return bool(((images == 0) | (images == 255)).all())
+    probe.fit(codes(train, examples), train.labels[:examples])
+    return float(probe.score(codes(test), test.labels))

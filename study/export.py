@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import optuna
 from safetensors.torch import save_file
 
-import datasets
 import models
 from models.base import VAE
 from study import checkpoint
+from study.checks import likelihood
 from study.evaluation import METRICS, SEED
 from study.folder import Run, RunError
 from study.settings import is_setting
@@ -51,8 +51,8 @@ def best(run: Run, study: optuna.Study | None = None) -> Best:
     if state is None:
         raise RunError(f"the checkpoint of the best trial, {path}, is gone")
     hyperparameters = {key: value for key, value in state["settings"].items() if not is_setting(key)}
-    hyperparameters |= {"likelihood": spec.likelihood, "sigma": spec.sigma, "steps": spec.steps}
-    model = models.build(spec.model, datasets.info(spec.dataset).image_shape, **hyperparameters)
+    hyperparameters |= {**likelihood(spec), "steps": spec.steps}
+    model = models.build(spec.model, spec.images.image_shape, **hyperparameters)
     model.load_state_dict(state["training"]["model"])
     return Best(trial.number, model.eval(), state["settings"], state["report"])
 
@@ -81,6 +81,9 @@ def export(run: Run, out: Path) -> Path:
         "image_shape": list(model.image_shape),
         "hyperparameters": model.hyperparameters,
         "dataset": spec.dataset,
+        "dataset_options": spec.dataset_options,
+        "preprocessing": spec.preprocessing.model_dump(),
+        "pairing": spec.pairing,
         "training": {key: value for key, value in settings.items() if is_setting(key)},
         "study": spec.name,
         "trial": number,

@@ -15,7 +15,6 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
-import datasets
 from study import checkpoint, tables
 from study.cluster import ray_started  # before Ray itself: it sets what Ray reads when it is imported
 from study.display import display
@@ -27,6 +26,7 @@ from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec
 from study.storage import Outcome, check_storage_is_new, describe_data, open_study, outcome, owed
 from study.trainable import Trainable
+from study.trial import load_data
 
 LOST_PROCESSES = 3  # how often a trial goes on after its process was lost
 
@@ -47,7 +47,7 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
     """
     run.check_absent()
     check_storage_is_new(spec)
-    splits = datasets.load(spec.dataset, data)
+    splits = load_data(spec, data)
     with _stopping(run) as stop, ray_started(spec, address):
         stop.leave_if_asked()
         run.create(spec)
@@ -75,7 +75,7 @@ def resume(run: Run, *, data: str | None = None, address: str | None = None) -> 
         if not owed(study, spec):
             tables.write(run)
             return outcome(study)
-        describe_data(study, spec, datasets.load(spec.dataset, data))
+        describe_data(study, spec, load_data(spec, data))
         with _stopping(run) as stop, ray_started(spec, address):
             return _search(run, spec, study, data, stop)
 

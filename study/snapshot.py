@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.base import VAE
-from study.evaluation import unit_interval
 from study.folder import write_whole
+from study.preprocessing import Images
 
 IMAGES = 8  # of the validation set, the first ones
 ROWS, FRAMES = 6, 8  # of the traversal: coordinates, values
@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 
 
 @torch.no_grad()
-def take(model: VAE, images: Tensor) -> dict[str, NDArray]:
+def take(model: VAE, images: Images) -> dict[str, NDArray]:
     """Looks at a model.
 
     The traversal starts at the first image's code and moves one coordinate at a time, those that vary most over the
@@ -29,13 +29,13 @@ def take(model: VAE, images: Tensor) -> dict[str, NDArray]:
 
     Args:
         model: on the images' device.
-        images: uint8, [N, C, H, W].
+        images: of one split.
 
     Returns:
         originals and reconstructions, uint8 [8, C, H, W]; traversal, uint8 [R, F, C, H, W]; coordinates, [R];
         values, [R, F]; codes of the eight images, [8, Z].
     """
-    x = unit_interval(images[:READ])
+    x = next(images.batches(READ))
     codes = model.codes(x)
     coordinates = codes.var(0, correction=0).argsort(descending=True)[:ROWS]
     low, high = codes.amin(0)[coordinates], codes.amax(0)[coordinates]
@@ -43,7 +43,7 @@ def take(model: VAE, images: Tensor) -> dict[str, NDArray]:
     moved = codes[0].expand(len(coordinates), FRAMES, -1).clone()
     moved[torch.arange(len(coordinates), device=codes.device), :, coordinates] = values
     return {
-        "originals": images[:IMAGES].cpu().numpy(),
+        "originals": _pixels(x[:IMAGES]),
         "reconstructions": _pixels(model.reconstruct(x[:IMAGES])),
         "traversal": _pixels(model.likelihood(moved).mean.clamp(0, 1)),
         "coordinates": coordinates.cpu().numpy(),

@@ -13,7 +13,7 @@ from study.signals import stopping_on_signals
 from study.spec import SpecError, StudySpec
 from study.storage import Outcome, check_storage_is_new, describe_data, finish, open_study, outcome, owed, store_report
 from study.training import derived_seed
-from study.trial import Trial, failed
+from study.trial import Trial, failed, load_data
 from study.words import describe
 
 
@@ -33,7 +33,7 @@ def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
     run.check_absent()
     check_storage_is_new(spec)
     spec = spec.model_copy(update={"trials": 1, "asha": None})
-    splits = datasets.load(spec.dataset, data)
+    splits = load_data(spec, data)
     where = device(spec)
     run.create(spec)
     with run.locked():
@@ -53,7 +53,7 @@ def resume(run: Run, *, data: str | None = None) -> Outcome:
         if not owed(study, spec):
             tables.write(run)
             return outcome(study)
-        splits = datasets.load(spec.dataset, data)
+        splits = load_data(spec, data)
         describe_data(study, spec, splits)
         return _go(run, spec, study, splits, device(spec))
 

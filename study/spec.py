@@ -23,6 +23,7 @@ import searchspaces
 from study import checks
 from study.checks import nearest
 from study.evaluation import METRICS
+from study.preprocessing import Pairing, Preprocessing
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -122,6 +123,9 @@ class StudySpec(_Part):
     name: Annotated[str, AfterValidator(_folder_name)]
     model: Annotated[str, _one_of("model", models.names)]
     dataset: Annotated[str, _one_of("data set", datasets.names)]
+    dataset_options: dict[str, Any] = Field(default_factory=dict)
+    preprocessing: Preprocessing = Preprocessing()
+    pairing: Pairing = "index"
     likelihood: Literal["bernoulli", "gaussian", "logistic"] = "bernoulli"
     sigma: float | Literal["learned", "per_pixel"] = "learned"
     fixed: dict[str, Any] = Field(default_factory=dict)
@@ -146,6 +150,18 @@ class StudySpec(_Part):
     def objectives(self) -> tuple[str, ...]:
         """The metrics that trials are compared on, all maximised; ASHA stops on the first."""
         return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
+
+    @property
+    def images(self) -> datasets.Info:
+        """What is known of the data set."""
+        return datasets.info(self.dataset, **self.dataset_options)
+
+    @property
+    def data(self) -> str:
+        """The data set in a table: its name, with the options that are given, and the pairing where there is one."""
+        given = [f"{key} {value}" for key, value in self.dataset_options.items()]
+        paired = [f"paired by {self.pairing}"] if self.images.paired else []
+        return f"{self.dataset} ({', '.join([*given, *paired])})" if given or paired else self.dataset
 
     @property
     def steps(self) -> int:
@@ -231,7 +247,13 @@ def _worded(error: Any) -> tuple[str, str]:
 def _keys_beside(location: Sequence[str]) -> list[str]:
     part: type[BaseModel] = StudySpec
     for key in location[:-1]:
-        part = {"asha": Asha, "budget": Budget, "confirm": Confirm, "resources": Resources}.get(key, part)
+        part = {
+            "asha": Asha,
+            "budget": Budget,
+            "confirm": Confirm,
+            "preprocessing": Preprocessing,
+            "resources": Resources,
+        }.get(key, part)
     return list(part.model_fields)
 
 
@@ -260,6 +282,19 @@ def load(preset: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
     if problems:
         raise SpecError(source, problems)
     return StudySpec(**raw)
+
+
+def options(given: Sequence[str]) -> dict[str, Any]:
+    """What "key=value" strings say, each value read as YAML.
+
+    Raises:
+        SpecError: one of them is not that.
+    """
+    found: dict[str, Any] = {}
+    problems = [problem for pair in given if (problem := _apply(found, pair, "--option"))]
+    if problems:
+        raise SpecError("options", problems)
+    return found
 
 
 def _read(path: Path, given: str) -> dict[str, Any]:
@@ -292,22 +327,22 @@ def _read(path: Path, given: str) -> dict[str, Any]:
     return raw
 
 
-def _apply(raw: dict[str, Any], override: str) -> str | None:
+def _apply(raw: dict[str, Any], override: str, flag: str = "--set") -> str | None:
     """Sets one "key=value" in the raw specification, or says what is wrong with it."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        return f"--set {override!r}: must be key=value, for example --set budget.steps=500"
+        return f"{flag} {override!r}: must be key=value, for example --set budget.steps=500"
     try:
         value = _parse(text)
     except (yaml.YAMLError, ValueError):
-        return f"--set {override!r}: the value is not YAML"
+        return f"{flag} {override!r}: the value is not YAML"
     target = raw
     for part in parts[:-1]:
         if target.get(part) is None:
             target[part] = {}
         if not isinstance(target[part], dict):
-            return f"--set {override!r}: {part} is not a group of keys"
+            return f"{flag} {override!r}: {part} is not a group of keys"
         target = target[part]
     target[parts[-1]] = value
     return None

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 import models
 from datasets import Splits
-from study.evaluation import METRICS, is_binary
+from study.checks import likelihood
+from study.evaluation import METRICS
 from study.folder import Run, RunError, write_whole
+from study.preprocessing import images
 from study.sampling import sampler
 from study.spec import SpecError, StudySpec
 
@@ -109,8 +110,8 @@ def owed(study: optuna.Study, spec: StudySpec) -> int:
 
 def describe_data(study: optuna.Study, spec: StudySpec, splits: Splits) -> None:
     """Notes in the study what its ELBOs are: `bound` on a log-likelihood, or `soft cross-entropy`."""
-    model = models.build(spec.model, splits.train.images.shape[1:], likelihood=spec.likelihood, sigma=spec.sigma)
-    study.set_user_attr(KIND, model.likelihood_part.kind(is_binary(torch.from_numpy(splits.valid.images))))
+    model = models.build(spec.model, spec.images.image_shape, **likelihood(spec))
+    study.set_user_attr(KIND, model.likelihood_part.kind(images(spec, splits, "valid").binary))
 
 
 def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:

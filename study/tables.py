@@ -27,7 +27,8 @@ def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
     about = {
         "study": spec.name,
         "model": spec.model,
-        "dataset": spec.dataset,
+        "dataset": spec.data,
+        "preprocessing": str(spec.preprocessing),
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
         "commit": json.loads(run.environment.read_text())["commit"] if run.environment.is_file() else None,

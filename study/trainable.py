@@ -36,7 +36,7 @@ class Trainable(tune.Trainable):
             self.trial = Trial(
                 spec,
                 config["settings"],
-                load_data(spec.dataset, config["data"]),
+                load_data(spec, config["data"]),
                 seed=derived_seed(spec.seed, config["number"]),
                 folder=Run(config["run"]).trial(config["number"]),
                 device=device(),

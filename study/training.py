@@ -18,7 +18,9 @@ from torch import Tensor, nn
 import models
 from datasets import Splits
 from models.schedules import Step
-from study.evaluation import evaluate, unit_interval
+from study.checks import likelihood
+from study.evaluation import evaluate
+from study.preprocessing import images
 from study.settings import SETTINGS, is_setting
 
 if TYPE_CHECKING:
@@ -68,16 +70,16 @@ class Training:
         self.seed, self.step = seed, 0
         hyperparameters = {key: value for key, value in config.items() if not is_setting(key)}
         settings = {**SETTINGS, **{key: value for key, value in config.items() if is_setting(key)}}
-        self.train_images = torch.from_numpy(splits.train.images).to(self.device)
-        self.valid_images = torch.from_numpy(splits.valid.images).to(self.device)
+        self.train_images = images(spec, splits, "train", self.device)
+        self.valid_images = images(spec, splits, "valid", self.device)
+        self.pairing = spec.pairing
         self._random = _Random(seed, self.device)
         with self._random.swapped_in():
             self.model = models.build(
                 spec.model,
-                splits.train.images.shape[1:],
+                self.train_images.image_shape,
                 **hyperparameters,
-                likelihood=spec.likelihood,
-                sigma=spec.sigma,
+                **likelihood(spec),
                 steps=spec.steps,
             ).to(self.device)
             self.model.fit_statistics(self.train_images)
@@ -91,7 +93,7 @@ class Training:
         self.optimisers = {
             name: _adam(name, groups, settings, self.device) for name, groups in self.model.parameter_groups().items()
         }
-        self._order: tuple[int, Tensor] | None = None
+        self._order: tuple[int, Tensor, Tensor | None] | None = None
 
     def advance(self, steps: int) -> list[Losses]:
         """Trains for some steps.
@@ -138,9 +140,11 @@ class Training:
                 group["lr"] *= 0.1
 
     def images_of(self, step: Step) -> Tensor:
-        """The images of a step, floats in [0, 1], [batches * B, C, H, W]; they follow from the seed and the step alone.
+        """The images of a step, floats in [0, 1], [batches * B, C, H, W].
 
-        Epochs are seeded permutations one after the other; a batch may span the end of one and the start of the next.
+        Which images, follows from the seed and the step alone: epochs are seeded permutations one after the other, and
+        a batch may span the end of one and the start of the next. What is drawn afresh at each step, such as dynamic
+        binarisation, comes from torch's generator.
         """
         size = self.batch * self.model.batches
         n = len(self.train_images)
@@ -148,19 +152,21 @@ class Training:
         parts, missing = [], size
         while missing:
             epoch, offset = divmod(position, n)
-            part = self._permutation(epoch)[offset : offset + missing]
-            parts.append(part)
-            missing -= len(part)
-            position += len(part)
-        index = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return unit_interval(self.train_images[index])
+            order, partners = self._epoch(epoch)
+            index = order[offset : offset + missing]
+            parts.append(self.train_images.fresh(index, partners))
+            missing -= len(index)
+            position += len(index)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _permutation(self, epoch: int) -> Tensor:
+    def _epoch(self, epoch: int) -> tuple[Tensor, Tensor | None]:
+        """The order of an epoch's images, and in pairs by target who is paired with whom."""
         if self._order is None or self._order[0] != epoch:
-            generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
-            order = torch.randperm(len(self.train_images), generator=generator)
-            self._order = epoch, order.to(self.device)
-        return self._order[1]
+            seed = derived_seed(self.seed, epoch)
+            order = torch.randperm(len(self.train_images), generator=torch.Generator().manual_seed(seed))
+            partners = self.train_images.partners(derived_seed(seed, 1)) if self.pairing == "targets" else None
+            self._order = epoch, order.to(self.device), partners
+        return self._order[1:]
 
     def evaluate(self) -> dict[str, float]:
         """Metrics on the validation images, see `study.evaluation.evaluate`."""

@@ -7,6 +7,7 @@ and writes checkpoints, TensorBoard and snapshots into the trial's folder.
 from __future__ import annotations
 
 import functools
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -22,7 +23,15 @@ from study.evaluation import METRICS
 from study.spec import StudySpec
 from study.training import Losses, NonFiniteLossError, Training
 
-load_data = functools.lru_cache(maxsize=1)(datasets.load)  # a process serves many trials of one study
+
+def load_data(spec: StudySpec, root: str | None) -> datasets.Splits:
+    """The data of a study; a process, which serves many trials of one, reads it once."""
+    return _load_data(spec.dataset, json.dumps(spec.dataset_options), root)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_data(name: str, options: str, root: str | None) -> datasets.Splits:
+    return datasets.load(name, root, **json.loads(options))
 
 
 class Trial:

@@ -47,8 +47,10 @@ from analysis.figures import (
     learning_curves,
     parameters,
 )
+from datasets import Split
 from study import cli
 from study.folder import Run, RunError
+from study.preprocessing import Images
 from study.spec import StudySpec
 from study.storage import KIND, fail, finish, open_study, store_report
 from study.training import derived_seed
@@ -353,17 +355,17 @@ def test_codes_are_counted_image_by_image():
             self.seen += len(x)
             return -0.1 * (torch.arange(8) < part[:, None])
 
-    found = code_sparsity(Model(alpha=0.25), np.zeros((1100, 1, 2, 2), np.uint8))
+    found = code_sparsity(Model(alpha=0.25), Images(Split(np.zeros((1100, 1, 2, 2), np.uint8))))
     np.testing.assert_array_equal(found.counts, counts.numpy())
     assert (found.latent, found.expected) == (8, 2.0)
-    assert code_sparsity(Model(), np.zeros((3, 1, 2, 2), np.uint8)).expected is None
+    assert code_sparsity(Model(), Images(Split(np.zeros((3, 1, 2, 2), np.uint8)))).expected is None
 
 
 def test_counts_of_a_real_model_are_those_of_its_codes(make):
     torch.manual_seed(0)
     model = models.build("vsc", (1, 28, 28), latent=6, hidden=8, alpha=0.5)
     images = datasets.load("mnist5k").valid.images
-    found = code_sparsity(model, images)
+    found = code_sparsity(model, Images(Split(images)))
     with torch.no_grad():
         codes = model.codes(torch.from_numpy(images).float() / 255).numpy()
     np.testing.assert_array_equal(found.counts, (codes != 0).sum(1))

@@ -26,6 +26,7 @@ from study import solo
 from study.confirm import TEST, candidates, confirm, jobs, work
 from study.evaluation import METRICS, evaluate, importance_weighted, probe_accuracy
 from study.folder import Run, RunError
+from study.preprocessing import Images
 from study.signals import Stop
 from study.spec import StudySpec
 from study.storage import KIND, fail, finish, open_study, store_report
@@ -217,13 +218,13 @@ def test_a_training_by_hand_gives_the_same_numbers(confirmed):
     settings = {**spec.fixed, "lr": row["params.lr"]}
     training = Training(spec, settings, splits, seed=row["seed"])
     training.advance(FULL)
-    test = torch.from_numpy(splits.test.images)
+    test = Images(splits.test, part="test")
     assert evaluate(training.model, test) == {key: row[f"metrics.{key}"] for key in METRICS}
     assert training.evaluate()["elbo"] == row["valid_elbo"]
-    weighted = importance_weighted(training.model, test[:40], samples=8)
+    weighted = importance_weighted(training.model, test, samples=8, first=40)
     assert weighted.log_likelihood.mean() == row["metrics.log_likelihood"]
     assert weighted.effective_samples.mean() == row["metrics.effective_samples"]
-    assert probe_accuracy(training.model, splits.train, splits.test, CPU) == row["metrics.accuracy"]
+    assert probe_accuracy(training.model, training.train_images, test) == row["metrics.accuracy"]
 
 
 def test_a_second_confirmation_does_nothing_and_starts_no_ray(confirmed, no_ray):

@@ -71,8 +71,8 @@ def test_everything_is_on_the_device_that_training_is_given(small, splits, model
     spec = small(model, likelihood=likelihood, sigma=0.3 if likelihood == "gaussian" else "learned")
     settings = {"latent": 4, "hidden": 12, "network": network, "lr": 1e-3, "lr_drop": 0.5, "grad_clip": 1.0}
     training = Training(spec, settings, splits, seed=0, device="meta")
-    held = [*training.model.parameters(), *training.model.buffers(), training.train_images, training.valid_images]
     x = training.images_of(0)
+    held = [*training.model.parameters(), *training.model.buffers(), *training.valid_images]
     assert {tensor.device.type for tensor in [*held, x]} == {"meta"}
     for name, loss in training.model.losses():
         value = loss(x, 0)

@@ -10,7 +10,8 @@ import metrics
 import models
 from datasets import Split
 from study import evaluation
-from study.evaluation import METRICS, evaluate, is_binary, probe_accuracy, unit_interval
+from study.evaluation import METRICS, evaluate, probe_accuracy
+from study.preprocessing import Images
 
 every_model = pytest.mark.parametrize("name", models.names())
 
@@ -35,13 +36,17 @@ def images():
     return torch.from_numpy(np.random.default_rng(1).integers(0, 256, (700, 1, 8, 8), dtype=np.uint8))
 
 
+def seen(images: torch.Tensor) -> Images:
+    return Images(Split(images.numpy()))
+
+
 @every_model
 def test_every_call_gives_the_same_numbers(build, images, name):
     model = build(name)
-    first = evaluate(model, images)
+    first = evaluate(model, seen(images))
     torch.manual_seed(99)
     torch.rand(1000)
-    assert evaluate(model, images) == first
+    assert evaluate(model, seen(images)) == first
     assert tuple(first) == METRICS
     assert all(math.isfinite(value) for value in first.values())
     assert first["elbo"] == pytest.approx(first["log_lik"] - first["kl"])
@@ -53,7 +58,7 @@ def test_the_model_and_the_random_state_are_left_as_they_were(build, images, nam
     before, state = torch.get_rng_state(), {key: value.clone() for key, value in model.state_dict().items()}
     for mode in (True, False):
         model.train(mode)
-        evaluate(model, images)
+        evaluate(model, seen(images))
         assert model.training is mode
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
@@ -67,7 +72,7 @@ def test_it_is_the_mean_over_images_of_the_exact_elbo(build, images, name):
     torch.manual_seed(evaluation.SEED)
     with torch.no_grad():
         log_lik, kl = model.elbo(few.float() / 255)
-    found = evaluate(model, few)
+    found = evaluate(model, seen(few))
     assert found["log_lik"] == pytest.approx(log_lik.double().mean().item(), rel=1e-6)
     assert found["kl"] == pytest.approx(kl.double().mean().item(), rel=1e-6)
     codes = model.codes(few.float() / 255).detach().numpy()
@@ -78,8 +83,8 @@ def test_it_is_the_mean_over_images_of_the_exact_elbo(build, images, name):
 
 def test_the_exact_elbo_of_a_sparse_coder_is_not_the_relaxed_one(build, images):
     """This gate is relaxed in training; at the first steepness the difference is far beyond the noise of one draw."""
-    model, x = build("vsc", gate="sigmoid", gamma_init=0.5, steepness=1.0), unit_interval(images)
-    found = evaluate(model, images)
+    model, x = build("vsc", gate="sigmoid", gamma_init=0.5, steepness=1.0), images.float() / 255
+    found = evaluate(model, seen(images))
     torch.manual_seed(evaluation.SEED)
     with torch.no_grad():
         log_lik, kl = model.elbo(x, step=0)
@@ -94,27 +99,27 @@ def test_the_exact_elbo_of_a_sparse_coder_is_not_the_relaxed_one(build, images):
 def test_the_weight_of_the_kl_does_not_enter(build, images, name, setting):
     plain, weighted = build(name), build(name, **setting)
     weighted.load_state_dict(plain.state_dict())
-    assert evaluate(plain, images) == evaluate(weighted, images)
-    assert plain.loss(unit_interval(images[:9]), 0).item() != weighted.loss(unit_interval(images[:9]), 0).item()
+    assert evaluate(plain, seen(images)) == evaluate(weighted, seen(images))
+    assert plain.loss(images[:9].float() / 255, 0).item() != weighted.loss(images[:9].float() / 255, 0).item()
 
 
 @every_model
 def test_what_a_split_into_batches_changes(build, images, name, monkeypatch):
     """Only which noise an image gets: what is not drawn stays, what is drawn stays within its standard error."""
     model = build(name)
-    whole = evaluate(model, images)
+    whole = evaluate(model, seen(images))
     monkeypatch.setattr(evaluation, "BATCH", 64)
-    split = evaluate(model, images)
+    split = evaluate(model, seen(images))
     for key in ("kl", "zero_fraction", "hoyer", "active_units"):
         assert split[key] == pytest.approx(whole[key], rel=1e-5)
-    draws = [evaluate(model, images, seed=seed)["log_lik"] for seed in range(20)]
+    draws = [evaluate(model, seen(images), seed=seed)["log_lik"] for seed in range(20)]
     assert abs(split["log_lik"] - whole["log_lik"]) < 6 * math.sqrt(2) * np.std(draws, ddof=1)  # 1 in 1e5 at 20 draws
 
 
 @every_model
 def test_another_seed_is_another_draw_and_nothing_else(build, images, name):
     model = build(name)
-    first, second = evaluate(model, images), evaluate(model, images, seed=1)
+    first, second = evaluate(model, seen(images)), evaluate(model, seen(images), seed=1)
     assert first["log_lik"] != second["log_lik"]
     assert {k: v for k, v in first.items() if k not in ("elbo", "log_lik")} == {
         k: v for k, v in second.items() if k not in ("elbo", "log_lik")
@@ -122,7 +127,7 @@ def test_another_seed_is_another_draw_and_nothing_else(build, images, name):
 
 
 def test_sparsity_of_a_single_coordinate_is_not_defined(build, images):
-    found = evaluate(build("vae", latent=1), images)
+    found = evaluate(build("vae", latent=1), seen(images))
     assert math.isnan(found["hoyer"])
     assert math.isfinite(found["elbo"])
 
@@ -131,30 +136,16 @@ def test_a_broken_model_gives_no_number_and_no_error(build, images):
     model = build("vae")
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)
-    assert all(math.isnan(value) for value in evaluate(model, images).values())
-
-
-def test_pixels_become_floats_and_stay_what_they_were(images):
-    kept = images.clone()
-    x = unit_interval(images)
-    assert x.dtype == torch.float32
-    assert torch.equal(images, kept)
-    assert torch.equal(x, images.float() / 255)
-
-
-def test_binary_images_are_black_and_white():
-    assert is_binary(torch.tensor([0, 255, 255], dtype=torch.uint8))
-    assert not is_binary(torch.tensor([0, 254, 255], dtype=torch.uint8))
-    assert not is_binary(torch.tensor([0, 1], dtype=torch.uint8))
+    assert all(math.isnan(value) for value in evaluate(model, seen(images)).values())
 
 
 def test_importance_weights_bound_the_likelihood_from_above_the_elbo(build, images):
     model = build("vae")
-    found = evaluation.importance_weighted(model, images[:200], 50)
+    found = evaluation.importance_weighted(model, seen(images[:200]), 50)
     assert found.log_likelihood.shape == (200,)
-    assert found.log_likelihood.mean() > evaluate(model, images[:200])["elbo"]
+    assert found.log_likelihood.mean() > evaluate(model, seen(images[:200]))["elbo"]
     assert np.all((found.effective_samples >= 1) & (found.effective_samples <= 50 + 1e-9))
-    again = evaluation.importance_weighted(model, images[:200], 50)
+    again = evaluation.importance_weighted(model, seen(images[:200]), 50)
     assert np.array_equal(found.log_likelihood, again.log_likelihood)
 
 
@@ -163,10 +154,10 @@ def test_importance_weights_are_the_models_own(build, images, name):
     """In batches of a hundred images, one after the other from one stream of random numbers."""
     model, samples = build(name), 7
     before = torch.get_rng_state()
-    found = evaluation.importance_weighted(model, images[:150], samples)
+    found = evaluation.importance_weighted(model, seen(images[:150]), samples)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(evaluation.SEED)
-    parts = [model.log_weights(unit_interval(batch), samples) for batch in (images[:100], images[100:150])]
+    parts = [model.log_weights(batch.float() / 255, samples) for batch in (images[:100], images[100:150])]
     log_w_SB = torch.cat(parts, dim=1).double()
     assert log_w_SB.shape == (samples, 150)
     expected = log_w_SB.logsumexp(0) - math.log(samples)
@@ -183,8 +174,8 @@ def test_where_the_code_says_nothing_every_weight_is_the_likelihood(build, image
             head.weight.zero_(), head.bias.zero_()
         [first, *_] = [layer for layer in model.decoder.modules() if isinstance(layer, torch.nn.Linear)]
         first.weight.zero_()
-    found = evaluation.importance_weighted(model, images[:50], 20)
-    assert found.log_likelihood.mean() == pytest.approx(evaluate(model, images[:50])["elbo"], rel=1e-5)
+    found = evaluation.importance_weighted(model, seen(images[:50]), 20)
+    assert found.log_likelihood.mean() == pytest.approx(evaluate(model, seen(images[:50]))["elbo"], rel=1e-5)
     np.testing.assert_allclose(found.effective_samples, 20, rtol=1e-4)
 
 
@@ -210,7 +201,7 @@ def labelled(n: int, seed: int) -> Split:
 
 def probe(code, **changes) -> float:
     splits = {"train": labelled(1200, 0), "test": labelled(600, 1), **changes}
-    return probe_accuracy(Coder(code), splits.pop("train"), splits.pop("test"), torch.device("cpu"), **splits)
+    return probe_accuracy(Coder(code), Images(splits.pop("train")), Images(splits.pop("test")), **splits)
 
 
 def test_perfect_codes_are_read_without_a_mistake():
@@ -254,9 +245,9 @@ def test_without_labels_there_is_no_accuracy():
 def test_codes_that_are_not_finite_leave_the_rest_of_an_evaluation(build, images):
     model = build("vae")
     model.codes = lambda x: torch.full((len(x), 6), math.nan)
-    found = evaluate(model, images)
+    found = evaluate(model, seen(images))
     assert [key for key, value in found.items() if math.isnan(value)] == ["zero_fraction", "hoyer", "active_units"]
-    assert found["elbo"] == evaluate(build("vae"), images)["elbo"]
+    assert found["elbo"] == evaluate(build("vae"), seen(images))["elbo"]
 
 
 IMPORTS = """

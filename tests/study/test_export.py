@@ -12,6 +12,7 @@ from study import checkpoint
 from study.evaluation import evaluate
 from study.export import export
 from study.folder import Run, RunError
+from study.preprocessing import Images
 from study.spec import StudySpec
 from study.storage import describe_data, finish, open_study, store_report
 from study.training import derived_seed
@@ -55,9 +56,7 @@ def test_it_is_the_best_checkpoint_not_the_last_one(searched, tmp_path):
         assert torch.equal(value, expected["training"]["model"][key])
     written = json.loads((out / "metrics.json").read_text())
     assert written["elbo"] == expected["report"]["elbo"]
-    assert evaluate(model, torch.from_numpy(datasets.load("mnist5k").valid.images))["elbo"] == pytest.approx(
-        written["elbo"], rel=1e-6
-    )
+    assert evaluate(model, Images(datasets.load("mnist5k").valid))["elbo"] == pytest.approx(written["elbo"], rel=1e-6)
     config = json.loads((out / "config.json").read_text())
     assert (config["trial"], config["steps"], config["seed"]) == (1, 20, derived_seed(0, 1))
     assert config["training"] == {"lr": 1e-2}

@@ -326,11 +326,12 @@ def test_running_it_again_is_refused_and_names_the_ways_on(searched, command, pr
 
 EVALUATE = """
 import json, sys
-import torch, datasets, models
+import datasets, models
 from study.evaluation import evaluate
+from study.preprocessing import Images
 
 model = models.load(sys.argv[1])
-found = evaluate(model, torch.from_numpy(datasets.load("mnist5k").valid.images))
+found = evaluate(model, Images(datasets.load("mnist5k").valid))
 assert not {"ray", "optuna"} & {name.split(".")[0] for name in sys.modules}
 print(json.dumps(found))
 """

@@ -8,9 +8,10 @@ import torch
 from matplotlib.image import imread
 
 import models
+from datasets import Split
 from models.base import VAE
 from study import snapshot
-from study.evaluation import unit_interval
+from study.preprocessing import Images
 from study.snapshot import FRAMES, IMAGES, READ, ROWS, reconstruction_sheet, save, sheet, take, traversal_sheet
 
 every_model = pytest.mark.parametrize("name", models.names())
@@ -31,12 +32,16 @@ def images() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(2).integers(0, 256, (300, 1, 8, 8), dtype=np.uint8))
 
 
+def seen_of(images: torch.Tensor) -> Images:
+    return Images(Split(images.numpy()))
+
+
 # What is looked at.
 
 
 @every_model
 def test_shapes_and_types(images, name):
-    seen = take(build(name), images)
+    seen = take(build(name), seen_of(images))
     assert {key: (value.shape, value.dtype.name) for key, value in seen.items()} == {
         "originals": ((IMAGES, 1, 8, 8), "uint8"),
         "reconstructions": ((IMAGES, 1, 8, 8), "uint8"),
@@ -50,7 +55,7 @@ def test_shapes_and_types(images, name):
 @every_model
 def test_images_codes_and_reconstructions_are_those_of_the_first_images(images, name):
     model = build(name)
-    seen, x = take(model, images), unit_interval(images[:IMAGES])
+    seen, x = take(model, seen_of(images)), images[:IMAGES].float() / 255
     assert np.array_equal(seen["originals"], images[:IMAGES].numpy())
     with torch.no_grad():
         np.testing.assert_allclose(seen["codes"], model.codes(x).numpy(), rtol=1e-4, atol=1e-5)
@@ -61,9 +66,9 @@ def test_images_codes_and_reconstructions_are_those_of_the_first_images(images, 
 @every_model
 def test_the_traversal_moves_one_coordinate_from_the_smallest_to_the_largest_value(images, name):
     model = build(name)
-    seen = take(model, images)
+    seen = take(model, seen_of(images))
     with torch.no_grad():
-        codes = model.codes(unit_interval(images[:READ]))
+        codes = model.codes(images[:READ].float() / 255)
     variances = codes.var(0, correction=0)
     assert list(seen["coordinates"]) == variances.argsort(descending=True)[:ROWS].tolist()
     for row, coordinate in enumerate(seen["coordinates"]):
@@ -81,7 +86,7 @@ def test_the_traversal_moves_one_coordinate_from_the_smallest_to_the_largest_val
 @every_model
 def test_a_code_smaller_than_the_sheet_has_fewer_rows(images, name, tmp_path):
     for latent in (1, 2):
-        seen = take(build(name, latent), images)
+        seen = take(build(name, latent), seen_of(images))
         assert sorted(seen["coordinates"]) == list(range(latent))
         assert seen["traversal"].shape == (latent, FRAMES, 1, 8, 8)
         save(seen, tmp_path / "small")
@@ -89,30 +94,30 @@ def test_a_code_smaller_than_the_sheet_has_fewer_rows(images, name, tmp_path):
 
 def test_colours_stay_colours(tmp_path):
     images = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8))
-    seen = take(build("vae", shape=(3, 8, 8)), images)
+    seen = take(build("vae", shape=(3, 8, 8)), seen_of(images))
     assert np.array_equal(reconstruction_sheet(seen)[1:9, 1:9], images[0].numpy().transpose(1, 2, 0))
 
 
 @every_model
 def test_equal_models_give_equal_snapshots_whatever_the_random_state(images, name):
     model = build(name)
-    first = take(model, images)
+    first = take(model, seen_of(images))
     torch.manual_seed(99)
     state = torch.get_rng_state()
     same = models.build(name, (1, 8, 8), latent=10, hidden=12)
     same.load_state_dict(model.state_dict())
     torch.set_rng_state(state)
-    second = take(same, images)
+    second = take(same, seen_of(images))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(np.array_equal(first[key], second[key]) for key in first)
-    assert not np.array_equal(first["reconstructions"], take(build(name, seed=1), images)["reconstructions"])
+    assert not np.array_equal(first["reconstructions"], take(build(name, seed=1), seen_of(images))["reconstructions"])
 
 
 @every_model
 def test_looking_leaves_no_trace_in_the_model(images, name):
     model = build(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    take(model, images)
+    take(model, seen_of(images))
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -160,7 +165,7 @@ def test_every_tile_is_where_it_belongs_and_the_rest_is_white(gap, channels):
 
 
 def test_the_two_sheets_of_a_snapshot(images):
-    seen = take(build("vae"), images)
+    seen = take(build("vae"), seen_of(images))
     above = reconstruction_sheet(seen)
     assert above.shape == (2 * 9 + 1, IMAGES * 9 + 1, 3)
     assert np.array_equal(above[1:9, 10:18, 0], seen["originals"][1, 0])
@@ -174,7 +179,7 @@ def test_the_two_sheets_of_a_snapshot(images):
 
 
 def test_both_files_hold_the_whole_snapshot(images, tmp_path):
-    seen = take(build("vsc"), images)
+    seen = take(build("vsc"), seen_of(images))
     save(seen, tmp_path / "deep" / "0000050")
     assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["0000050.npz", "0000050.png"]
     with np.load(tmp_path / "deep" / "0000050.npz") as kept:
@@ -186,7 +191,7 @@ def test_both_files_hold_the_whole_snapshot(images, tmp_path):
 
 def test_a_file_is_written_whole_or_not_at_all(images, tmp_path, monkeypatch):
     stem = tmp_path / "0000050"
-    save(take(build("vae"), images), stem)
+    save(take(build("vae"), seen_of(images)), stem)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def half(path: Path, *_: object, **__: object) -> None:
@@ -199,7 +204,7 @@ def test_a_file_is_written_whole_or_not_at_all(images, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(name, half)
             with pytest.raises(OSError, match="disk is full"):
-                save(take(build("vae", seed=3), images), stem)
+                save(take(build("vae", seed=3), seen_of(images)), stem)
         after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         assert after.keys() == before.keys()
         assert after[f"{stem.name}.png"] == before[f"{stem.name}.png"]
