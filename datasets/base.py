@@ -68,6 +68,11 @@ class Info:
     stand_in: str = ""
     factors: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def paired(self) -> bool:
+        """Whether an image is a pair, one of each of two streams."""
+        return len(self.image_shape) == 4
+
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder that holds the data: `root`, else LATENTSWEEP_DATA, else ~/.cache/latentsweep."""

@@ -1,6 +1,6 @@
 """Data sets as memory-mapped arrays: made once a machine, read by every process of it, none of which holds a copy.
 
-A data set's arrays lie in a folder of their own under the data folder, beside an index.json that says their shapes,
+A data set's arrays lie in a folder of their own under the data folder, beside an index.json that says their names,
 checksums, and the files that they were made of. The folder appears whole, by a rename; what is damaged, or was made of
 other files than those that lie there now, is made again.
 """
@@ -126,7 +126,9 @@ def _read(folder: Path, root: Path, sources: Sequence[Path]) -> Arrays | None:
 
 
 def _checksum(array: NDArray[Any]) -> int:
-    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
+    """Of type, shape and values: one bit of an npy header turns little-endian numbers into big-endian ones."""
+    header = zlib.crc32(f"{array.dtype.str} {array.shape}".encode())
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data, header)
 
 
 def _make(folder: Path, root: Path, build: Callable[[New], None], sources: Sequence[Path]) -> None:
@@ -150,7 +152,7 @@ def _make(folder: Path, root: Path, build: Callable[[New], None], sources: Seque
 
         stamps = _stamps(root, sources)
         build(new)
-        stamps = _stamps(root, sources) or stamps  # a download puts its files there meanwhile
+        stamps = _stamps(root, sources) | stamps  # a download puts its files there; what changed meanwhile is stale
         for array in made.values():
             array.flush()
         index = {"arrays": {name: _checksum(array) for name, array in made.items()}, "sources": stamps}

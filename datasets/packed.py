@@ -31,13 +31,17 @@ class PackedImages:
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        if rest and (first is None or first is ... or not _simple(rest)):
+            raise IndexError("packed images take images[which] or images[which, slices]; unpack first: images[:][...]")
         chosen = self.rows[first] if self.index is None else self.rows[self.index[first]]
         images = unpack(chosen, self.image_shape)
         return images[(slice(None),) * (chosen.ndim - 1) + rest] if rest else images
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("packed images cannot be an array without a copy")
         images = self[:]
-        return images if dtype is None else images.astype(dtype)
+        return images if dtype is None else images.astype(dtype, copy=False)
 
 
 def pack(images: NDArray[Any]) -> NDArray[np.uint8]:
@@ -49,3 +53,8 @@ def unpack(rows: NDArray[np.uint8], image_shape: Sequence[int]) -> NDArray[np.ui
     """Images of `pack`, 0 and 255: [..., bytes] to [..., C, H, W]."""
     bits = np.unpackbits(rows, axis=-1, count=math.prod(image_shape))
     return (bits * np.uint8(255)).reshape(*rows.shape[:-1], *image_shape)
+
+
+def _simple(axes: tuple[Any, ...]) -> bool:
+    """Whether they mean the same for some of the images as for all: no arrays, which go together with `which`."""
+    return all(isinstance(axis, (int, np.integer, slice)) or axis is None or axis is ... for axis in axes)

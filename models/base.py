@@ -195,8 +195,8 @@ def assemble(
     decoder_hidden: Widths | None,
     likelihood: LikelihoodName,
     sigma: Sigma,
-    logit: Margin | None,
     init: Init,
+    logit: Margin | None = None,
     beta: Schedule = lambda step: 1.0,
     kind: type[VAE] = VAE,
 ) -> VAE:
@@ -212,8 +212,8 @@ def assemble(
         decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
         likelihood: "bernoulli", "gaussian" or "logistic".
         sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
-        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x); None is one over x.
         init: how weights start, see `models.networks.initialise`.
+        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x); None is one over x.
         beta: the weight of the KL in the training loss, as a function of the step.
         kind: the class, where a paper has a loss of its own.
     """

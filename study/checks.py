@@ -34,8 +34,9 @@ def steps(spec: Any) -> int:
 
 
 def likelihood(spec: Any) -> dict[str, Any]:
-    """The hyperparameters of a model that belong to the preset, never to a search."""
-    return {"likelihood": spec.likelihood, "sigma": spec.sigma, "logit": spec.preprocessing.logit}
+    """The hyperparameters of a model that belong to the preset, never to a search; `logit` only where it is wanted."""
+    logit = spec.preprocessing.logit
+    return {"likelihood": spec.likelihood, "sigma": spec.sigma, **({} if logit is None else {"logit": logit})}
 
 
 def _info(spec: Any) -> datasets.Info:

@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datasets import mnist5k
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_network():
@@ -41,3 +43,9 @@ def root(tmp_path_factory) -> Path:
         _write_idx(folder / "MNIST" / "raw" / f"{part}-images-idx3-ubyte", images)
         _write_idx(folder / "MNIST" / "raw" / f"{part}-labels-idx1-ubyte", index % 10)
     return folder
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """The images and labels of mnist5k, which take two seconds to parse."""
+    return mnist5k.parse()
