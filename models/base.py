@@ -216,7 +216,12 @@ def assemble(
         logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x); None is one over x.
         beta: the weight of the KL in the training loss, as a function of the step.
         kind: the class, where a paper has a loss of its own.
+
+    Raises:
+        ValueError: an image has another number of axes, or the likelihood does not take a setting.
     """
+    if len(image_shape) != 3:
+        raise ValueError(f"takes single images, [C, H, W], got {list(image_shape)}, which are those of pairs")
     observe = likelihood_part(likelihood, image_shape, sigma, logit)
     channels = observe.parameters_per_pixel * image_shape[0]
     encoder, decoder = encoder_decoder(network, image_shape, latent, hidden, decoder_hidden, channels)

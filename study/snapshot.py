@@ -61,7 +61,10 @@ def save(seen: dict[str, NDArray], stem: Path) -> None:
     from matplotlib.image import imsave
 
     write_whole(stem.with_suffix(".npz"), lambda path: _savez(path, seen))
-    picture = np.concatenate([reconstruction_sheet(seen), traversal_sheet(seen)])
+    parts = [reconstruction_sheet(seen), traversal_sheet(seen)]
+    width = max(part.shape[1] for part in parts)  # of a few images only, the first is the narrower one
+    white = {"mode": "constant", "constant_values": 255}
+    picture = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), **white) for part in parts])
     write_whole(stem.with_suffix(".png"), lambda path: imsave(path, picture, format="png"))
 
 

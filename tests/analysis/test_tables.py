@@ -23,6 +23,9 @@ def frame(**columns) -> pd.DataFrame:
     n = max(len(column) for column in columns.values() if isinstance(column, list))
     base = {
         "study": "one",
+        "dataset": "mnist5k",
+        "preprocessing": "grey",
+        "likelihood": "bernoulli",
         "kind": "bound",
         "number": list(range(n)),
         "state": "COMPLETE",
@@ -74,7 +77,7 @@ def test_what_does_not_vary_is_left_out():
     ]
 
 
-@pytest.mark.parametrize("column", ["study", "kind"])
+@pytest.mark.parametrize("column", ["study", "kind", "dataset", "preprocessing", "likelihood"])
 def test_what_tells_rows_apart_is_shown_where_it_differs(column):
     assert column in ranking(frame(**{column: ["one", "two"]}))
 
