@@ -53,7 +53,7 @@ class VAE(nn.Module):
         self,
         image_shape: Shape,
         encoder: Encoder,
-        decoder: nn.Module,
+        decoder: nn.Sequential,
         posterior: nn.Module,
         prior: nn.Module,
         likelihood: Likelihood,
@@ -82,8 +82,9 @@ class VAE(nn.Module):
         return self.posterior_part(self, x, step)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the encoder makes of images [B, C, H, W], on the scale that the likelihood models them: [B, F]."""
-        return self.encoder(self.likelihood_part.scaled(x))
+        """What the encoder makes of images [B, C, H, W]: [B, F]."""
+        features: Tensor = self.encoder(self.likelihood_part.seen(x))
+        return features
 
     def prior(self) -> Distribution:
         """p(z), event [Z]."""
@@ -184,11 +185,21 @@ class VAE(nn.Module):
         return self.likelihood(self.codes(x)).mean.clamp(0, 1)
 
 
+class PosteriorPart(nn.Module):
+    """Base of the posterior parts, called as `part(model, x, step)`."""
+
+    def start(self) -> None:
+        """Sets what has a start of its own, after the layers' initialisation. Here: nothing."""
+
+    def check(self, model: VAE) -> None:
+        """Raises ValueError where the part does not go with the rest of the model. Here: never."""
+
+
 def assemble(
     image_shape: Shape,
     *,
     latent: int,
-    posterior: Callable[[int], nn.Module],
+    posterior: Callable[[int], PosteriorPart],
     prior: nn.Module,
     network: Network,
     hidden: Widths,
@@ -225,6 +236,9 @@ def assemble(
     observe = likelihood_part(likelihood, image_shape, sigma, logit)
     channels = observe.parameters_per_pixel * image_shape[0]
     encoder, decoder = encoder_decoder(network, image_shape, latent, hidden, decoder_hidden, channels)
-    model = kind(image_shape, encoder, decoder, posterior(encoder.features), prior, observe, beta=beta)
+    part = posterior(encoder.features)
+    model = kind(image_shape, encoder, decoder, part, prior, observe, beta=beta)
     initialise(model, init)
+    part.start()
+    part.check(model)
     return model

@@ -7,6 +7,8 @@ The spike-and-slab density is that of Tonolini, Jensen & Murray-Smith, "Variatio
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, constraints, kl_divergence, register_kl
@@ -52,6 +54,67 @@ class Gaussian(Independent):
         if noise is None:
             return super().rsample(sample_shape)
         return self.loc + self.scale * noise
+
+
+class PrecisionGaussian(Distribution):
+    """N(loc, (L L^T)^-1) with the lower Cholesky factor L of the precision; the last axis is the event.
+
+    Args:
+        loc: means, [..., Z].
+        factor: L, [..., Z, Z].
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, factor: Tensor):
+        self.loc, self.factor = loc, factor
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @property
+    def covariance(self) -> Tensor:
+        """(L L^T)^-1, [..., Z, Z]; for looking at: nothing here needs it."""
+        return torch.cholesky_inverse(self.factor)
+
+    def rsample(self, sample_shape: Size = (), noise: Tensor | None = None) -> Tensor:
+        """Reparameterised draws, loc + L^-T noise, [*sample_shape, ..., Z].
+
+        Args:
+            sample_shape: how many, ignored where the noise is given.
+            noise: standard normal, of the draws' shape.
+        """
+        if noise is None:
+            noise = _standard_normal(self._extended_shape(sample_shape), self.loc.dtype, self.loc.device)
+        extra = noise.ndim - self.loc.ndim  # one triangular solve a matrix, all of its draws as right-hand sides
+        columns = noise.reshape(-1, *self.loc.shape).movedim(0, -1)
+        drawn = torch.linalg.solve_triangular(self.factor.mT, columns, upper=True).movedim(-1, 0)
+        return self.loc + drawn.reshape(noise.shape) if extra else self.loc + drawn[0]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density, nats."""
+        centred = value - self.loc
+        white = torch.einsum("...i,...ij->...j", centred, self.factor)  # a product by @ would copy L for every draw
+        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return log_det - 0.5 * (white.square().sum(-1) + white.shape[-1] * math.log(2 * math.pi))
+
+
+@register_kl(PrecisionGaussian, Gaussian)
+def _kl_precision_gaussian_gaussian(q: PrecisionGaussian, p: Gaussian) -> Tensor:
+    """KL between Gaussians, with tr(diag(s)^-2 (L L^T)^-1) as the squared norm of L^-1 diag(s)^-1; nats."""
+    scale = p.scale.expand(q.loc.shape)
+    trace = torch.linalg.solve_triangular(q.factor, torch.diag_embed(1 / scale), upper=False).square().sum((-2, -1))
+    distance = ((q.loc - p.loc) / scale).square().sum(-1)
+    log_det = q.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + scale.log().sum(-1)
+    return 0.5 * (trace + distance - scale.shape[-1]) + log_det
 
 
 class SpikeSlab(Distribution):
@@ -168,9 +231,9 @@ class SpikeSlab(Distribution):
         """Log-density of exact draws [..., Z], in nats, [...].
 
         Raises:
-            ValueError: the distribution is relaxed: its draws have no density.
+            ValueError: the distribution is relaxed and its draws have no density; straight-through ones are exact.
         """
-        if self.steepness is not None:
+        if self.steepness is not None and self.relaxation != "straight_through":
             raise ValueError("relaxed spike-and-slab draws have no density; take the posterior with step=None")
         on = logsigmoid(self.logits) + Normal(self.loc, self.scale, validate_args=False).log_prob(value)
         return torch.where(value == 0, logsigmoid(-self.logits), on).sum(-1)

@@ -35,12 +35,32 @@ class Likelihood(nn.Module):
     def forward(self, output: Tensor) -> Distribution:
         raise NotImplementedError
 
-    def scaled(self, x: Tensor) -> Tensor:
-        """Images in [0, 1] on the scale that the likelihood models them. Here: the same."""
+    def seen(self, x: Tensor) -> Tensor:
+        """What the encoder is given of images in [0, 1]. Here: the images."""
         return x
 
     def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
         """Takes what the likelihood needs of the training images, see `VAE.fit_statistics`. Here: nothing."""
+
+    def quadratic(self, output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and Fisher information of log p(x|output) with respect to the decoder's output, pixel by pixel.
+
+        Args:
+            output: of the decoder, [B, C, H, W].
+            x: images, [B, C, H, W].
+
+        Returns:
+            d log p / d output, [B, C, H, W], and the information, of the same shape, or one number for all.
+        """
+        raise NotImplementedError
+
+    def check_quadratic(self) -> None:
+        """Raises ValueError where there is no `quadratic`."""
+        raise ValueError("a Laplace posterior takes bernoulli pixels, or gaussian ones with one sigma for all")
+
+    def common_variance(self) -> Tensor | None:
+        """The variance that all pixels have; None where each has its own."""
+        return None
 
     def kind(self, binary: bool) -> str:
         """What an ELBO under this likelihood is: `bound` on a log-likelihood, or `soft cross-entropy`.
@@ -59,6 +79,15 @@ class BernoulliLikelihood(Likelihood):
 
     def forward(self, output: Tensor) -> Distribution:
         return Independent(Bernoulli(logits=output, validate_args=False), 3, validate_args=False)
+
+    def quadratic(self, output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The information has a floor of 1e-5, as in the code of Park et al. (2019)."""
+        p = output.sigmoid()
+        inside = p.clamp(1e-5, 1 - 1e-5)
+        return x - p, inside * (1 - inside) + 1e-5
+
+    def check_quadratic(self) -> None:
+        """There is."""
 
     def kind(self, binary: bool) -> str:
         return "bound" if binary else "soft cross-entropy"
@@ -93,6 +122,26 @@ class GaussianLikelihood(Likelihood):
         self.mean_image.copy_(mean + 0.5)
         if self.sigma == "learned":
             self.log_var.copy_((squares / count - mean.square()).mean().log())
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Images less the mean training image, as in the code of Park et al. (2019)."""
+        return x - self.mean_image
+
+    def quadratic(self, output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        variance = self.common_variance()
+        assert variance is not None
+        return (x - self.mean_image - output) / variance, 1 / variance
+
+    def check_quadratic(self) -> None:
+        if self.sigma == "per_pixel":
+            super().check_quadratic()
+
+    def common_variance(self) -> Tensor | None:
+        if self.sigma == "per_pixel":
+            return None
+        if self.sigma == "learned":
+            return self.log_var.exp()[0]
+        return torch.full_like(self.mean_image[0, 0, 0], self.sigma**2)
 
     def forward(self, output: Tensor) -> Distribution:
         if self.sigma == "per_pixel":
@@ -147,11 +196,24 @@ class LogitLikelihood(Likelihood):
         self.over_logits, self.margin = over_logits, margin
         self.parameters_per_pixel = over_logits.parameters_per_pixel
 
-    def scaled(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
+        """y, of images in [0, 1]."""
         return torch.logit(self.margin + (1 - 2 * self.margin) * x)
 
+    def seen(self, x: Tensor) -> Tensor:
+        return self.over_logits.seen(self.logits(x))
+
     def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
-        self.over_logits.fit_statistics(self.scaled(part) for part in _parts(images))
+        self.over_logits.fit_statistics(self.logits(part) for part in _parts(images))
+
+    def quadratic(self, output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.over_logits.quadratic(output, self.logits(x))
+
+    def check_quadratic(self) -> None:
+        self.over_logits.check_quadratic()
+
+    def common_variance(self) -> Tensor | None:
+        return self.over_logits.common_variance()
 
     def forward(self, output: Tensor) -> Distribution:
         return LogitImages(self.over_logits(output), self.margin)

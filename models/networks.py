@@ -32,7 +32,7 @@ def dense(sizes: Sequence[int]) -> list[nn.Module]:
 
 def encoder_decoder(
     network: Network, image_shape: Shape, latent: int, hidden: Widths, decoder_hidden: Widths | None, channels: int
-) -> tuple[Encoder, nn.Module]:
+) -> tuple[Encoder, nn.Sequential]:
     """The two networks of a VAE.
 
     Args:
@@ -64,7 +64,7 @@ def encoder_decoder(
 
 def _conv(
     image_shape: Shape, latent: int, hidden: tuple[int, ...], decoder_hidden: tuple[int, ...], channels: int
-) -> tuple[Encoder, nn.Module]:
+) -> tuple[Encoder, nn.Sequential]:
     sizes = [image_shape[1:]]
     while min(sizes[-1]) > 4:
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))

@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.base import VAE, assemble
+from models.base import VAE, PosteriorPart, assemble
 from models.distributions import SpikeSlab
 from models.domains import (
     Count,
@@ -43,7 +43,7 @@ Gate = Literal["sigmoid", "concrete", "straight_through"]
 NEG_RELU_MARGIN = 1e-6  # the replication's clip of gamma in the KL
 
 
-class SpikeSlabPosterior(nn.Module):
+class SpikeSlabPosterior(PosteriorPart):
     """q(z|x): three linear heads, mu, log sigma^2 and v, on the encoder's features.
 
     Args:
@@ -61,10 +61,10 @@ class SpikeSlabPosterior(nn.Module):
         features: int,
         latent: int,
         *,
-        gamma_param: GammaParam,
-        gamma_init: float | None,
-        steepness: Schedule,
-        gate: Gate,
+        gamma_param: GammaParam = "sigmoid",
+        gamma_init: float | None = 0.5,
+        steepness: Schedule = lambda step: 10.0,
+        gate: Gate = "straight_through",
     ):
         super().__init__()
         self.mu, self.log_var, self.v = (nn.Linear(features, latent) for _ in range(3))
@@ -72,7 +72,7 @@ class SpikeSlabPosterior(nn.Module):
         self.steepness, self.gate = steepness, gate
 
     @torch.no_grad()
-    def start_gamma(self) -> None:
+    def start(self) -> None:
         """Sets v's bias so that gamma starts around `gamma_init`."""
         if self.gamma_init is not None:
             odds = self.gamma_init / (1 - self.gamma_init)
@@ -147,7 +147,7 @@ def build(
         init: how weights start, see `models.networks.initialise`.
         steps: length of the training that schedules are shares of, in optimiser steps.
     """
-    model = assemble(
+    return assemble(
         image_shape,
         latent=latent,
         posterior=lambda features: SpikeSlabPosterior(
@@ -168,6 +168,3 @@ def build(
         init=init,
         beta=linear(0.0, beta, kl_warmup * steps),
     )
-    assert isinstance(model.posterior_part, SpikeSlabPosterior)
-    model.posterior_part.start_gamma()  # after the layers' own initialisation
-    return model

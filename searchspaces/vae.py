@@ -1,4 +1,6 @@
-"""Search space of the VAE: Kingma & Welling (2014), with the KL weight of Higgins et al. (2017)."""
+"""Search space of the VAE: Kingma & Welling (2014), with the KL weight of Higgins et al. (2017), and over the
+posteriors and priors of the other papers. What a part needs is drawn where the part is; elsewhere it keeps its default.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,66 @@ DEFAULTS: dict[str, Any] = {
     "beta": 1.0,  # the ELBO itself
     "kl_warmup": 0.0,  # none in the paper
     "lr": 1e-3,  # Adam's own; the paper used Adagrad at 0.01 to 0.1
+    "posterior": "gaussian",  # the paper's
+    "prior": "standard",  # the paper's
+    "updates": 4,  # searchspaces/vlae.py
+    "update_rate": 0.5,  # likewise
+    "svi_steps": 4,  # searchspaces/savae.py
+    "svi_rate": 0.02,  # likewise
+    "flows": 4,  # searchspaces/householder.py, iaf.py
+    "pseudo_inputs": 500,  # Tomczak & Welling (2018)
 }
 
 
 def space(trial: BaseTrial) -> dict[str, Any]:
-    """Draws a VAE's configuration."""
-    return {
+    """Draws a VAE's configuration; only pairs of posterior and prior that go together."""
+    drawn = {
         "latent": trial.suggest_int("latent", 2, 200, log=True),
         "hidden": trial.suggest_int("hidden", 100, 1000, log=True),
         "beta": trial.suggest_float("beta", 0.25, 4.0, log=True),  # trials are compared at 1
         "kl_warmup": trial.suggest_float("kl_warmup", 0.0, 0.3),
         "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
+        "posterior": trial.suggest_categorical("posterior", list(POSTERIORS)),
     }
+    drawn |= POSTERIORS[drawn["posterior"]](trial)
+    if drawn["prior"] == "vamp":
+        drawn["pseudo_inputs"] = trial.suggest_int("pseudo_inputs", 50, 500, log=True)
+    return {**DEFAULTS, **drawn}
+
+
+def _free(trial: BaseTrial) -> dict[str, Any]:
+    return {"prior": trial.suggest_categorical("prior", ["standard", "vamp"])}
+
+
+def _laplace(trial: BaseTrial) -> dict[str, Any]:
+    return {
+        "prior": "standard",
+        "updates": trial.suggest_int("updates", 1, 4, log=True),
+        "update_rate": trial.suggest_float("update_rate", 0.3, 1.0),
+    }
+
+
+def _svi(trial: BaseTrial) -> dict[str, Any]:
+    return {
+        "prior": "standard",
+        "svi_steps": trial.suggest_int("svi_steps", 1, 8, log=True),
+        "svi_rate": trial.suggest_float("svi_rate", 1e-3, 0.3, log=True),
+    }
+
+
+def _flows(trial: BaseTrial) -> dict[str, Any]:
+    return {"flows": trial.suggest_int("flows", 1, 8, log=True)}
+
+
+def _spike_slab(trial: BaseTrial) -> dict[str, Any]:
+    return {"prior": trial.suggest_categorical("sparse_prior", ["spike_slab", "vamp"])}
+
+
+POSTERIORS = {
+    "gaussian": _free,
+    "laplace": _laplace,
+    "svi": _svi,
+    "householder": lambda trial: _free(trial) | _flows(trial),
+    "iaf": lambda trial: {"prior": "standard"} | _flows(trial),
+    "spike_slab": _spike_slab,
+}

@@ -1,0 +1,63 @@
+"""The VampPrior, Tomczak & Welling (AISTATS 2018): the mixture of the posteriors at learned pseudo-inputs.
+
+p(z) = 1/K sum_k q(z|u_k)
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+from models.base import VAE
+from models.distributions import Size
+from models.domains import Shape
+
+START = (0.05, 0.01)  # mean and deviation of pseudo-inputs' pixels at the start, the authors' for MNIST and OMNIGLOT
+
+
+class EqualMixture(Distribution):
+    """The mixture of K distributions over codes, each with weight 1/K.
+
+    Args:
+        components: batch [K], event [Z], with a density at any code.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+    support = constraints.real_vector
+
+    def __init__(self, components: Distribution):
+        self.components = components
+        super().__init__(torch.Size(), components.event_shape, validate_args=False)
+
+    def sample(self, sample_shape: Size = ()) -> Tensor:
+        """Draws, [*sample_shape, Z]: a component each, then a code from it."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape)
+            z = self.components.sample(torch.Size([shape.numel()]))  # [n, K, Z]
+            chosen = torch.randint(z.shape[1], (len(z),), device=z.device)
+            return z[torch.arange(len(z), device=z.device), chosen].reshape(*shape, *self.event_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density, nats; value [..., Z]."""
+        log_p_K = self.components.log_prob(value[..., None, :])
+        return log_p_K.logsumexp(-1) - math.log(log_p_K.shape[-1])
+
+
+class VampPrior(nn.Module):
+    """p(z), whose pseudo-inputs are free images that are clamped to [0, 1].
+
+    Args:
+        image_shape: [C, H, W].
+        pseudo_inputs: K.
+    """
+
+    def __init__(self, image_shape: Shape, pseudo_inputs: int):
+        super().__init__()
+        mean, deviation = START
+        self.pseudo_inputs = nn.Parameter(mean + deviation * torch.randn(pseudo_inputs, *image_shape))
+
+    def forward(self, model: VAE) -> EqualMixture:
+        return EqualMixture(model.posterior(self.pseudo_inputs.clamp(0, 1)))

@@ -1,0 +1,238 @@
+"""The Variational Laplace Autoencoder, Park, Kim & Kim (ICML 2019).
+
+The posterior is the Laplace approximation of p(z|x) at a mode that Newton's iteration looks for, starting where the
+encoder points. With a decoder of ReLUs its output a(z) is piecewise linear, with the Jacobian J(z) = da/dz:
+
+    Lambda(mu) = J^T R J + I,   mu_{t+1} = mu_t + alpha_t Lambda(mu_t)^-1 (J^T v - mu_t),   t = 0 .. T - 1
+    q(z|x) = N(mu_T, Lambda(mu_T)^-1)
+
+v and R are the likelihood's score and Fisher information with respect to a: (x - a) / sigma^2 and 1 / sigma^2 for a
+Gaussian, x - pi and pi (1 - pi) for Bernoulli pixels. There is no variance head. Everything is differentiated, the
+search too. Formulae and defects of the authors' code: yookoon/VLAE, release of June 2019.
+
+Departures: the iteration is written as a step from mu_t, which is algebraically theirs; one Cholesky factor of Lambda
+serves the step, the draw and the density, where they invert Lambda and factorise the inverse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv_transpose2d, linear
+
+from models import schedules
+from models.base import VAE, PosteriorPart, assemble
+from models.distributions import PrecisionGaussian
+from models.domains import Count, Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Whole, Widths
+from models.gaussian import StandardPrior
+from models.schedules import Step
+
+Damping = Literal["harmonic", "geometric", "constant"]
+
+DAMPINGS: dict[str, Callable[[int], float]] = {
+    "harmonic": lambda t: 1 / (t + 1),  # the final release
+    "geometric": lambda t: 0.9**t,  # the first release, with a rate of 1
+    "constant": lambda t: 1.0,
+}
+
+
+class LaplacePosterior(PosteriorPart):
+    """q(z|x) = N(mu_T, Lambda(mu_T)^-1).
+
+    Args:
+        features: of the encoder.
+        latent: Z.
+        updates: T.
+        rate: alpha_0.
+        damping: how alpha_t falls.
+    """
+
+    def __init__(self, features: int, latent: int, *, updates: int, rate: float, damping: Damping = "harmonic"):
+        super().__init__()
+        self.mu = nn.Linear(features, latent)
+        self.rates = [rate * DAMPINGS[damping](t) for t in range(updates)]
+
+    def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> PrecisionGaussian:
+        return self.search(model, x)[-1]
+
+    def check(self, model: VAE) -> None:
+        """Raises ValueError where the model's likelihood has no quadratic model."""
+        model.likelihood_part.check_quadratic()
+
+    def search(self, model: VAE, x: Tensor) -> list[PrecisionGaussian]:
+        """The Laplace approximations at mu_0 .. mu_T."""
+        local = local_model(model, x, uses=len(self.rates) + 1)
+        mu = self.mu(model.features(x))
+        found = []
+        for rate in self.rates:
+            precision, gradient = local(mu)
+            factor = cholesky(precision)
+            found.append(PrecisionGaussian(mu, factor))
+            newton = torch.cholesky_solve((gradient - mu)[..., None], factor)[..., 0]
+            mu = mu + rate * newton
+        return [*found, PrecisionGaussian(mu, cholesky(local(mu)[0]))]
+
+
+class Local(NamedTuple):
+    """The decoder seen from a code: what a quadratic model of log p(x, z) around it is made of."""
+
+    precision: Tensor  # Lambda, [B, Z, Z]
+    gradient: Tensor  # J^T v, [B, Z]
+
+
+def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
+    """The quadratic model of log p(x, z) around a code, as a function of the code [B, Z].
+
+    Where all pixels have one sigma and the decoder ends in a linear layer W, J is W A, and J^T J = A^T (W^T W) A costs
+    nothing that grows with the number of pixels; the cheaper of the two ways is taken.
+
+    Args:
+        model: whose decoder and likelihood.
+        x: images, [B, C, H, W].
+        uses: at how many codes it will be asked for.
+    """
+    observe, layers = model.likelihood_part, list(model.decoder.children())
+    *body, last, shape = layers
+    sigma2 = observe.common_variance()
+    if sigma2 is None or not isinstance(last, nn.Linear) or not isinstance(shape, nn.Unflatten):
+        return lambda mu: _by_jacobian(model, x, mu)
+    if not gram_is_cheaper(last, len(x), model.prior().event_shape[0], uses):
+        return lambda mu: _by_jacobian(model, x, mu)
+    weight = last.weight
+    gram = weight.T @ weight  # [h, h]
+
+    def by_gram(mu: Tensor) -> Local:
+        h, a_BZH = linearise(body, mu)
+        score, _ = observe.quadratic(shape(last(h)), x)
+        projected = (a_BZH @ gram) / sigma2
+        precision = _plus_identity(projected @ a_BZH.mT)
+        return Local(precision, (a_BZH @ (score.flatten(1) @ weight)[..., None])[..., 0])
+
+    return by_gram
+
+
+def gram_is_cheaper(last: nn.Linear, batch: int, latent: int, uses: int) -> bool:
+    """Whether W^T W, made once for all uses, saves work: D h^2 / uses + B Z h (h + Z) < B Z D (h + Z)."""
+    pixels, h = last.out_features, last.in_features
+    return pixels * h * h / uses + batch * latent * h * (h + latent) < batch * latent * pixels * (h + latent)
+
+
+def _by_jacobian(model: VAE, x: Tensor, mu: Tensor) -> Local:
+    output, jacobian = linearise(model.decoder.children(), mu)  # [B, C, H, W], [B, Z, C, H, W]
+    score, information = model.likelihood_part.quadratic(output, x)
+    j_BZD = jacobian.flatten(2)
+    weighted = j_BZD * information.flatten(1)[:, None] if information.ndim else j_BZD * information
+    return Local(_plus_identity(weighted @ j_BZD.mT), (j_BZD @ score.flatten(1)[..., None])[..., 0])
+
+
+def _plus_identity(matrix: Tensor) -> Tensor:
+    return matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+
+
+def linearise(layers: Iterable[nn.Module], z: Tensor) -> tuple[Tensor, Tensor]:
+    """A network's output and its Jacobian, propagated from the latent side; ReLU masks are constants for autograd.
+
+    Args:
+        layers: linear ones, ReLUs, transposed convolutions and changes of shape.
+        z: codes, [B, Z].
+
+    Returns:
+        output, [B, ...], and its derivative with respect to each coordinate of z, [B, Z, ...].
+    """
+    h = z
+    tangent = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None]  # [1 or B, Z, ...]
+    for layer in layers:
+        h = layer(h)
+        if isinstance(layer, nn.Linear):
+            tangent = linear(tangent, layer.weight)
+        elif isinstance(layer, nn.ReLU):
+            tangent = tangent * (h > 0)[:, None]
+        elif isinstance(layer, nn.Unflatten):
+            tangent = tangent.unflatten(2, layer.unflattened_size)
+        elif isinstance(layer, nn.ConvTranspose2d):
+            moved = conv_transpose2d(
+                tangent.flatten(0, 1),
+                layer.weight,
+                stride=layer.stride,
+                padding=layer.padding,  # type: ignore[arg-type]  # never a string here
+                output_padding=layer.output_padding,
+            )
+            tangent = moved.unflatten(0, tangent.shape[:2])
+        else:
+            raise TypeError(f"no Jacobian is known of the layer {type(layer).__name__}")
+    return h, tangent.expand(len(z), *tangent.shape[1:])
+
+
+def cholesky(precision: Tensor) -> Tensor:
+    """The lower factor of Lambda + jitter, whose jitter is what rounding may take from Lambda's smallest eigenvalue, 1.
+
+    q is the Gaussian with this factor, so that a jitter loosens the bound a little and leaves it a bound. A matrix
+    that fails all the same gives NaN, never a number; nothing here waits for the device.
+    """
+    size = precision.shape[-1]
+    jitter = size * torch.finfo(precision.dtype).eps * precision.diagonal(dim1=-2, dim2=-1).mean(-1)
+    identity = torch.eye(size, dtype=precision.dtype, device=precision.device)
+    factor, info = torch.linalg.cholesky_ex(precision + jitter.detach()[..., None, None] * identity)
+    return torch.where(info[..., None, None] == 0, factor, math.nan)
+
+
+def build(
+    image_shape: Shape,
+    *,
+    latent: Count = 50,
+    updates: Whole = 4,
+    update_rate: Positive = 0.5,
+    damping: Damping = "harmonic",
+    beta: Positive = 1.0,
+    kl_warmup: Fraction = 0.0,
+    network: Network = "mlp",
+    hidden: Widths = (500, 500),
+    decoder_hidden: Widths | None = None,
+    likelihood: LikelihoodName = "gaussian",
+    sigma: Sigma = "learned",
+    logit: Margin | None = None,
+    init: Init = "vlae",
+    steps: Count = 20_000,
+) -> VAE:
+    """A variational Laplace autoencoder for images of that shape.
+
+    Args:
+        image_shape: [C, H, W].
+        latent: size of the code, Z.
+        updates: T, steps of the search for the mode; 0 is the Laplace approximation where the encoder points.
+        update_rate: alpha_0.
+        damping: alpha_t is that rate times 1 / (t + 1), 0.9^t or 1.
+        beta: weight of the KL in the training loss.
+        kl_warmup: share of the training over which that weight rises from 0.
+        network: "mlp" or "conv".
+        hidden: widths of the encoder's fully connected layers, input side first.
+        decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
+        likelihood: "bernoulli" or "gaussian", that with one sigma.
+        sigma: the Gaussian likelihood's standard deviation: a number or "learned".
+        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x), see `models.likelihoods.LogitLikelihood`.
+        init: how weights start, see `models.networks.initialise`.
+        steps: length of the training that schedules are shares of, in optimiser steps.
+
+    Raises:
+        ValueError: the likelihood has no quadratic model.
+    """
+    return assemble(
+        image_shape,
+        latent=latent,
+        posterior=lambda features: LaplacePosterior(
+            features, latent, updates=updates, rate=update_rate, damping=damping
+        ),
+        prior=StandardPrior(latent),
+        network=network,
+        hidden=hidden,
+        decoder_hidden=decoder_hidden,
+        likelihood=likelihood,
+        sigma=sigma,
+        logit=logit,
+        init=init,
+        beta=schedules.linear(0.0, beta, kl_warmup * steps),
+    )
