@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := analysis benchmarks datasets metrics models searchspaces study tests
 
-.PHONY: setup study test lint format clean
+.PHONY: setup study test test-long lint format clean
 
 setup: .venv/.installed
 
@@ -27,6 +27,10 @@ study: setup
 
 test: setup
 	$(BIN)/python -m pytest -q
+
+# Kills, outages and other cases of minutes each; with PostgreSQL where it is installed.
+test-long: setup
+	$(BIN)/python -m pytest -q -m long
 
 lint: setup
 	$(BIN)/ruff check $(SOURCES)

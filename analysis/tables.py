@@ -82,13 +82,21 @@ def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataF
     frames = []
     for given in runs:
         run = folder.find(given, root)
-        if not tables.fresh(run, name):
-            tables.write(run)
-        frame = pd.read_parquet(run.table(name))
+        frame = _frame(run, name)
         if "study" not in frame:
             frame.insert(0, "study", run.name)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+def _frame(run: folder.Run, name: str) -> pd.DataFrame:
+    """A table's file, written again where it is older than the study; of a folder that cannot be written, the table."""
+    if not tables.fresh(run, name):
+        try:
+            tables.write(run)
+        except OSError:
+            return tables.make(run, name)
+    return pd.read_parquet(run.table(name))
 
 
 def ranking(frame: pd.DataFrame) -> pd.DataFrame:

@@ -49,7 +49,9 @@ Address = Annotated[str | None, typer.Option(help="A running Ray cluster.", show
 def run(
     preset: Preset,
     set_: Set = None,
-    trials: Annotated[int | None, typer.Option(help="How many trials.", show_default=False)] = None,
+    trials: Annotated[
+        str | None, typer.Option(help="How many trials; +N adds N to a run that is there.", show_default=False)
+    ] = None,
     root: Root = RUNS,
     data: Data = None,
     storage: Annotated[str | None, typer.Option(help="An Optuna storage URL.", show_default=False)] = None,
@@ -58,6 +60,11 @@ def run(
 ) -> None:
     """Search a study's hyperparameters."""
     overrides = list(set_ or [])
+    if trials is not None and trials.startswith("+"):
+        if storage is not None:
+            raise SpecError("--storage", ["is for a new run; the trials of this one stay where they are"])
+        _extend(preset, overrides, trials, root, data, address, dry_run)
+        return
     if trials is not None:
         overrides.append(f"trials={trials}")
     if storage is not None:
@@ -70,6 +77,19 @@ def run(
     from study import runner
 
     _finish(folder, runner.run(spec, folder, data=data, address=address))
+
+
+def _extend(
+    given: str, overrides: list[str], more: str, root: Path, data: str | None, address: str | None, dry_run: bool
+) -> None:
+    from study.extension import extended
+
+    folder, spec = extended(given, overrides, more, root)
+    print(f"{plan(spec, folder)}, where {spec.trials - int(more)} of these trials are there", flush=True)
+    if not dry_run:
+        from study import runner
+
+        _finish(folder, runner.resume(folder, spec=spec, data=data, address=address))
 
 
 @app.command()
@@ -89,7 +109,7 @@ def resume(run: RunName, root: Root = RUNS, data: Data = None, address: Address 
 
     folder = find(run, root)
     spec = folder.spec()
-    if folder.database.is_file() and not storage.owed(storage.open_study(folder, spec), spec):
+    if storage.is_made(folder, spec) and not storage.owed(storage.open_study(folder, spec), spec):
         print(f"{folder.name} is finished; there is nothing to go on with")
     if spec.trials == 1:
         from study import solo
@@ -156,6 +176,19 @@ def status(run: RunName, root: Root = RUNS) -> None:
     folder = find(run, root)
     spec = folder.spec()
     print(summary(open_study(folder, spec), spec))
+
+
+@app.command()
+def doctor(
+    run: RunName,
+    fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired.")] = False,
+    root: Root = RUNS,
+) -> None:
+    """Check a run folder and its study against each other."""
+    from study.doctor import examine
+
+    if not examine(find(run, root, whole=False), fix):
+        sys.exit(1)
 
 
 @app.command()
@@ -261,13 +294,25 @@ def plan(spec: StudySpec, folder: Run) -> str:
 
 def _finish(folder: Run, outcome: object) -> None:
     """Says how a search ended and where things lie, and exits with its code."""
-    from study.storage import open_study
+    from study.storage import open_study, owed
     from study.words import summary
 
     spec = folder.spec()
-    print(summary(open_study(folder, spec), spec))
+    left = True
+    try:
+        study = open_study(folder, spec)
+        print(summary(study, spec))
+        left = bool(owed(study, spec))
+    except RunError:
+        if not outcome.halted:  # which may be because the study cannot be opened
+            raise
     if outcome.signal is not None:
         sys.exit(128 + outcome.signal)
+    if outcome.halted:
+        print(outcome.halted, file=sys.stderr)
+        if left:
+            print(f"go on with: python -m study resume {folder.argument}", file=sys.stderr)
+        sys.exit(1)
     print(f"tables, checkpoints and TensorBoard: {folder.folder}")
     print(f"next: python -m study export {folder.name} --out best/{folder.name}")
     if not outcome.complete:

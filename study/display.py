@@ -33,6 +33,10 @@ class Lines(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+        for note in result.get("notes", ()):
+            self._say(f"trial {trial.config['number']}: {note}")
+
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._ended(trial.config["number"])
 

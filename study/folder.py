@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ class Run:
         self.study_yaml = self.folder / "study.yaml"
         self.environment = self.folder / "environment.json"
         self.database = self.folder / "optuna.db"
+        self.journal = self.folder / "optuna.journal"
         self.ray = self.folder / "ray"
 
     @property
@@ -77,7 +79,10 @@ class Run:
         try:
             return load(self.study_yaml)
         except SpecError as error:
-            raise RunError(f"{self.study_yaml} is not the specification of a run any more: {error}") from None
+            raise RunError(
+                f"{self.study_yaml} is not the specification of a run any more: {error}\n"
+                f"`python -m study doctor {self.argument} --fix` makes it again from the study"
+            ) from None
 
     @property
     def argument(self) -> str:
@@ -101,11 +106,19 @@ class Run:
             RunError: the folder exists, or cannot be made.
         """
         self.check_absent()
+        made = self.folder.with_name(f".{self.name}.{os.getpid()}")  # a run has both files from its first moment
         try:
-            self.folder.mkdir(parents=True)
+            made.mkdir(parents=True)
+            (made / self.environment.name).write_text(json.dumps(environment(), indent=2) + "\n")
+            (made / self.study_yaml.name).write_text(dump(spec), encoding="utf-8")
+            os.rename(made, self.folder)
         except OSError as error:
             raise RunError(f"cannot make {self.folder}: {error.strerror}; name another place with --root") from None
-        write_whole(self.environment, lambda path: path.write_text(json.dumps(environment(), indent=2) + "\n"))
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def rewrite(self, spec: StudySpec) -> None:
+        """Puts another specification in the place of the run's own; for who holds the run."""
         write_whole(self.study_yaml, lambda path: path.write_text(dump(spec), encoding="utf-8"))
 
     @contextmanager
@@ -113,26 +126,55 @@ class Run:
         """Holds the run for this process alone; the kernel lets go when the process ends, however it ends.
 
         Raises:
-            RunError: another process holds it.
+            RunError: another process holds it, or the folder cannot be written.
         """
-        with open(self.folder / ".lock", "w") as file:
+        try:
+            descriptor = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise RunError(f"{self.folder} cannot be written ({error.strerror}); nothing was changed") from None
+        with open(descriptor, "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(f"{self.folder} is in use by another process; wait for it, or stop it") from None
             yield
 
+    def is_held(self) -> bool:
+        """Whether a process holds the run just now; changes nothing."""
+        try:
+            descriptor = os.open(self.folder / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        with open(descriptor) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
-def find(run: str | Path, root: str | Path = RUNS) -> Run:
+
+def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
     """The run of that name under `root`, or in the folder of that path.
+
+    Args:
+        run: its name, or its folder.
+        root: where named runs lie.
+        whole: refuse what is left of a run without its specification.
 
     Raises:
         RunError: there is no such run.
     """
     root = Path(root)
-    for folder in (root / run, Path(run)):
-        if (folder / "study.yaml").is_file():
-            return Run(folder)
+    for found in (Run(root / run), Run(run)):
+        if found.study_yaml.is_file():
+            return found
+        if any(path.exists() for path in (found.database, found.journal, found.folder / "trials")):
+            if not whole:
+                return found
+            raise RunError(
+                f"{found.study_yaml} is gone; `python -m study doctor {found.argument} --fix` makes it again from the "
+                f"study"
+            )
     known = sorted(path.parent.name for path in root.glob("*/study.yaml"))
     there = f"runs in {root}: {', '.join(known)}" if known else f"there is none in {root} yet"
     raise RunError(f"no run {str(run)!r}; {there}{nearest(str(run), known)}")

@@ -4,12 +4,14 @@ sees every result, the one on which the scheduler stops too, and the errors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 from ray import cloudpickle, tune
 
+from study.backend import reason
 from study.spec import StudySpec
 from study.storage import fail, finish, store_report
 
@@ -20,24 +22,59 @@ class Ledger(tune.Callback):
     Args:
         study: opened by this process.
         spec: its specification.
+
+    Attributes:
+        halt: why the search must give up, empty while it need not: the disk is full, the storage is gone, or too many
+            trials have failed. What is not told then, is when the run goes on.
     """
 
     def __init__(self, study: optuna.Study, spec: StudySpec):
         self.study, self.spec = study, spec
         self.ids: dict[int, int] = {}  # number -> the storage's id
+        self.failed = 0  # in this session: a run that goes on starts to count again
+        self.halt = ""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles callbacks for a restore that is never used; the run goes on with the original
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-        if not result["cause"]:
+        if result["cause"] or self.halt:
+            return
+        try:
             store_report(self.study, self._id(trial.config["number"]), result)
+        except Exception as error:
+            self.halt = f"the study cannot be written: {reason(error)}"
+            raise  # Ray ends the search at once: the trial must not get ahead of the study
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        finish(self.study, trial.config["number"], trial.last_result, self.spec.steps)
+        result = trial.last_result
+        if result.get("halt"):
+            self.halt = self.halt or result["cause"]
+        if self.halt:
+            return
+        number = trial.config["number"]
+        self._end(lambda: finish(self.study, number, result, self.spec.steps), result["cause"])
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        fail(self.study, trial.config["number"], _lost(trial))
+        if not self.halt:
+            cause = _lost(trial)
+            self._end(lambda: fail(self.study, trial.config["number"], cause), cause)
+
+    def _end(self, tell: Callable[[], None], cause: str) -> None:
+        try:
+            tell()
+        except Exception as error:  # raised here, Ray would take it for the trial's
+            self.halt = f"the study cannot be written: {reason(error)}"
+        if cause:
+            self._count_failure(cause)
+
+    def _count_failure(self, cause: str) -> None:
+        self.failed += 1
+        if self.failed > self.spec.max_failed * self.spec.trials:
+            self.halt = self.halt or (
+                f"{self.failed} of {self.spec.trials} trials failed, more than the share that max_failed allows, "
+                f"{self.spec.max_failed:g}; the last: {cause}"
+            )
 
     def _id(self, number: int) -> int:
         if number not in self.ids:

@@ -6,8 +6,7 @@ again, refill ASHA's rungs from the storage, and start a fresh Tuner for the tri
 
 from __future__ import annotations
 
-import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import optuna
@@ -15,7 +14,7 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
-from study import checkpoint, tables
+from study import tables
 from study.cluster import ray_started  # before Ray itself: it sets what Ray reads when it is imported
 from study.display import display
 from study.folder import Run
@@ -23,8 +22,8 @@ from study.ledger import Ledger
 from study.scheduler import Asha
 from study.searcher import HandOut
 from study.signals import Stop, stopping_on_signals
-from study.spec import StudySpec
-from study.storage import Outcome, check_storage_is_new, describe_data, open_study, outcome, owed
+from study.spec import StudySpec, dump
+from study.storage import SPEC, Outcome, check_storage_is_new, describe_data, open_study, outcome, owed, reopen
 from study.trainable import Trainable
 from study.trial import load_data
 
@@ -57,11 +56,12 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
             return _search(run, spec, study, data, stop)
 
 
-def resume(run: Run, *, data: str | None = None, address: str | None = None) -> Outcome:
+def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, address: str | None = None) -> Outcome:
     """Goes on with a run; only writes its tables again if it is finished.
 
     Args:
         run: its folder.
+        spec: takes the place of the run's own, with more trials for instance; see `study.extension`.
         data: root of the data sets; None is the default one.
         address: of a Ray cluster; None starts Ray on this machine.
 
@@ -69,9 +69,12 @@ def resume(run: Run, *, data: str | None = None, address: str | None = None) -> 
         SpecError, DataError: as for `run`.
         RunError: the run is in use, or its specification damaged.
     """
-    spec = run.spec()
     with run.locked():
-        study = open_study(run, spec, create=True)
+        study = reopen(run, spec or run.spec())
+        if spec is not None:
+            run.rewrite(spec)
+            study.set_user_attr(SPEC, dump(spec))
+        spec = run.spec()
         if not owed(study, spec):
             tables.write(run)
             return outcome(study)
@@ -87,11 +90,12 @@ def _stopping(run: Run) -> AbstractContextManager[Stop]:
 
 def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop: Stop) -> Outcome:
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    ledger = Ledger(study, spec)
     tuner = tune.Tuner(
         tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=HandOut(study, spec, run, data, unfinished),
-            scheduler=_scheduler(run, spec, study),
+            scheduler=_scheduler(spec, study),
             num_samples=owed(study, spec),
             reuse_actors=True,
             trial_name_creator=_name,
@@ -101,30 +105,33 @@ def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, st
             name=run.ray.name,
             storage_path=str(run.folder),
             verbose=0,
-            stop=_Stopper(stop),
-            callbacks=[Ledger(study, spec), display(study, spec)],  # the display reads what the ledger wrote
+            stop=_Stopper(stop, ledger),
+            callbacks=[ledger, display(study, spec)],  # the display reads what the ledger wrote
             failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except Exception:
+        if not ledger.halt:
+            raise
+    if ledger.halt:  # the disk may be full, the storage gone; tables can be made again, and trials counted
+        with suppress(Exception):
+            tables.write(run)
+            return outcome(study, stop.signal, ledger.halt)
+        return Outcome(0, 0, 0, stop.signal, ledger.halt)
     tables.write(run)
     return outcome(study, stop.signal)
 
 
-def _scheduler(run: Run, spec: StudySpec, study: optuna.Study) -> Asha | FIFOScheduler:
+def _scheduler(spec: StudySpec, study: optuna.Study) -> Asha | FIFOScheduler:
     if spec.asha is None:
         return FIFOScheduler()
     asha = Asha(spec)
     for trial in study.get_trials(deepcopy=False):
-        goes_on = trial.state == TrialState.RUNNING
-        asha.refill(trial, below=_checkpoint_step(run, trial.number) if goes_on else math.inf)
+        asha.refill(trial)
     return asha
-
-
-def _checkpoint_step(run: Run, number: int) -> int:
-    state = checkpoint.load(run.trial(number) / checkpoint.LAST)
-    return 0 if state is None else state["training"]["step"]
 
 
 def _name(trial: Any) -> str:
@@ -132,13 +139,13 @@ def _name(trial: Any) -> str:
 
 
 class _Stopper(tune.Stopper):
-    """Ends the search after a signal."""
+    """Ends the search after a signal, or when the ledger says so."""
 
-    def __init__(self, stop: Stop):
-        self.stop = stop
+    def __init__(self, stop: Stop, ledger: Ledger):
+        self.stop, self.ledger = stop, ledger
 
     def __call__(self, trial_id: str, result: dict) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.stop.signal is not None
+        return self.stop.signal is not None or bool(self.ledger.halt)

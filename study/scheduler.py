@@ -43,16 +43,14 @@ class Asha(AsyncHyperBandScheduler):
         """The value that a trial must reach at each rung to go on; None before the first trial got there."""
         return {steps: self._brackets[0].cutoff(recorded) for steps, recorded in self.rungs}
 
-    def refill(self, trial: FrozenTrial, below: float = math.inf) -> None:
+    def refill(self, trial: FrozenTrial) -> None:
         """Records a stored trial under its number, as the live run did.
 
-        Args:
-            trial: as Optuna has it.
-            below: for a trial that goes on, the step of its checkpoint: that report will be made again.
+        What a trial that goes on repeats is not judged again: the decision was stored with the report.
         """
         for steps, report in reports(trial).items():
             value = report[self._metric]
-            if steps >= below or value is None:
+            if value is None:
                 continue
             for milestone, recorded in self.rungs:
                 if steps >= milestone and trial.number not in recorded:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
+from typing import Any
+
 import optuna
 import torch
 from optuna.trial import TrialState
@@ -11,7 +14,17 @@ from study import tables
 from study.folder import Run
 from study.signals import stopping_on_signals
 from study.spec import SpecError, StudySpec
-from study.storage import Outcome, check_storage_is_new, describe_data, finish, open_study, outcome, owed, store_report
+from study.storage import (
+    Outcome,
+    check_storage_is_new,
+    describe_data,
+    finish,
+    open_study,
+    outcome,
+    owed,
+    reopen,
+    store_report,
+)
 from study.training import derived_seed
 from study.trial import Trial, failed, load_data
 from study.words import describe
@@ -49,7 +62,7 @@ def resume(run: Run, *, data: str | None = None) -> Outcome:
     """
     spec = run.spec()
     with run.locked():
-        study = open_study(run, spec, create=True)
+        study = reopen(run, spec)
         if not owed(study, spec):
             tables.write(run)
             return outcome(study)
@@ -78,26 +91,28 @@ def _go(run: Run, spec: StudySpec, study: optuna.Study, splits: datasets.Splits,
         study.enqueue_trial({key: defaults[key] for key in spec.distributions()})
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     stored = optuna.trial.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()
+    settings = spec.space(stored)
+    report: dict[str, Any] = {"cause": ""}
     trial = None
     with stopping_on_signals(lambda: f"python -m study resume {run.argument}") as stop:
         try:
-            trial = Trial(
-                spec,
-                spec.space(stored),
-                splits,
-                seed=derived_seed(spec.seed, stored.number),
-                folder=run.trial(stored.number),
-                device=where,
-            )
-            while not trial.done and stop.signal is None:
-                report = {**trial.report(), "cause": ""}
-                store_report(study, stored._trial_id, report)
-                print(describe(study.trials[stored.number], spec), flush=True)
+            seed, folder = derived_seed(spec.seed, stored.number), run.trial(stored.number)
+            trial = Trial(spec, settings, splits, seed=seed, folder=folder, device=where)
         except Exception as error:
-            report = failed(error, trial.training.step if trial else 0)
-        if stop.signal is None:
+            report = failed(error, 0)
+        while trial is not None and not trial.done and stop.signal is None:
+            try:
+                report = {**trial.report(), "cause": "", "done": trial.done}
+            except Exception as error:
+                report = failed(error, trial.training.step)
+                break
+            store_report(study, stored._trial_id, report)
+            print(describe(study.trials[stored.number], spec), flush=True)
+        halted = report["cause"] if report.get("halt") else ""
+        if stop.signal is None and not halted:
             finish(study, stored.number, report, spec.steps)
         if trial is not None:
             trial.close()
-        tables.write(run)
-        return outcome(study, stop.signal)
+        with suppress(OSError) if halted else nullcontext():
+            tables.write(run)
+        return outcome(study, stop.signal, halted)

@@ -21,6 +21,7 @@ import datasets
 import models
 import searchspaces
 from study import checks
+from study.backend import without_password
 from study.checks import nearest
 from study.evaluation import METRICS
 from study.preprocessing import Pairing, Preprocessing
@@ -136,7 +137,8 @@ class StudySpec(_Part):
     budget: Budget
     confirm: Confirm = Confirm()
     resources: Resources = Resources()
-    storage: str | None = None
+    storage: Annotated[str, AfterValidator(without_password)] | None = None
+    max_failed: float = Field(0.5, ge=0, le=1)
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -159,7 +161,7 @@ class StudySpec(_Part):
     @property
     def data(self) -> str:
         """The data set in a table: its name, with the options that are given, and the pairing where there is one."""
-        given = [f"{key} {value}" for key, value in self.dataset_options.items()]
+        given = [f"{key} {value}" for key, value in sorted(self.dataset_options.items())]
         paired = [f"paired by {self.pairing}"] if self.images.paired else []
         return f"{self.dataset} ({', '.join([*given, *paired])})" if given or paired else self.dataset
 
@@ -312,7 +314,7 @@ def _read(path: Path, given: str) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text file in UTF-8"
         raise SpecError(given, [f"cannot be read: {reason}; a preset is a YAML file"]) from None
     try:
-        raw = _parse(text)
+        raw = parse(text)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
@@ -334,7 +336,7 @@ def _apply(raw: dict[str, Any], override: str, flag: str = "--set") -> str | Non
     if not equals or not all(parts):
         return f"{flag} {override!r}: must be key=value, for example --set budget.steps=500"
     try:
-        value = _parse(text)
+        value = parse(text)
     except (yaml.YAMLError, ValueError):
         return f"{flag} {override!r}: the value is not YAML"
     target = raw
@@ -365,7 +367,7 @@ for _yaml in (_Loader, _Dumper):
     _yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), "-+0123456789")
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
     """What YAML says.
 
     Raises:

@@ -89,6 +89,12 @@ TABLES: dict[str, Callable[[Run, StudySpec, optuna.Study], pd.DataFrame]] = {
 }
 
 
+def make(run: Run, name: str) -> pd.DataFrame:
+    """One table of a run, from its storage."""
+    spec = run.spec()
+    return TABLES[name](run, spec, open_study(run, spec))
+
+
 def write(run: Run) -> None:
     """Writes all tables of a run from its storage."""
     spec = run.spec()
@@ -106,7 +112,7 @@ def _to_parquet(frame: pd.DataFrame, read: int, path: Path) -> None:
 
 def _changed(run: Run) -> int:
     """When the study in the run folder was last written, in nanoseconds; 0 for one that is stored elsewhere."""
-    return run.database.stat().st_mtime_ns if run.database.is_file() else 0
+    return max((file.stat().st_mtime_ns for file in (run.database, run.journal) if file.is_file()), default=0)
 
 
 def fresh(run: Run, name: str) -> bool:

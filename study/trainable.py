@@ -53,7 +53,8 @@ class Trainable(tune.Trainable):
         try:
             if self.failure is not None:
                 raise self.failure
-            return {**self.trial.report(), "cause": "", "done": self.trial.done}
+            report = {**self.trial.report(), "cause": "", "done": self.trial.done}
+            return {**report, "notes": self.trial.take_notes()}
         except Exception as error:
             return {**failed(error, self.trial.training.step if self.trial else 0), "done": True}
 

@@ -6,10 +6,12 @@ and writes checkpoints, TensorBoard and snapshots into the trial's folder.
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import math
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from study import checkpoint, snapshot
 from study.evaluation import METRICS
 from study.spec import StudySpec
 from study.training import Losses, NonFiniteLossError, Training
+
+LOG = "log"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def load_data(spec: StudySpec, root: str | None) -> datasets.Splits:
@@ -57,15 +62,20 @@ class Trial:
         device: torch.device | str = "cpu",
     ):
         torch.set_num_threads(spec.resources.cpus)
-        self.spec, self.settings, self.folder = spec, settings, folder
+        self.spec, self.settings, self.folder, self.seed = spec, settings, folder, seed
         self.training = Training(spec, settings, splits, seed=seed, device=device)
         self.seconds, self.best = 0.0, -math.inf
+        self.notes: list[str] = []
         self._repeat: dict[str, Any] | None = None
         self._writer: SummaryWriter | None = None
-        state = checkpoint.load(folder / checkpoint.LAST)
+        state = checkpoint.load_last(folder, self._note)
+        if state is not None and (state["settings"], state.get("seed", seed)) != (dict(settings), seed):
+            self._note(f"{folder} holds the checkpoint of another trial; it is left out")
+            state = None
         if state is not None:
             self.training.load_state_dict(state["training"])
             self.seconds, self.best, self._repeat = state["seconds"], state["best"], state["report"]
+            self._note(f"goes on from step {self.training.step}")
 
     @property
     def done(self) -> bool:
@@ -123,13 +133,26 @@ class Trial:
         state = {
             "training": self.training.state_dict(),
             "settings": dict(self.settings),
+            "seed": self.seed,
             "report": report,
             "seconds": self.seconds,
             "best": self.best,
         }
         if better:
             checkpoint.save(self.folder / checkpoint.BEST, state)
-        checkpoint.save(self.folder / checkpoint.LAST, state)
+        checkpoint.save_last(self.folder, state)
+
+    def take_notes(self) -> list[str]:
+        """Lines of the log that nobody has taken yet."""
+        taken, self.notes = self.notes, []
+        return taken
+
+    def _note(self, line: str) -> None:
+        """A line in the trial's log."""
+        self.notes.append(line)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / LOG, "a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def close(self) -> None:
         """Closes the TensorBoard file."""
@@ -139,14 +162,34 @@ class Trial:
 
 
 def failed(error: Exception, steps: int) -> dict[str, Any]:
-    """The report of a trial that ended with an error: its cause, and no numbers."""
+    """The report of a trial that ended with an error: its cause, and no numbers.
+
+    `halt` says that the error is the machine's, not the trial's: the disk is full. The trial is to go on later.
+    """
     nothing = dict.fromkeys(METRICS, math.nan)
-    return {**nothing, "steps": steps, "seconds": math.nan, "train": [], "cause": cause(error)}
+    return {
+        **nothing,
+        "steps": steps,
+        "seconds": math.nan,
+        "train": [],
+        "cause": cause(error),
+        "traceback": _last_lines(error),
+        "halt": isinstance(error, OSError) and error.errno in FULL,
+    }
+
+
+def _last_lines(error: Exception, lines: int = 12) -> str:
+    """The end of a crash's traceback: where in the code it happened."""
+    if not cause(error).startswith("crash"):
+        return ""
+    return "\n".join("".join(traceback.format_exception(error)).strip().splitlines()[-lines:])
 
 
 def cause(error: Exception) -> str:
     """Why a trial failed, in a line: "nan: ...", "oom: ..." or "crash: ..."."""
     text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"disk: {text}"
     if isinstance(error, NonFiniteLossError):
         return f"nan: {text}"
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text:

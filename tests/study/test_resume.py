@@ -6,42 +6,18 @@ import sys
 import time
 from itertools import pairwise
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 
 import analysis
 import datasets
+from benchmarks.undisturbed import differences
 from study import checkpoint, runner
-from study.evaluation import METRICS
 from study.folder import Run
 from study.spec import StudySpec
-from study.storage import fail, open_study, reports, store_report
-from study.training import Training, derived_seed
+from study.storage import Outcome, fail, open_study, reports, store_report
+from study.training import derived_seed
 from study.trial import Trial
-
-
-def undisturbed(spec: StudySpec, trial: optuna.trial.FrozenTrial) -> dict[int, dict[str, float]]:
-    """The reports of a trial's configuration and seed in a training that nothing interrupts."""
-    settings = {**spec.fixed, **trial.params}
-    training = Training(spec, settings, datasets.load(spec.dataset), seed=derived_seed(spec.seed, trial.number))
-    found = {}
-    for step in range(spec.report_every, max(reports(trial)) + 1, spec.report_every):
-        training.advance(spec.report_every)
-        found[step] = training.evaluate()
-    return found
-
-
-def assert_as_if_undisturbed(spec: StudySpec, trial: optuna.trial.FrozenTrial) -> None:
-    made, expected = reports(trial), undisturbed(spec, trial)
-    assert list(made) == list(expected), f"trial {trial.number} has gaps"
-    for step, report in made.items():
-        found = {key: report[key] for key in METRICS}
-        assert found == expected[step], f"trial {trial.number} at step {step}"
-    logged = [step for report in made.values() for step, _ in report["train"]]
-    assert logged == list(range(0, max(made), spec.budget.log_every))
-    values = {step: report["elbo"] for step, report in made.items()}
-    assert trial.intermediate_values == values
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +75,10 @@ def test_a_run_whose_driver_was_killed_goes_on(killed, ray_up):
     trials = open_study(run, spec).get_trials()
     assert [trial.number for trial in trials] == list(range(6))
     assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
-    assert outcome == (
+    assert outcome == Outcome(
         sum(trial.state == TrialState.COMPLETE for trial in trials),
         sum(trial.state == TrialState.PRUNED for trial in trials),
         0,
-        None,
     )
     assert len({trial.params["lr"] for trial in trials}) == 6  # the second process draws its own
     for old in before:
@@ -118,7 +93,7 @@ def test_a_run_whose_driver_was_killed_goes_on(killed, ray_up):
         for step, report in reports(old).items():
             assert reports(new)[step] == report, "a report was made anew, not repeated"
     for trial in trials:
-        assert_as_if_undisturbed(spec, trial)
+        assert differences(spec, trial) == []
         steps = max(reports(trial))
         assert steps in ([spec.steps] if trial.state == TrialState.COMPLETE else spec.rungs)
     assert set(analysis.trials(run.folder)["state"]) <= {"COMPLETE", "PRUNED"}
@@ -160,7 +135,7 @@ def test_what_a_death_at_the_worst_moments_leaves_is_put_right(half_done, ray_up
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
     for number in (0, 1, 3):
         assert set(trials[number].params) == {"lr"}
-        assert_as_if_undisturbed(spec, trials[number])
+        assert differences(spec, trials[number]) == []
     assert trials[2].user_attrs == {"cause": "lost: the worker's process ended"}
     assert "1 failed" in out
 

@@ -74,35 +74,47 @@ def test_refilled_rungs_equal_live_ones(spec, seed):
     assert all(math.isfinite(value) for recorded in values(other).values() for value in recorded)
 
 
+BACK = 10  # steps that a trial goes back to its older checkpoint
+CHECKPOINTS = ("last", "previous", "none")
+
+
+@pytest.mark.parametrize("left", CHECKPOINTS)
 @pytest.mark.parametrize("seed", range(5))
-def test_a_search_that_goes_on_decides_as_one_that_was_not_interrupted(spec, seed):
-    """Ten trials end, the process dies, the others go on under new ids from checkpoints between the rungs."""
+def test_a_search_that_goes_on_decides_as_one_that_was_not_interrupted(spec, seed, left):
+    """Ten trials end, the process dies, the others go on under new ids, from before, at and behind the rungs.
+
+    A trial repeats the report of its checkpoint, and those that it makes again after an older one.
+    """
     asha, numbers = Asha(spec), random.Random(seed)
-    made = {n: {10 * k: numbers.gauss(float(n >= 10), 1) for k in range(1, 11)} for n in range(20)}
+    made = {n: {10 * k: numbers.gauss(n / 5, 1) for k in range(1, 11)} for n in range(26)}
     done: dict[int, dict[int, float]] = {}
     ended = set()
     for n in made:
         asha.on_trial_add(None, ray_trial(n))
         done[n] = {}
-        for step, value in list(made[n].items())[: 10 if n < 10 else (2, 4, 5, 7)[n % 4]]:
+        for step, value in list(made[n].items())[: 10 if n < 10 else (1, 2, 3, 4, 5, 7, 9, 0)[n % 8]]:
             done[n][step] = value
             if feed(asha, ray_trial(n), step, value) == STOP:
                 ended.add(n)
                 break
     going_on = sorted(set(made) - ended)
     assert ended
-    assert going_on
+    assert {0, 10, 20, 30} < {max(done[n], default=0) for n in going_on}
+    before, cutoffs = values(asha), asha.cutoffs()
 
     other = Asha(spec)
     for n in made:
-        other.refill(stored(n, done[n]), below=math.inf if n in ended else max(done[n]))
+        other.refill(stored(n, done[n]))
+    assert (values(other), other.cutoffs()) == (before, cutoffs)
     for n in going_on:
         other.on_trial_add(None, ray_trial(n, f"new{n}"))
-        step = max(done[n])  # the checkpoint's report is made again
-        assert feed(other, ray_trial(n, f"new{n}"), step, done[n][step]) == GO_ON
-    assert other.cutoffs() == asha.cutoffs()
+        last = max(done[n], default=0)
+        first = {"last": last, "previous": last - BACK, "none": 10}[left]
+        for step in range(max(first, 10), last + 1, 10):
+            assert feed(other, ray_trial(n, f"new{n}"), step, done[n][step]) == GO_ON
+    assert (values(other), other.cutoffs()) == (before, cutoffs)
     for n in going_on:
-        for step in range(max(done[n]) + 10, 101, 10):
+        for step in range(max(done[n], default=0) + 10, 101, 10):
             decided = feed(asha, ray_trial(n), step, made[n][step])
             assert feed(other, ray_trial(n, f"new{n}"), step, made[n][step]) == decided
             if decided == STOP:
@@ -110,14 +122,27 @@ def test_a_search_that_goes_on_decides_as_one_that_was_not_interrupted(spec, see
     assert values(other) == values(asha)
 
 
-def test_a_trial_whose_checkpoint_is_at_a_rung_is_judged_there_once_more(spec):
-    """Whether the dead process had decided is not known; the new decision knows what came in since the report."""
+def test_a_report_that_is_repeated_at_a_rung_is_not_judged_again(spec):
+    """It was judged when it was stored, and what came in since would decide otherwise."""
     asha = Asha(spec)
-    asha.refill(stored(0, {10: 1.0}), below=10)
+    asha.refill(stored(0, {10: 1.0}))
     asha.refill(stored(1, {10: 2.0}))
     asha.on_trial_add(None, ray_trial(0))
-    assert values(asha)[10] == [2.0]
+    assert values(asha)[10] == [1.0, 2.0]
+    assert feed(asha, ray_trial(0), 10, 1.0) == GO_ON
+    assert values(asha)[10] == [1.0, 2.0]
+    asha.on_trial_add(None, ray_trial(2))
+    assert feed(asha, ray_trial(2), 10, 1.0) == STOP  # as a new one is
+
+
+def test_a_report_that_was_lost_with_the_driver_is_judged_when_it_is_repeated(spec):
+    """The checkpoint is a report ahead of the storage then."""
+    asha = Asha(spec)
+    asha.refill(stored(0, {}))
+    asha.refill(stored(1, {10: 2.0}))
+    asha.on_trial_add(None, ray_trial(0))
     assert feed(asha, ray_trial(0), 10, 1.0) == STOP
+    assert values(asha)[10] == [1.0, 2.0]
 
 
 def test_a_trial_is_held_against_those_before_it(spec):
@@ -147,19 +172,13 @@ def test_what_is_not_finite_stays_out_of_the_rungs(spec, value):
 
 def test_ids_move_to_the_new_trial_when_it_is_added(spec):
     asha = Asha(spec)
-    asha.refill(stored(4, {10: 1.0, 20: 2.0, 30: 3.0, 40: 4.0}), below=40)
+    asha.refill(stored(4, {10: 1.0, 20: 2.0, 30: 3.0, 40: 4.0}))
     assert {steps: dict(recorded) for steps, recorded in asha.rungs} == {10: {4: 1.0}, 30: {4: 3.0}, 90: {}}
     asha.on_trial_add(None, ray_trial(4, trial_id="new"))
     assert {steps: dict(recorded) for steps, recorded in asha.rungs} == {10: {"new": 1.0}, 30: {"new": 3.0}, 90: {}}
     for step in (40, 50, 60):  # without the move these would be taken for first reports at the lower rungs
         feed(asha, ray_trial(4, "new"), step, float(step))
     assert {steps: dict(recorded) for steps, recorded in asha.rungs} == {10: {"new": 1.0}, 30: {"new": 3.0}, 90: {}}
-
-
-def test_the_report_of_the_checkpoint_is_left_for_the_trial_to_make_again(spec):
-    asha = Asha(spec)
-    asha.refill(stored(0, {10: 1.0, 20: 2.0, 30: 3.0}), below=30)
-    assert values(asha) == {10: [1.0], 30: [], 90: []}
 
 
 @pytest.mark.parametrize(

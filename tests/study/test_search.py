@@ -25,7 +25,7 @@ from study.evaluation import METRICS
 from study.folder import Run
 from study.scheduler import Asha
 from study.spec import StudySpec
-from study.storage import open_study, reports
+from study.storage import STOPPED, open_study, reports
 from study.training import derived_seed
 
 FULL, EVERY, TRIALS = 60, 10, 12
@@ -99,8 +99,9 @@ def test_every_report_is_stored_without_gaps_and_the_last_is_that_of_the_checkpo
         made, final = reports(trial), last(searched, trial.number)
         assert list(made) == list(range(EVERY, final["steps"] + 1, EVERY))
         stored = made[final["steps"]]
-        assert set(stored) == {*METRICS, "seconds", "train"}
-        assert all(same(stored[key], final[key]) for key in stored)
+        assert set(stored) == {*METRICS, "seconds", "train", STOPPED}
+        assert all(same(stored[key], final[key]) for key in final if key != "steps")
+        assert [steps for steps, report in made.items() if report.get(STOPPED)] == [final["steps"]]
 
 
 def test_intermediate_values_are_the_reports(searched):
@@ -373,7 +374,8 @@ def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exit
     path = preset(tmp_path, fixed={"lr": 1e18}, asha={"grace": 10})
     code, out, err = command("run", path, "--root", tmp_path / "runs")
     assert code == 1
-    assert "no trial reached the full budget" in err
+    assert err.startswith("2 of 2 trials failed, more than the share that max_failed allows, 0.5; the last: nan: ")
+    assert "go on with" not in err  # nothing is owed
     assert "Traceback" not in out + err
     run = Run(tmp_path / "runs" / "tiny")
     trials = open_study(run, run.spec()).get_trials()

@@ -25,7 +25,7 @@ from study import checkpoint, folder, solo
 from study.evaluation import METRICS
 from study.folder import Run, RunError
 from study.spec import SpecError, StudySpec
-from study.storage import open_study, reports, store_report
+from study.storage import Outcome, open_study, reports, store_report
 from study.training import Training, derived_seed
 from study.trial import Trial
 
@@ -108,6 +108,7 @@ def test_the_run_folder_is_of_the_same_kind_as_that_of_a_search(trained, model):
     assert folder == run.trial(0)
     assert {path.name for path in folder.iterdir() if "tfevents" not in path.name} == {
         "last.pt",
+        "previous.pt",
         "best.pt",
         "snapshots",
     }
@@ -130,7 +131,7 @@ def test_the_tables_show_it_like_any_trial(trained, model):
 def test_a_finished_run_is_not_gone_on_with(trained, command):
     run = trained("vae")
     before = checkpoint.load(run.trial(0) / checkpoint.LAST)["seconds"]
-    assert solo.resume(run) == (1, 0, 0, None)
+    assert solo.resume(run) == Outcome(1, 0, 0)
     code, out, _ = command("resume", run.folder)
     assert code == 0
     assert "tiny is finished; there is nothing to go on with" in out
@@ -142,7 +143,7 @@ def test_a_run_that_was_killed_before_its_first_trial_trains_the_defaults(traine
     reference = trained("vae")
     run = Run(tmp_path / "tiny")
     run.create(reference.spec())
-    assert solo.resume(run) == (1, 0, 0, None)
+    assert solo.resume(run) == Outcome(1, 0, 0)
     assert only_trial(run).params == only_trial(reference).params
     assert numbers(reports(only_trial(run))) == numbers(reports(only_trial(reference)))
 
@@ -162,7 +163,7 @@ def test_a_run_that_was_killed_between_checkpoint_and_storage_misses_no_report(t
             solo.train(reference.spec(), run)
     assert only_trial(run).state == TrialState.RUNNING
     assert max(reports(only_trial(run)), default=0) == step - EVERY
-    assert solo.resume(run) == (1, 0, 0, None)
+    assert solo.resume(run) == Outcome(1, 0, 0)
     assert numbers(reports(only_trial(run))) == numbers(reports(only_trial(reference)))
 
 
@@ -202,7 +203,7 @@ def test_a_single_coordinate_has_no_hoyer_but_everything_else(command, preset, s
         assert frame[column.replace("hoyer", "elbo")].notna().all()
     sparsity_too = small(fixed={"latent": 1, "hidden": 16}).model_copy(update={"objective": ["elbo", "hoyer"]})
     other = Run(tmp_path / "other")
-    assert solo.train(sparsity_too, other) == (0, 0, 1, None)
+    assert solo.train(sparsity_too, other) == Outcome(0, 0, 1)
     assert only_trial(other).user_attrs["cause"].startswith("nan: ['elbo', 'hoyer'] were [")
 
 

@@ -10,7 +10,7 @@ from study import storage
 from study.evaluation import METRICS
 from study.folder import Run, RunError
 from study.spec import SpecError, StudySpec
-from study.storage import best_trial, fail, finish, open_study, outcome, owed, reports, store_report
+from study.storage import Outcome, best_trial, fail, finish, open_study, outcome, owed, reports, store_report
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_outcome_owed_and_best(make):
     finish(study, 2, report(10, elbo=-1.0), 60)
     fail(study, 3, "lost: ...")
     study.ask()
-    assert outcome(study) == (2, 1, 1, None)
+    assert outcome(study) == Outcome(2, 1, 1)
     assert owed(study, spec) == 1  # the running one
     assert best_trial(study).number == 1
 
@@ -173,6 +173,88 @@ def test_the_kind_of_number_is_noted(make, splits):
     _, spec, study = make()
     storage.describe_data(study, spec, splits)
     assert study.user_attrs[storage.KIND] == "soft cross-entropy"
+
+
+# What a driver that died had decided.
+
+ONE, SEVERAL = {"objective": "elbo"}, {"objective": ["elbo", "hoyer"]}
+ENDED = {"elbo": -7.0, "hoyer": 0.25}
+
+
+@pytest.mark.parametrize("objective", [ONE, SEVERAL], ids=["one", "several"])
+@pytest.mark.parametrize(
+    ("made", "state", "steps"),
+    [
+        ([report(10), {**report(20, **ENDED), "done": True}], TrialState.PRUNED, 20),  # ASHA stopped it
+        ([report(50), {**report(60, **ENDED), "done": True}], TrialState.COMPLETE, 60),
+        ([report(50), report(60, **ENDED)], TrialState.COMPLETE, 60),
+        ([{**report(20, **ENDED), "done": True}, report(10)], TrialState.PRUNED, 20),  # an older one came again
+        ([report(10), report(20)], TrialState.RUNNING, 20),
+        ([report(50), {**report(50), "done": False}], TrialState.RUNNING, 50),
+        ([], TrialState.RUNNING, 0),
+    ],
+)
+def test_an_end_that_was_reported_is_told_when_the_run_goes_on(make, made, state, steps, objective):
+    run, spec, study = make(asha={"grace": 10, "reduction": 2}, **objective)
+    trial = study.ask()
+    for one in made:
+        store_report(study, trial._trial_id, one)
+    before = [reports(stored) for stored in study.get_trials()]
+    stored = storage.reopen(run, spec).get_trials()
+    assert [trial.state for trial in stored] == [state]
+    assert [reports(trial) for trial in stored] == before
+    assert max(before[0], default=0) == steps
+    assert owed(study, spec) == (2 if state == TrialState.RUNNING else 1)
+    if state == TrialState.COMPLETE:
+        assert stored[0].values == [ENDED[metric] for metric in spec.objectives]
+    if state == TrialState.PRUNED:
+        assert stored[0].values == ([-7.0] if objective is ONE else None)
+    again = storage.reopen(run, spec).get_trials()
+    assert [(t.state, t.datetime_complete) for t in again] == [(t.state, t.datetime_complete) for t in stored]
+
+
+def test_one_whose_last_objective_was_no_number_failed(make):
+    run, spec, study = make(objective="hoyer")
+    store_report(study, study.ask()._trial_id, {**report(60, hoyer=math.nan), "done": True})
+    (stored,) = storage.reopen(run, spec).get_trials()
+    assert stored.state == TrialState.FAIL
+    assert stored.user_attrs["cause"] == "nan: ['hoyer'] were [nan] at step 60"
+
+
+def test_a_death_between_a_report_and_its_value_loses_neither(make, monkeypatch):
+    run, spec, study = make(asha={"grace": 10, "reduction": 2})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study._storage, "set_trial_intermediate_value", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store_report(study, study.ask()._trial_id, {**report(20, elbo=-7.0), "done": True})
+    (stored,) = storage.reopen(run, spec).get_trials()
+    assert (stored.state, stored.value, stored.intermediate_values) == (TrialState.PRUNED, -7.0, {20: -7.0})
+
+
+def test_a_reader_ends_nothing(make):
+    """Only who holds the run does: a live driver may be about to."""
+    run, spec, study = make()
+    store_report(study, study.ask()._trial_id, {**report(60), "done": True})
+    assert [trial.state for trial in open_study(run, spec).get_trials()] == [TrialState.RUNNING]
+
+
+def test_the_front_of_several_objectives_has_complete_trials_only(make):
+    run, spec, study = make(trials=5, asha={"grace": 10, "reduction": 2}, **SEVERAL)
+    for steps, elbo, hoyer in ((60, -5.0, 0.1), (20, -1.0, 0.9), (60, -9.0, 0.5), (60, -9.0, 0.2)):
+        made = {**report(steps, elbo=elbo, hoyer=hoyer), "done": True}
+        number = study.ask().number
+        store_report(study, study.get_trials()[number]._trial_id, made)
+        if number != 3:  # its driver died
+            finish(study, number, made, spec.steps)
+    fail(study, study.ask().number, "nan: ...")
+    assert {trial.number for trial in study.best_trials} == {0, 2}
+    reopened = storage.reopen(run, spec)
+    assert [trial.state.name for trial in reopened.get_trials()] == ["COMPLETE", "PRUNED", *["COMPLETE"] * 2, "FAIL"]
+    assert {trial.number for trial in reopened.best_trials} == {0, 2}
 
 
 # A storage that the specification names.

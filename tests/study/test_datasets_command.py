@@ -1,0 +1,166 @@
+"""`python -m study datasets`: what there is, what is on this machine, and how to get the rest."""
+
+import json
+import re
+import socket
+
+import numpy as np
+import pytest
+
+import analysis
+import analysis.__main__
+import datasets
+import models
+from study import solo, spec
+from study.evaluation import METRICS, evaluate, importance_weighted
+from study.folder import Run
+from study.preprocessing import Images, Preprocessing
+from study.spec import check
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def lines_of(out: str, name: str) -> list[str]:
+    """The block of one data set."""
+    start = next(i for i, line in enumerate(out.splitlines()) if line.startswith(f"{name}: "))
+    block = [out.splitlines()[start]]
+    for line in out.splitlines()[start + 1 :]:
+        if not line.startswith("    "):
+            break
+        block.append(line.strip())
+    return block
+
+
+def test_all_are_listed_with_their_sizes_and_options(command, tmp_path):
+    code, out, err = command("datasets", "--data", tmp_path)
+    assert (code, err) == (0, "")
+    assert str(tmp_path) in out.splitlines()[0]
+    for name in datasets.names():
+        info, block = datasets.info(name), lines_of(out, name)
+        assert info.description in block[0]
+        assert f"{list(info.image_shape)}, {info.train} train, {info.valid} valid, {info.test} test" in block[1]
+        assert all(option in out for option in datasets.options(name))
+    assert lines_of(out, "celeba")[2] == "options: size=64"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_here_is_told_from_what_is_not(command, tmp_path):
+    datasets.load("points", tmp_path)
+    _, out, _ = command("datasets", "--data", tmp_path)
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*.npy"))
+    assert lines_of(out, "points")[-1] == f"ready: {size / 1e6:.1f} MB under {tmp_path / 'cache'}"
+    assert lines_of(out, "mnist5k")[-1] == "here; arrays are made at the first use"
+    missing = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    assert lines_of(out, "mnist")[-1] == (
+        f"not here: {missing} is missing; `python -m study datasets get mnist` fetches it; mnist5k needs no download"
+    )
+
+
+def test_get_makes_the_arrays(command, tmp_path):
+    code, out, err = command("datasets", "get", "points", "conjoint_points", "--data", tmp_path)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [f"{name}: 400 train, 400 valid, 400 test" for name in ("points", "conjoint_points")]
+    assert len(list(tmp_path.glob("cache/*/index.json"))) == 2
+
+
+def test_get_takes_options(command, tmp_path):
+    code, out, _ = command("datasets", "get", "points", "--option", "n=3", "--option", "copies=5", "--data", tmp_path)
+    assert (code, out) == (0, "points: 15 train, 15 valid, 15 test\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["get", "points", "sprits"], "data set 'sprits' is not known.*Did you mean 'sprites'?"),
+        (["get", "points", "--option", "m=3"], "points has no option 'm'; it takes n, noise, copies, seed"),
+        (["get", "points", "--option", "n"], "--option 'n': must be key=value"),
+        (["get", "mnist"], "mnist: .*train-images-idx3-ubyte is missing and could not be downloaded.*use mnist5k"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_fetched(command, tmp_path, arguments, message):
+    code, out, err = command("datasets", *arguments, "--data", tmp_path / "data")
+    assert (code, out) == (2, "")
+    assert re.search(message, err.splitlines()[-1])
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+# A preset's data, from one end to the other.
+
+
+@pytest.fixture(scope="module")
+def trained(preset, tmp_path_factory):
+    """A trained run on dynamically binarised points, and on sprites with options."""
+    folder = tmp_path_factory.mktemp("data-runs")
+    made = {}
+    for name, changes in {
+        "binary": {"dataset": "mnist5k", "preprocessing": {"binarise": "dynamic"}},
+        "sprites": {
+            "dataset": "sprites",
+            "dataset_options": {"scale": 1, "orientation": [0, 9], "pos_x": 4, "pos_y": 4},
+        },
+        "logits": {
+            "dataset": "points",
+            "dataset_options": {"noise": True},
+            "preprocessing": {"dequantise": True, "logit": 0.05},
+            "likelihood": "gaussian",
+        },
+    }.items():
+        (folder / name).mkdir()
+        given = spec.load(preset(folder / name, name=name, budget={"steps": 20, "report_every": 10}, **changes))
+        made[name] = Run(folder / "runs" / name)
+        solo.train(given, made[name])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "data", "preprocessing"),
+    [
+        ("binary", "bound", "mnist5k", "dynamic binary"),
+        ("sprites", "bound", "sprites (orientation [0, 9], pos_x 4, pos_y 4, scale 1)", "grey"),
+        ("logits", "bound", "points (noise True)", "dequantised, logit 0.05"),
+    ],
+)
+def test_every_result_says_what_it_was_made_of(trained, command, name, kind, data, preprocessing):
+    run = trained[name]
+    row = analysis.trials(run.folder).iloc[0]
+    assert row["state"] == "COMPLETE", row["cause"]
+    assert (row["kind"], row["dataset"], row["preprocessing"]) == (kind, data, preprocessing)
+    _, out, _ = command("table", run.folder, app=analysis.__main__.app)
+    assert f"elbo is a bound of {preprocessing} images" in out
+    _, both, _ = command("table", run.folder, trained["binary"].folder, app=analysis.__main__.app)
+    assert name == "binary" or (preprocessing in both and "dynamic binary" in both and "preprocessing" in both)
+
+
+@pytest.mark.parametrize("name", ["binary", "sprites", "logits"])
+def test_an_export_is_evaluated_on_the_images_that_it_was_trained_on(trained, command, tmp_path, name):
+    run = trained[name]
+    command("export", run.folder, "--out", tmp_path / "best")
+    config = json.loads((tmp_path / "best" / "config.json").read_text())
+    given = run.spec()
+    assert config["dataset_options"] == given.dataset_options
+    assert Preprocessing(**config["preprocessing"]) == given.preprocessing
+    code, out, _ = command("evaluate", tmp_path / "best", "--samples", 5, "--images", 20)
+    assert code == 0
+    assert f"{given.preprocessing} images" in out
+    model, splits = models.load(tmp_path / "best"), datasets.load(given.dataset, **given.dataset_options)
+    for part in ("valid", "test"):
+        images = Images(getattr(splits, part), given.preprocessing, part=part)
+        found = evaluate(model, images)
+        assert ", ".join(f"{key} {found[key]:.6g}" for key in METRICS) in out
+    weighted = importance_weighted(model, images, 5, first=20)
+    assert f"log-likelihood {weighted.log_likelihood.mean():.4f}" in out
+    stored = json.loads((tmp_path / "best" / "metrics.json").read_text())
+    valid = evaluate(model, Images(splits.valid, given.preprocessing, part="valid"))
+    np.testing.assert_allclose(stored["elbo"], valid["elbo"], rtol=1e-6)
+
+
+def test_a_model_of_single_images_refuses_pairs(raw):
+    (problem,) = check(raw(dataset="mnist_backgrounds"))
+    assert "vae" in problem
+    assert "[2, 1, 28, 28]" in problem
