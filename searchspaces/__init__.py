@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 Space = Callable[[optuna.trial.BaseTrial], dict[str, Any]]
 
@@ -55,6 +56,49 @@ def trade_offs(name: str) -> dict[str, str]:
         KeyError: no space has that name.
     """
     return dict(getattr(_module(name), "TRADE_OFFS", {}))
+
+
+class Branch(NamedTuple):
+    """One way through a space, which its categorical choices lead to."""
+
+    drawn: dict[str, BaseDistribution]  # what is drawn on it
+    settings: dict[str, Any]  # a configuration that it leads to: numbers are the lowest of their ranges
+
+
+def branches(space: Space) -> list[Branch]:
+    """Every way through a space. What is drawn may depend on categorical choices, and on nothing else."""
+    found: list[Branch] = []
+    pending: list[tuple[int, ...]] = [()]
+    while pending:
+        walk = _Walk(pending.pop())
+        settings = space(walk)  # type: ignore[arg-type]  # it draws, and does nothing else with a trial
+        found.append(Branch(walk.drawn, settings))
+        for i in range(len(walk.given), len(walk.taken)):
+            pending += [(*walk.taken[:i], other) for other in range(1, walk.choices[i])]
+    return found
+
+
+class _Walk:
+    """A trial that takes given categorical choices, then the first ones."""
+
+    def __init__(self, given: tuple[int, ...]):
+        self.given, self.taken, self.choices = given, list[int](), list[int]()
+        self.drawn: dict[str, BaseDistribution] = {}
+
+    def suggest_float(self, name: str, low: float, high: float, **kwargs: Any) -> float:
+        self.drawn[name] = FloatDistribution(low, high, **kwargs)
+        return low
+
+    def suggest_int(self, name: str, low: int, high: int, **kwargs: Any) -> int:
+        self.drawn[name] = IntDistribution(low, high, **kwargs)
+        return low
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.drawn[name] = CategoricalDistribution(choices)
+        at = len(self.taken)
+        self.taken.append(self.given[at] if at < len(self.given) else 0)
+        self.choices.append(len(choices))
+        return choices[self.taken[at]]
 
 
 class Pinned:

@@ -27,7 +27,7 @@ DEFAULTS: dict[str, Any] = {
 
 def space(trial: BaseTrial) -> dict[str, Any]:
     """Draws a VAE's configuration; only pairs of posterior and prior that go together."""
-    drawn = {
+    drawn: dict[str, Any] = {
         "latent": trial.suggest_int("latent", 2, 200, log=True),
         "hidden": trial.suggest_int("hidden", 100, 1000, log=True),
         "beta": trial.suggest_float("beta", 0.25, 4.0, log=True),  # trials are compared at 1

@@ -148,7 +148,17 @@ def _check_fixed(spec: Any) -> list[str]:
     problems += [f"fixed.{key}: {message}" for key, message in wrong]
     if not problems and not (_check_sigma(spec) or _check_preprocessing(spec) or _check_dataset_options(spec)):
         problems += _check_build(spec, {**searchspaces.defaults(spec.model), **fixed})
+        for way in () if problems else _ways(spec):
+            said = [
+                f"{problem}; the space draws that: pin more" for problem in _check_build(spec, way.settings | fixed)
+            ]
+            problems += [problem for problem in said if problem not in problems]
     return problems
+
+
+def _ways(spec: Any) -> list[searchspaces.Branch]:
+    draw = searchspaces.space(spec.model)
+    return searchspaces.branches(lambda trial: draw(searchspaces.Pinned(trial, spec.fixed)))
 
 
 def _check_build(spec: Any, settings: Mapping[str, Any]) -> list[str]:
@@ -190,6 +200,16 @@ def _check_sampler(spec: Any) -> list[str]:
     return []
 
 
+def _check_grid(spec: Any) -> list[str]:
+    if spec.sampler != "grid" or _check_fixed(spec):
+        return []
+    ways = [set(way.drawn) for way in _ways(spec)]
+    if sometimes := set().union(*ways) - set.intersection(*ways):
+        named = ", ".join(sorted(sometimes))
+        return [f"sampler: a grid needs the same hyperparameters in every trial; {named} are drawn in some; pin more"]
+    return []
+
+
 CHECKS: list[tuple[tuple[str, ...], Callable[[Any], list[str]]]] = [
     (("budget",), _check_lengths),
     (("budget", "asha"), _check_grace),
@@ -201,4 +221,8 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[Any], list[str]]]] = [
     (("fixed", "model", "dataset", "dataset_options", "likelihood", "sigma", "preprocessing"), _check_fixed),
     (("objective", "fixed", "model"), _check_objective),
     (("sampler", "objective"), _check_sampler),
+    (
+        ("sampler", "fixed", "model", "dataset", "dataset_options", "likelihood", "sigma", "preprocessing"),
+        _check_grid,
+    ),
 ]

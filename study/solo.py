@@ -87,8 +87,7 @@ def device(spec: StudySpec) -> torch.device:
 
 def _go(run: Run, spec: StudySpec, study: optuna.Study, splits: datasets.Splits, where: torch.device) -> Outcome:
     if not study.get_trials(deepcopy=False):
-        defaults = spec.defaults()
-        study.enqueue_trial({key: defaults[key] for key in spec.distributions()})
+        study.enqueue_trial(spec.default_draws())
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     stored = optuna.trial.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()
     settings = spec.space(stored)

@@ -189,10 +189,22 @@ class StudySpec(_Part):
         return {**searchspaces.defaults(self.model), **self.fixed}
 
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
-        """The range of every hyperparameter that is drawn."""
+        """The range of every hyperparameter that is drawn, in some trials at least."""
+        ways = searchspaces.branches(self.space)
+        return {name: drawn for way in ways for name, drawn in way.drawn.items()}
+
+    def default_draws(self) -> dict[str, Any]:
+        """What a trial would have to draw to be the paper's own configuration."""
         trial = optuna.trial.FixedTrial(searchspaces.defaults(self.model))
         self.space(trial)
-        return trial.distributions
+        return trial.params
+
+    def settings_of(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration of a trial that drew these; of one that has not drawn all, only what is known."""
+        try:
+            return self.space(optuna.trial.FixedTrial(dict(drawn)))
+        except ValueError:
+            return {**self.fixed, **drawn}
 
 
 class _Partial:

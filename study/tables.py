@@ -42,9 +42,7 @@ def _row(spec: StudySpec, trial: FrozenTrial) -> dict:
     made = reports(trial)
     steps = max(made, default=0)
     last = made.get(steps, {})
-    settings = {**spec.defaults(), **trial.params}
-    if not trial.state.is_finished():  # it may have been drawn in part only
-        settings = {**spec.fixed, **trial.params}
+    settings = spec.settings_of(trial.params)
     return {
         "number": trial.number,
         "state": trial.state.name,

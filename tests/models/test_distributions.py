@@ -11,10 +11,13 @@ import pytest
 import scipy.stats
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.distributions import RELAXATIONS, Gaussian, SpikeSlab, closed_kl
+from models.distributions import RELAXATIONS, Gaussian, PrecisionGaussian, SpikeSlab, closed_kl
+from models.householder import Reflected
+from models.vampprior import EqualMixture
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -30,12 +33,31 @@ def spike_slab(*batch: int) -> SpikeSlab:
     return SpikeSlab(loc, scale, torch.empty(*batch, Z).uniform_(0.02, 0.98))
 
 
+def precision_gaussian(*batch: int) -> PrecisionGaussian:
+    factor = (0.4 * torch.randn(*batch, Z, Z)).tril(-1) + torch.diag_embed(torch.empty(*batch, Z).uniform_(0.7, 2.0))
+    return PrecisionGaussian(torch.randn(*batch, Z), factor)
+
+
 def sparse_prior(alpha: float) -> SpikeSlab:
     return SpikeSlab(torch.zeros(Z), torch.ones(Z), torch.full((Z,), alpha))
 
 
 def standard_normal() -> Gaussian:
     return Gaussian(torch.zeros(Z), torch.ones(Z))
+
+
+class LargestOutput(TorchDispatchMode):
+    """How many numbers the largest tensor holds that any operation returns."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for t in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(t, Tensor):
+                stored = t.untyped_storage().nbytes() // t.element_size()  # a view, expanded or not, is no memory
+                self.numel = max(self.numel, stored)
+        return result
 
 
 def kl(q: Distribution, p: Distribution) -> Tensor:
@@ -49,6 +71,8 @@ def kl(q: Distribution, p: Distribution) -> Tensor:
 PAIRS = {
     "gaussian, gaussian": (gaussian, gaussian),
     "gaussian, its prior": (gaussian, lambda *batch: standard_normal()),
+    "precision, gaussian": (precision_gaussian, gaussian),
+    "precision, its prior": (precision_gaussian, lambda *batch: standard_normal()),
     "spike-slab, spike-slab": (spike_slab, spike_slab),
     "spike-slab, alpha 0.01": (spike_slab, lambda *batch: sparse_prior(0.01)),
     "spike-slab, alpha 0.5": (spike_slab, lambda *batch: sparse_prior(0.5)),
@@ -120,10 +144,19 @@ def test_an_unused_coordinate_costs_nothing():
     assert_close(kl(at_prior, sparse_prior(alpha)), torch.zeros(B), rtol=0, atol=1e-14)
 
 
-CLOSED = {(Gaussian, Gaussian), (SpikeSlab, SpikeSlab)}
+CLOSED = {(Gaussian, Gaussian), (PrecisionGaussian, Gaussian), (SpikeSlab, SpikeSlab)}
 
 
-@pytest.mark.parametrize(("make_q", "make_p"), [*itertools.product([gaussian, spike_slab], repeat=2)])
+def reflected(*batch: int) -> Reflected:
+    return Reflected(gaussian(*batch), [torch.randn(*batch, Z)])
+
+
+def mixture() -> EqualMixture:
+    return EqualMixture(gaussian(3))
+
+
+@pytest.mark.parametrize("make_p", [gaussian, precision_gaussian, spike_slab, reflected, mixture])
+@pytest.mark.parametrize("make_q", [gaussian, precision_gaussian, spike_slab, reflected])
 def test_which_pairs_have_a_closed_kl(make_q, make_p):
     q, p = make_q(B), make_p()
     assert isinstance(closed_kl(q, p), Tensor) == ((type(q), type(p)) in CLOSED)
@@ -131,9 +164,9 @@ def test_which_pairs_have_a_closed_kl(make_q, make_p):
         assert closed_kl(q, p) is None
 
 
-@pytest.mark.parametrize("make", [gaussian, spike_slab])
+@pytest.mark.parametrize("make", [gaussian, precision_gaussian, spike_slab])
 def test_closed_kl_broadcasts_its_second_argument(make):
-    q, p = make(B), make()
+    q, p = make(B), spike_slab() if make is spike_slab else gaussian()
     assert kl(q, p).shape == (B,)
     rows = torch.cat([kl(row, p) for row in (q_row(q, i) for i in range(B))])
     assert_close(kl(q, p), rows)
@@ -143,10 +176,12 @@ def test_closed_kl_broadcasts_its_second_argument(make):
 def q_row(q: Distribution, i: int) -> Distribution:
     if isinstance(q, SpikeSlab):
         return SpikeSlab(q.loc[i : i + 1], q.scale[i : i + 1], logits=q.logits[i : i + 1])
+    if isinstance(q, PrecisionGaussian):
+        return PrecisionGaussian(q.loc[i : i + 1], q.factor[i : i + 1])
     return Gaussian(q.loc[i : i + 1], q.scale[i : i + 1])
 
 
-@pytest.mark.parametrize("make", [gaussian, spike_slab])
+@pytest.mark.parametrize("make", [gaussian, precision_gaussian, spike_slab])
 def test_closed_kl_refuses_events_of_different_shapes(make):
     one = SpikeSlab(torch.zeros(1), torch.ones(1), torch.ones(1)) if make is spike_slab else Gaussian(*torch.ones(2, 1))
     with pytest.raises(ValueError, match=r"\(5,\) and \(1,\)"):
@@ -264,11 +299,19 @@ def test_relaxed_draws_approach_exact_ones(relaxation):
     assert error[1] < error[0] or relaxation == "straight_through"  # which is exact at any c
 
 
-@pytest.mark.parametrize("relaxation", RELAXATIONS)
+@pytest.mark.parametrize("relaxation", ["sigmoid", "concrete"])
 def test_relaxed_draws_have_no_density(relaxation):
     q = SpikeSlab(torch.zeros(Z), torch.ones(Z), torch.full((Z,), 0.5), steepness=50.0, relaxation=relaxation)
     with pytest.raises(ValueError, match="no density"):
         q.log_prob(q.rsample())
+
+
+def test_straight_through_draws_have_the_density_of_exact_ones():
+    q = spike_slab(B)
+    relaxed = SpikeSlab(q.loc, q.scale, q.probs, steepness=50.0, relaxation="straight_through")
+    z = relaxed.rsample((200,))
+    assert 0.1 < (z == 0).double().mean() < 0.9
+    assert_close(relaxed.log_prob(z), q.log_prob(z), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])
@@ -278,6 +321,73 @@ def test_relaxed_draws_equal_the_replication(golden, case):
     for c, z in zip(g["reparam.c"], g["reparam.z"]):
         q = SpikeSlab(loc, scale, probs, steepness=c)
         assert_close(q.rsample(noise=(g["noise.eps"], g["noise.eta"])), z, rtol=1e-9, atol=1e-9)
+
+
+# The Gaussian with a full precision, against torch's own.
+
+
+def of_torch(q: PrecisionGaussian) -> MultivariateNormal:
+    return MultivariateNormal(q.loc, precision_matrix=q.factor @ q.factor.mT)
+
+
+def test_precision_gaussian_log_prob_equals_torch():
+    q, z = precision_gaussian(B), torch.randn(3, 2, B, Z)
+    assert_close(q.log_prob(z), of_torch(q).log_prob(z), rtol=1e-11, atol=1e-11)
+    assert_close(q.log_prob(z[0, 0]), of_torch(q).log_prob(z[0, 0]), rtol=1e-11, atol=1e-11)
+    points = torch.randn(7, 1, Z)  # one for all of the batch
+    assert_close(q.log_prob(points), of_torch(q).log_prob(points), rtol=1e-11, atol=1e-11)
+
+
+def test_precision_gaussian_draws_have_its_mean_and_covariance():
+    n, q = 200_000, precision_gaussian(B)
+    covariance = of_torch(q).covariance_matrix
+    assert_close(q.covariance, covariance, rtol=1e-11, atol=1e-11)
+    assert (covariance - torch.diag_embed(covariance.diagonal(dim1=-2, dim2=-1))).abs().max() > 0.1  # not diagonal
+    centred = q.sample((n,)) - q.loc
+    products = centred[..., :, None] * centred[..., None, :]
+    assert (centred.mean(0).abs() <= 4 * centred.std(0) / math.sqrt(n)).all()
+    assert ((products.mean(0) - covariance).abs() <= 4 * products.std(0) / math.sqrt(n)).all()
+
+
+def test_precision_gaussian_draws_are_the_noise_through_the_transposed_factor():
+    q = precision_gaussian(B)
+    for shape in ((B, Z), (1, B, Z), (3, 2, B, Z)):
+        noise = torch.randn(shape)
+        z = q.rsample(noise=noise)
+        assert z.shape == shape
+        for b in range(B):
+            expected = q.loc[b] + noise[..., b, :] @ q.factor[b].inverse()  # (L^-T e)^T = e^T L^-1
+            assert_close(z[..., b, :], expected, rtol=1e-11, atol=1e-11)
+
+
+def test_the_density_of_precision_gaussian_draws_is_that_of_their_noise():
+    q, noise = precision_gaussian(B), torch.randn(3, B, Z)
+    log_det = q.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    expected = standard_normal().log_prob(noise) + log_det
+    assert_close(q.log_prob(q.rsample(noise=noise)), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_the_density_of_many_draws_copies_no_factor():
+    q, draws = precision_gaussian(B), 1000
+    z = q.sample((draws,))
+    largest = LargestOutput()
+    with largest:
+        q.log_prob(z)
+        q.rsample((draws,))
+    assert largest.numel <= 2 * z.numel()  # L for every draw would be Z times as much
+
+
+def test_precision_gaussian_kl_equals_torch():
+    q, p = precision_gaussian(B), gaussian(B)
+    normal = MultivariateNormal(p.loc, torch.diag_embed(p.scale**2))
+    assert_close(kl(q, p), kl_divergence(of_torch(q), normal), rtol=1e-11, atol=1e-11)
+
+
+def test_precision_gaussian_kl_is_gaussian_where_the_precision_is_diagonal():
+    q, p = gaussian(B), gaussian()
+    same = PrecisionGaussian(q.loc, torch.diag_embed(1 / q.scale))
+    assert_close(kl(same, p), kl(q, p), rtol=1e-12, atol=1e-12)
+    assert_close(kl(PrecisionGaussian(p.loc, torch.diag(1 / p.scale)), p), torch.tensor(0.0), rtol=0, atol=1e-12)
 
 
 # Shapes and arguments.
@@ -302,14 +412,15 @@ def test_gaussian_log_prob_equals_scipy():
     assert_close(q.log_prob(z), torch.from_numpy(expected), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("make", [gaussian, spike_slab])
+@pytest.mark.parametrize("make", [gaussian, precision_gaussian, reflected, spike_slab])
 def test_shapes(make):
     q = make(B)
     assert (q.batch_shape, q.event_shape) == ((B,), (Z,))
     assert q.sample().shape == (B, Z)
     assert q.rsample((3, 2)).shape == (3, 2, B, Z)
     assert q.log_prob(q.sample((3, 2))).shape == (3, 2, B)
-    assert q.mean.shape == q.mode.shape == q.variance.shape == (B, Z)
+    assert q.mean.shape == q.mode.shape == (B, Z)
+    assert make not in (gaussian, spike_slab) or q.variance.shape == (B, Z)
 
 
 @pytest.mark.parametrize("make", [gaussian, spike_slab])

@@ -14,6 +14,7 @@ from torch.distributions import MultivariateNormal
 from torch.testing import assert_close
 
 import models
+from models import vlae
 from models.distributions import Gaussian, SpikeSlab
 
 Z, D, SIGMA, ALPHA = 5, 9, 0.6, 0.3
@@ -83,3 +84,42 @@ def test_the_bound_with_the_closed_kl_is_the_likelihood_on_average(model, x):
     assert standard_error.max() < 0.05
     # 4 standard errors for 8 images and 2 models: a false alarm in 1,000 streams of random numbers
     assert ((bounds.mean(0) - log_p(model, x)).abs() <= 4 * standard_error).all()
+
+
+# A Laplace posterior is exact here by itself, whatever W: one step from anywhere, at rate 1, is at the mode.
+
+
+@pytest.fixture(params=["learned", SIGMA], ids=str)
+def laplace(request):
+    settings = {"latent": Z, "hidden": (), "likelihood": "gaussian", "sigma": request.param}
+    model = models.build("vlae", (1, 1, D), updates=1, update_rate=1.0, **settings).double()
+    if request.param == "learned":
+        nn.init.constant_(model.likelihood_part.log_var, 2 * math.log(SIGMA))
+    return model
+
+
+@pytest.mark.parametrize("way", ["gram", "jacobian"])
+def test_every_weight_of_a_laplace_posterior_is_the_likelihood(laplace, x, way, monkeypatch):
+    monkeypatch.setattr(vlae, "gram_is_cheaper", lambda *sizes: way == "gram")
+    w = laplace.decoder[0].weight.detach()
+    assert (w.T @ w - torch.diag((w**2).sum(0))).abs().max() > 0.1  # the exact posterior has correlations
+    log_w = laplace.log_weights(x, 200)
+    assert_close(log_w, log_p(laplace, x).expand(200, -1), rtol=0, atol=1e-9)
+    elbo = laplace.elbo(x, 0, kl="sampled")
+    assert_close(elbo.log_lik - elbo.kl, log_p(laplace, x), rtol=0, atol=1e-9)
+
+
+def test_a_laplace_posterior_is_the_exact_one(laplace, x):
+    w, b = laplace.decoder[0].weight, laplace.decoder[0].bias
+    precision = torch.eye(Z, dtype=torch.float64) + w.T @ w / SIGMA**2
+    mean = torch.linalg.solve(precision, w.T @ (x.flatten(1) - b).T / SIGMA**2).T
+    q = laplace.posterior(x)
+    assert_close(q.loc, mean, rtol=0, atol=1e-10)
+    assert_close(q.factor @ q.factor.mT, precision.expand(len(x), -1, -1), rtol=0, atol=1e-10)
+
+
+def test_more_steps_stay_where_the_first_one_went(laplace, x):
+    laplace.posterior_part.rates = [1.0] * 4
+    first, *others = [q.loc for q in laplace.posterior_part.search(laplace, x)[1:]]
+    for mu in others:
+        assert_close(mu, first, rtol=0, atol=1e-11)

@@ -200,3 +200,45 @@ def test_images_of_a_model_lie_in_the_unit_interval(name, sigma):
         assert images.min() >= 0
         assert images.max() <= 1
         assert images.std() > 0.1
+
+
+# The quadratic model of log p(x|output).
+
+
+@pytest.mark.parametrize(
+    "settings", [("bernoulli", "learned"), ("gaussian", "learned"), ("gaussian", 0.3), ("gaussian", 0.3, 0.05)], ids=str
+)
+def test_quadratic_is_gradient_and_fisher_information(settings):
+    name, sigma, *logit = settings
+    part, x = likelihood_part(name, SHAPE, sigma, *logit), torch.rand(5, *SHAPE)
+    part.fit_statistics(torch.rand(40, *SHAPE))
+    part.check_quadratic()
+    output = output_of(part, 5)
+    score, information = part.quadratic(output, x)
+
+    def log_lik(output: Tensor) -> Tensor:
+        return part(output).log_prob(x).sum()
+
+    assert_close(score, torch.func.grad(log_lik)(output), rtol=1e-11, atol=1e-11)
+    # Neither's curvature depends on x, so that the Fisher information is minus the second derivative.
+    second = torch.func.grad(lambda output: torch.func.grad(log_lik)(output).sum())(output)
+    floor = 1e-5 if name == "bernoulli" else 0.0
+    assert_close(information.expand_as(second), -second + floor, rtol=1e-9, atol=1e-11)
+    variance = part.common_variance()
+    assert (variance is None) == (name == "bernoulli")
+    if variance is not None:
+        assert_close(1 / variance, information)
+
+
+def test_the_information_of_bernoulli_pixels_never_vanishes():
+    score, information = likelihood_part("bernoulli", SHAPE, "learned").quadratic(torch.tensor([-200.0, 200.0]), 1.0)
+    assert_close(score, torch.tensor([1.0, 0.0]))
+    assert_close(information, torch.full((2,), 1e-5 * (1 - 1e-5) + 1e-5))
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("logistic", "learned"), ("gaussian", "per_pixel")])
+def test_what_has_no_quadratic_model_says_so(name, sigma):
+    part = likelihood_part(name, SHAPE, sigma)
+    with pytest.raises(ValueError, match="bernoulli pixels, or gaussian ones with one sigma for all"):
+        part.check_quadratic()
+    assert part.common_variance() is None

@@ -10,6 +10,7 @@ from optuna.trial import FixedTrial
 
 import models
 import searchspaces
+from models.vae import PAIRS
 
 TRAINING = ("lr", "betas")  # how the names of what training takes begin; `lr_drop` is among them
 TRAINING_EXACTLY = {"weight_decay", "grad_clip"}
@@ -112,3 +113,48 @@ def test_sparsity_is_traded_against_the_elbo():
 def test_an_unknown_space_is_refused_with_the_known_ones(ask):
     with pytest.raises(KeyError, match=r"no search space is named 'vcs'; there are: .*vsc"):
         ask("vcs")
+
+
+# The posteriors and priors of vae.
+
+PART_OF = {  # a setting -> the posteriors, or else the priors, that it is drawn with
+    "updates": {"laplace"},
+    "update_rate": {"laplace"},
+    "svi_steps": {"svi"},
+    "svi_rate": {"svi"},
+    "flows": {"householder", "iaf"},
+    "pseudo_inputs": {"vamp"},
+}
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[tuple[dict, set[str]]]:
+    """200 draws of vae's space, each with the names that the sampler was asked for."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask() for _ in range(200)]
+    return [(searchspaces.space("vae")(trial), set(trial.params)) for trial in trials]
+
+
+def test_every_pair_that_goes_together_is_drawn_and_no_other(asked):
+    drawn = {(settings["posterior"], settings["prior"]) for settings, _ in asked}
+    assert drawn == {(posterior, prior) for posterior, priors in PAIRS.items() for prior in priors}
+
+
+def test_a_parts_settings_are_drawn_with_the_part_only(asked):
+    defaults = searchspaces.defaults("vae")
+    for settings, names_asked in asked:
+        chosen = {settings["posterior"], settings["prior"]}
+        for key, parts in PART_OF.items():
+            assert (key in names_asked) == bool(parts & chosen)
+            assert key in names_asked or settings[key] == defaults[key]
+    assert {key for _, names_asked in asked for key in names_asked} >= set(PART_OF)
+
+
+@pytest.mark.parametrize("posterior", PAIRS)
+def test_every_pair_can_be_drawn_and_built(posterior, asked):
+    own = models.hyperparameters("vae")
+    for prior in PAIRS[posterior]:
+        settings = next(s for s, _ in asked if (s["posterior"], s["prior"]) == (posterior, prior))
+        model = models.build("vae", (1, 8, 8), **{key: value for key, value in settings.items() if key in own})
+        assert model.hyperparameters["posterior"] == posterior
+        assert model.hyperparameters["prior"] == prior
