@@ -42,7 +42,7 @@ from benchmarks import postgres
 from benchmarks.undisturbed import differences
 from study.backend import ENVIRONMENT
 from study.folder import Run, RunError
-from study.runner import LOST_PROCESSES
+from study.ledger import LOST_PROCESSES
 from study.spec import StudySpec
 from study.storage import open_study, reports
 

@@ -77,7 +77,8 @@ def load_last(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None
         try:
             found = load(folder / name)
         except RunError as error:
-            say(f"{error}; it is left out")
+            say(f"{error}; it is put aside as {name}.damaged")
+            os.replace(folder / name, folder / f"{name}.damaged")  # or the next one would push it over the one before
             continue
         if found is not None:
             return found

@@ -45,6 +45,9 @@ class Lines(tune.Callback):
 
     def _ended(self, number: int) -> None:
         stored = self.study.get_trials(deepcopy=False)
+        if not stored[number].state.is_finished():
+            self._say(f"trial {number}: its process was lost; it is started again")
+            return
         done = sum(trial.state.is_finished() for trial in stored)
         elapsed = time.perf_counter() - self.started
         self._say(f"[{elapsed:6.1f} s] {describe(stored[number], self.spec)}   ({done} of {self.spec.trials})")

@@ -4,6 +4,7 @@ sees every result, the one on which the scheduler stops too, and the errors.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from ray import cloudpickle, tune
 from study.backend import reason
 from study.spec import StudySpec
 from study.storage import fail, finish, store_report
+
+LOST_PROCESSES = 3  # how often a trial goes on after its process was lost
 
 
 class Ledger(tune.Callback):
@@ -33,6 +36,9 @@ class Ledger(tune.Callback):
         self.ids: dict[int, int] = {}  # number -> the storage's id
         self.failed = 0  # in this session: a run that goes on starts to count again
         self.halt = ""
+        self.left: list[int] = []  # trials whose process was lost, and which Ray did not start again
+        self._told: set[int] = set()
+        self._lost: Counter[int] = Counter()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles callbacks for a restore that is never used; the run goes on with the original
@@ -53,18 +59,25 @@ class Ledger(tune.Callback):
         if self.halt:
             return
         number = trial.config["number"]
-        self._end(lambda: finish(self.study, number, result, self.spec.steps), result["cause"])
+        self._end(number, lambda: finish(self.study, number, result, self.spec.steps), result["cause"])
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        if not self.halt:
-            cause = _lost(trial)
-            self._end(lambda: fail(self.study, trial.config["number"], cause), cause)
+        number = trial.config["number"]
+        if self.halt or number in self._told:  # of what another callback raised after the end, Ray makes an error too
+            return
+        self._lost[number] += 1
+        if max(trial.num_failures, self._lost[number]) <= LOST_PROCESSES:  # it died between trials: Ray retries none
+            self.left.append(number)
+            return
+        cause = _lost(trial)
+        self._end(number, lambda: fail(self.study, number, cause), cause)
 
-    def _end(self, tell: Callable[[], None], cause: str) -> None:
+    def _end(self, number: int, tell: Callable[[], None], cause: str) -> None:
         try:
             tell()
         except Exception as error:  # raised here, Ray would take it for the trial's
             self.halt = f"the study cannot be written: {reason(error)}"
+        self._told.add(number)
         if cause:
             self._count_failure(cause)
 

@@ -18,7 +18,7 @@ from study import tables
 from study.cluster import ray_started  # before Ray itself: it sets what Ray reads when it is imported
 from study.display import display
 from study.folder import Run
-from study.ledger import Ledger
+from study.ledger import LOST_PROCESSES, Ledger
 from study.scheduler import Asha
 from study.searcher import HandOut
 from study.signals import Stop, stopping_on_signals
@@ -26,8 +26,6 @@ from study.spec import StudySpec, dump
 from study.storage import SPEC, Outcome, check_storage_is_new, describe_data, open_study, outcome, owed, reopen
 from study.trainable import Trainable
 from study.trial import load_data
-
-LOST_PROCESSES = 3  # how often a trial goes on after its process was lost
 
 
 def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | None = None) -> Outcome:
@@ -89,8 +87,27 @@ def _stopping(run: Run) -> AbstractContextManager[Stop]:
 
 
 def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop: Stop) -> Outcome:
-    unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     ledger = Ledger(study, spec)
+    try:
+        _fit(run, spec, study, data, stop, ledger)
+        while ledger.left and not ledger.halt and stop.signal is None:
+            ledger.left.clear()
+            _fit(run, spec, study, data, stop, ledger)
+    except Exception:
+        if not ledger.halt:
+            raise
+    if ledger.halt:  # the disk may be full, the storage gone; tables can be made again, and trials counted
+        with suppress(Exception):
+            tables.write(run)
+            return outcome(study, stop.signal, ledger.halt)
+        return Outcome(0, 0, 0, stop.signal, ledger.halt)
+    tables.write(run)
+    return outcome(study, stop.signal)
+
+
+def _fit(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop: Stop, ledger: Ledger) -> None:
+    """Hands out the trials that are owed, the unfinished ones first, until all have ended or are left."""
+    unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     tuner = tune.Tuner(
         tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
         tune_config=tune.TuneConfig(
@@ -111,18 +128,7 @@ def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, st
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    try:
-        tuner.fit()
-    except Exception:
-        if not ledger.halt:
-            raise
-    if ledger.halt:  # the disk may be full, the storage gone; tables can be made again, and trials counted
-        with suppress(Exception):
-            tables.write(run)
-            return outcome(study, stop.signal, ledger.halt)
-        return Outcome(0, 0, 0, stop.signal, ledger.halt)
-    tables.write(run)
-    return outcome(study, stop.signal)
+    tuner.fit()
 
 
 def _scheduler(spec: StudySpec, study: optuna.Study) -> Asha | FIFOScheduler:

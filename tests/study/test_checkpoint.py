@@ -151,7 +151,7 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(begin, straight, 
     said = second.take_notes()
     assert len(said) == 2
     assert said[0].startswith(f"{folder / LAST} is damaged (")
-    assert said[0].endswith("); it is left out")
+    assert said[0].endswith(f"); it is put aside as {LAST}.damaged")
     assert said[1] == "goes on from step 20"
     assert second.take_notes() == []  # told once
     lines = log(folder).splitlines()

@@ -17,7 +17,7 @@ import datasets
 from study import checkpoint, runner
 from study.evaluation import METRICS
 from study.folder import Run
-from study.ledger import Ledger
+from study.ledger import LOST_PROCESSES, Ledger
 from study.searcher import HandOut
 from study.spec import StudySpec
 from study.storage import STOPPED, open_study, reopen, reports
@@ -48,10 +48,12 @@ class Searching:
         self.study = open_study(run, spec, create=True)
         self.ledger = Ledger(self.study, spec)
 
-    def begin(self) -> SimpleNamespace:
+    def begin(self, failures: int = LOST_PROCESSES + 1) -> SimpleNamespace:
+        """A trial as Ray has it, with as many failures as Ray has counted."""
         trial = self.study.ask()
         self.spec.space(trial)
-        return SimpleNamespace(config={"number": trial.number}, last_result=None, pickled_error_file=None)
+        config = {"number": trial.number}
+        return SimpleNamespace(config=config, last_result=None, pickled_error_file=None, num_failures=failures)
 
     def report(self, trial: SimpleNamespace, made: dict[str, Any]) -> None:
         """What Ray does with a result."""
@@ -138,6 +140,25 @@ def test_a_lost_worker_is_a_failure_that_says_so(search):
     at_work.ledger.on_trial_error(0, [], at_work.begin())
     assert at_work.stored(0).user_attrs == {"cause": "lost: the worker's process ended"}
     assert (at_work.ledger.halt, at_work.ledger.failed) == ("", 1)
+
+
+def test_a_worker_that_was_lost_between_trials_is_no_failure_until_it_is_so_too_often(search):
+    """Ray starts a trial again whose process died at work, not one whose process died while it was being set up."""
+    at_work = search()
+    trial = at_work.begin(failures=1)
+    for lost in range(1, LOST_PROCESSES + 1):
+        at_work.ledger.on_trial_error(0, [], trial)
+        assert (at_work.ledger.left, at_work.states, at_work.ledger.failed) == ([0] * lost, ["RUNNING"], 0)
+    at_work.ledger.on_trial_error(0, [], trial)
+    assert (len(at_work.ledger.left), at_work.states, at_work.ledger.failed) == (LOST_PROCESSES, ["FAIL"], 1)
+
+
+def test_what_another_callback_raises_after_an_end_is_not_told_again(search):
+    at_work = search()
+    trial = at_work.begin()
+    at_work.report(trial, result())
+    at_work.ledger.on_trial_error(0, [], trial)
+    assert (at_work.states, at_work.ledger.halt, at_work.ledger.failed) == (["COMPLETE"], "", 0)
 
 
 # What cannot be written.
