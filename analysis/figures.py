@@ -112,15 +112,23 @@ class Parameter(NamedTuple):
 
 def parameters(trials: pd.DataFrame, spec: StudySpec) -> list[Parameter]:
     """What the study drew, in the order of its space."""
-    complete, others = trials[trials.state == "COMPLETE"], trials[trials.state != "COMPLETE"]
     found = []
     for name, distribution in spec.distributions().items():
         column = f"params.{name}"
         if column in trials:
-            elbo = complete["metrics.elbo"].to_numpy(float)
-            stopped = others[column].dropna().to_numpy()
-            found.append(Parameter(name, distribution, complete[column].to_numpy(), elbo, stopped))
+            drew = trials["drawn"] if "drawn" in trials else [name] * len(trials)
+            rows = trials[[name in names.split(", ") for names in drew]]  # some are drawn in some trials only
+            complete, others = rows[rows.state == "COMPLETE"], rows[rows.state != "COMPLETE"]
+            values, stopped = (_values(part[column], distribution) for part in (complete, others))
+            found.append(Parameter(name, distribution, values, complete["metrics.elbo"].to_numpy(float), stopped))
     return found
+
+
+def _values(column: pd.Series, distribution: BaseDistribution) -> NDArray:
+    """A column as numbers, or as the choices that it holds, None among them."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return column.to_numpy(float)
+    return np.array([None if pd.isna(value) else value for value in column], object)
 
 
 def draw_parameter(ax: Axes, parameter: Parameter) -> None:

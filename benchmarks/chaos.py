@@ -48,6 +48,7 @@ from study.storage import open_study, reports
 
 PROJECT = Path(__file__).resolve().parents[1]
 STORAGES = ("sqlite", "journal", "postgresql")
+PLAIN = {"posterior": "gaussian", "prior": "standard"}
 REPORTS, EVERY = 12, 100  # about 0.2 s a report: several kills fall into one trial
 PATIENCE = 180.0  # seconds without what must happen
 
@@ -120,7 +121,7 @@ class Study:
             "name": self.run.name,
             "model": "vae",
             "dataset": "mnist5k",
-            "fixed": {"hidden": 16, "latent": 4, "beta": 1.0, "kl_warmup": 0.0},
+            "fixed": {"hidden": 16, "latent": 4, "beta": 1.0, "kl_warmup": 0.0, **PLAIN},
             "trials": trials,
             "asha": {"grace": 2 * EVERY, "reduction": 3},
             "budget": {"steps": REPORTS * EVERY, "batch": 32, "report_every": EVERY},

@@ -34,7 +34,13 @@ PRESET = {
     "name": "throughput",
     "model": "vae",
     "dataset": "mnist5k",
-    "fixed": {"hidden": 16, "latent": 4, "kl_warmup": 0.0},  # beta and the learning rate are drawn
+    "fixed": {
+        "hidden": 16,
+        "latent": 4,
+        "kl_warmup": 0.0,
+        "posterior": "gaussian",
+        "prior": "standard",
+    },  # beta and the learning rate are drawn
     "sampler": "tpe",
     "asha": None,
     "budget": {"steps": REPORTS * EVERY, "batch": 16, "report_every": EVERY, "log_every": EVERY},

@@ -9,6 +9,7 @@ Park, Kim & Kim (2019) multiplies matrices; here each reflection is applied to t
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
@@ -55,7 +56,8 @@ class Reflected(Distribution):
 
 def _reflect(z: Tensor, normals: list[Tensor]) -> Tensor:
     for v in normals:
-        scale = 2 * (v * z).sum(-1, keepdim=True) / v.square().sum(-1, keepdim=True).clamp(min=1e-12)
+        smallest = torch.finfo(v.dtype).tiny  # for v = 0, which reflects nothing
+        scale = 2 * (v * z).sum(-1, keepdim=True) / v.square().sum(-1, keepdim=True).clamp(min=smallest)
         z = z - scale * v
     return z
 

@@ -55,7 +55,9 @@ class RefinedPosterior(PosteriorPart):
         self.steps, self.rate, self.clip, self.second_order = steps, rate, clip, second_order
         generator = torch.Generator().manual_seed(SEED)
         self.noise: Tensor
-        self.register_buffer("noise", torch.randn(steps, latent, generator=generator), persistent=False)
+        self.register_buffer(
+            "noise", torch.randn(steps, latent, generator=generator, dtype=torch.float32), persistent=False
+        )
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Gaussian:
         noise = self.noise[:, None].expand(-1, len(x), -1)

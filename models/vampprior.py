@@ -15,6 +15,7 @@ from models.base import VAE
 from models.distributions import Size
 from models.domains import Shape
 
+ROWS = 2**22  # numbers that are compared at once: codes times components times Z
 START = (0.05, 0.01)  # mean and deviation of pseudo-inputs' pixels at the start, the authors' for MNIST and OMNIGLOT
 
 
@@ -41,9 +42,11 @@ class EqualMixture(Distribution):
             return z[torch.arange(len(z), device=z.device), chosen].reshape(*shape, *self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density, nats; value [..., Z]."""
-        log_p_K = self.components.log_prob(value[..., None, :])
-        return log_p_K.logsumexp(-1) - math.log(log_p_K.shape[-1])
+        """Log-density, nats; value [..., Z]. Some codes at a time: all with all components need not fit in memory."""
+        components = self.components.batch_shape[0]
+        rows = value.reshape(-1, value.shape[-1]).split(max(1, ROWS // (components * value.shape[-1])))
+        log_p = [self.components.log_prob(part[:, None]).logsumexp(-1) for part in rows]
+        return torch.cat(log_p).reshape(value.shape[:-1]) - math.log(components)
 
 
 class VampPrior(nn.Module):

@@ -34,7 +34,17 @@ def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
         "commit": json.loads(run.environment.read_text())["commit"] if run.environment.is_file() else None,
     }
     rows = [{**about, **_row(spec, trial)} for trial in study.get_trials(deepcopy=False)]
-    nothing = [*about, "number", "state", "cause", "steps", "seconds", "seed", *(f"metrics.{key}" for key in METRICS)]
+    nothing = [
+        *about,
+        "number",
+        "state",
+        "cause",
+        "steps",
+        "seconds",
+        "seed",
+        "drawn",
+        *(f"metrics.{key}" for key in METRICS),
+    ]
     return pd.DataFrame(rows, columns=None if rows else nothing)
 
 
@@ -50,6 +60,7 @@ def _row(spec: StudySpec, trial: FrozenTrial) -> dict:
         "steps": steps,
         "seconds": last.get("seconds"),
         "seed": derived_seed(spec.seed, trial.number),
+        "drawn": ", ".join(trial.params),
         **{f"params.{key}": cell(value) for key, value in settings.items()},
         **{f"metrics.{key}": last.get(key) for key in METRICS},
     }

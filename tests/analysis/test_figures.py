@@ -466,6 +466,7 @@ def runs(tmp_path_factory) -> Callable[[str], Run]:
     def run(model: str) -> Run:
         if model not in made:
             pins = {"hidden": 12, "latent": 4, **dict.fromkeys(searchspaces.trade_offs(model), 0.3)}
+            pins |= {"posterior": "gaussian", "prior": "standard"} if model == "vae" else {}
             budget = {"steps": 20, "batch": 16, "report_every": 10, "log_every": 10}
             given = {"name": f"tiny-{model}", "model": model, "dataset": "mnist5k", "fixed": pins, "budget": budget}
             spec = StudySpec(**given, sampler="random", trials=6, asha={"grace": 10, "reduction": 2})

@@ -60,6 +60,8 @@ def raw() -> Callable[..., dict[str, Any]]:
         }
         for key, value in changes.items():
             raw[key] = {**raw[key], **value} if key in ("fixed", "budget") and isinstance(value, dict) else value
+        if raw["model"] == "vae" and isinstance(raw["fixed"], dict):  # and no other paper's parts
+            raw["fixed"] = {"posterior": "gaussian", "prior": "standard", **raw["fixed"]}
         return raw
 
     return make

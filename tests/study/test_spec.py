@@ -1,6 +1,7 @@
 """A specification is checked whole before anything starts, and every mistake is named at once."""
 
 import math
+import re
 
 import optuna
 import pytest
@@ -181,9 +182,10 @@ def test_what_is_pinned_is_not_drawn(name):
     trial = FixedTrial(searchspaces.defaults(found.model))
     settings = found.space(trial)
     assert not set(trial.params) & set(found.fixed)
-    assert set(settings) == {*trial.params, *found.fixed}
+    assert set(settings) == {*searchspaces.defaults(found.model), *found.fixed}
     assert {key: settings[key] for key in found.fixed} == found.fixed
-    assert set(found.distributions()) == set(trial.params)
+    assert found.default_draws() == trial.params
+    assert set(trial.params) <= set(found.distributions())
 
 
 @every_preset
@@ -193,8 +195,9 @@ def test_the_storage_holds_drawn_hyperparameters_only(name):
     trial = optuna_study.ask()
     settings = found.space(trial)
     (stored,) = optuna_study.trials
-    assert set(stored.params) == set(found.distributions())
-    assert {key: settings[key] for key in stored.params} == stored.params
+    assert set(stored.params) <= set(found.distributions())
+    assert {key: settings[key] for key in stored.params if key in settings}.items() <= stored.params.items()
+    assert found.settings_of(stored.params) == settings
 
 
 def test_a_pin_may_lie_outside_the_space_and_beside_it(raw):
@@ -482,7 +485,7 @@ def test_a_grid_has_as_many_points_as_the_trials_allow():
 
 def test_a_grid_search_visits_every_point_and_ends_without_complaint(raw, recwarn):
     """Optuna's own grid sampler raises when its last point is told: it means to stop a loop that is not there."""
-    fixed = {"latent": 4, "hidden": 16, "beta": 1.0}
+    fixed = {"latent": 4, "hidden": 16, "beta": 1.0, "posterior": "gaussian", "prior": "standard"}
     found = StudySpec(**{**raw(sampler="grid", trials=4), "fixed": fixed})
     assert set(found.distributions()) == {"kl_warmup", "lr"}
     optuna_study = optuna.create_study(sampler=sampling.sampler(found, 0))
@@ -498,3 +501,45 @@ def test_a_grid_search_visits_every_point_and_ends_without_complaint(raw, recwar
     assert {(s["kl_warmup"], s["lr"]) for s in seen} == corners
     assert [trial.state.name for trial in optuna_study.trials] == ["PRUNED", "PRUNED", "COMPLETE", "COMPLETE"]
     assert not recwarn
+
+
+# Spaces in which some hyperparameters are drawn in some trials only.
+
+
+def test_a_space_has_a_way_for_every_categorical_choice():
+    ways = searchspaces.branches(searchspaces.space("vae"))
+    pairs = {(way.settings["posterior"], way.settings["prior"]) for way in ways}
+    assert len(ways) == len(pairs) == 9
+    drawn = {way.settings["posterior"]: set(way.drawn) for way in ways}
+    assert "updates" in drawn["laplace"]
+    assert "updates" not in drawn["gaussian"]
+    assert len(searchspaces.branches(searchspaces.space("vsc"))) == 6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_any_trial_draws_is_among_the_distributions(raw, seed):
+    found = StudySpec(**{**raw(), "fixed": {}})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+    for _ in range(20):
+        settings = found.space(trial := study.ask())
+        assert trial.distributions.items() <= found.distributions().items()
+        assert found.settings_of(trial.params) == settings
+    assert found.settings_of({"lr": 1e-3}) == {"lr": 1e-3}  # died before it had drawn the rest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fixed": {"prior": "vamp"}}, "laplace is found through the prior.*the space draws that: pin more"),
+        (
+            {"fixed": {}, "likelihood": "logistic"},
+            "a Laplace posterior takes bernoulli.*the space draws that",
+        ),
+        ({"fixed": {}, "sampler": "grid"}, "a grid needs the same hyperparameters in every trial; flows, prior"),
+        ({"fixed": {"posterior": "iaf", "prior": "vamp"}}, "posterior: iaf would have to be inverted"),
+    ],
+)
+def test_what_only_some_trials_would_fail_at_is_told_before_any_starts(raw, changes, message):
+    problems = check({**raw(), **changes})
+    assert any(re.search(message, problem) for problem in problems)
+    assert check({**raw(), **changes, "fixed": {"posterior": "gaussian", "prior": "standard"}}) == []
