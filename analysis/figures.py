@@ -127,7 +127,7 @@ def parameters(trials: pd.DataFrame, spec: StudySpec) -> list[Parameter]:
 def _values(column: pd.Series, distribution: BaseDistribution) -> NDArray:
     """A column as numbers, or as the choices that it holds, None among them."""
     if not isinstance(distribution, CategoricalDistribution):
-        return column.to_numpy(float)
+        return column.dropna().to_numpy(float)
     return np.array([None if pd.isna(value) else value for value in column], object)
 
 

@@ -68,7 +68,13 @@ def test_training_alone_without_the_gpu_it_asks_for_is_refused(command, preset, 
 @pytest.mark.parametrize("model", models.names())
 def test_everything_is_on_the_device_that_training_is_given(small, splits, model, network, likelihood):
     """The meta device computes shapes only, and refuses to mix with another one."""
-    spec = small(model, likelihood=likelihood, sigma=0.3 if likelihood == "gaussian" else "learned")
+    pins = {"posterior": "gaussian", "prior": "standard"} if model == "vae" else {}
+    changes = {"likelihood": likelihood, "sigma": 0.3 if likelihood == "gaussian" else "learned", "fixed": pins}
+    if model == "vlae" and likelihood == "logistic":
+        with pytest.raises(ValueError, match="a Laplace posterior takes bernoulli pixels"):
+            small(model, **changes)
+        return
+    spec = small(model, **changes)
     settings = {"latent": 4, "hidden": 12, "network": network, "lr": 1e-3, "lr_drop": 0.5, "grad_clip": 1.0}
     training = Training(spec, settings, splits, seed=0, device="meta")
     x = training.images_of(0)
