@@ -238,6 +238,10 @@ def test_the_checkpoint_of_another_trial_is_left_out(begin, tmp_path, seed, sett
     assert timeless(rest(other)) == timeless(rest(expected))
 
 
+def test_a_checkpoint_that_is_not_there_is_none(tmp_path):
+    assert checkpoint.load(tmp_path / LAST) is None
+
+
 # A full disk.
 
 full_disk = pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

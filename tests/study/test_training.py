@@ -1,7 +1,6 @@
 """Training without Ray: it resumes bit for bit, keeps to itself, and hands every setting where it belongs."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -505,35 +504,3 @@ def test_training_raises_the_validation_elbo(training, model):
 def test_an_unknown_setting_is_refused(training):
     with pytest.raises(models.ModelError, match="vae: latnet: vae has no such hyperparameter"):
         training(latnet=3)
-
-
-# Checkpoints on disk.
-
-
-def test_a_checkpoint_that_is_not_there_is_none(tmp_path):
-    assert checkpoint.load(tmp_path / "last.pt") is None
-
-
-def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "trials" / "00000" / "last.pt"
-    checkpoint.save(path, {"step": 1})
-
-    def half(state, file: Path):
-        file.write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(OSError, match="disk full"):
-        checkpoint.save(path, {"step": 2})
-    assert checkpoint.load(path) == {"step": 1}
-    assert [p.name for p in path.parent.iterdir()] == ["last.pt"]
-
-
-def test_a_damaged_checkpoint_says_which_and_what_follows(tmp_path):
-    from study.folder import RunError
-
-    path = tmp_path / "last.pt"
-    checkpoint.save(path, {"weights": torch.zeros(1000)})
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(RunError, match=r"last\.pt is damaged .*starts from the beginning"):
-        checkpoint.load(path)
