@@ -274,10 +274,13 @@ def rung_table(spec: StudySpec, trials: list[FrozenTrial]) -> dict[int, dict[int
 
 
 def kill_drivers(study: Study, kills: int, dice: random.Random) -> list[str]:
-    """SIGKILLs of the driver: the first while it makes the study, some while it starts, the others spread over it."""
-    starting = max(1, kills // 4)
+    """SIGKILLs of the driver: the first while it makes the study, some while it starts, the others spread over it.
+
+    A single one is in mid-study.
+    """
+    starting = max(1, kills // 4) if kills > 1 else 0
     shares = [0.9 * i / (kills - starting + 1) for i in range(1, kills - starting + 1)]
-    plan: list[float | None] = [None, *shares]
+    plan: list[float | None] = [*([None] if starting else []), *shares]
     for _ in range(starting - 1):
         plan.insert(dice.randrange(2, len(plan) + 1), None)
     hits, usual = [], 5.0

@@ -52,21 +52,20 @@ everywhere = pytest.mark.parametrize("kind", chaos.STORAGES, indirect=True)
 
 @everywhere
 def test_a_killed_driver_loses_and_doubles_nothing(kind, tmp_path):
-    found = chaos.attack("driver", tmp_path, storage=kind, kills=2, trials=6)
-    assert len(found.hits) == 2
-    assert "while running" in found.hits
-    assert found.complete + found.pruned == 6
+    found = chaos.attack("driver", tmp_path, storage=kind, kills=1, trials=3)
+    assert found.hits == ["while running"]
+    assert found.complete + found.pruned == 3
 
 
 def test_killed_workers_lose_and_double_nothing(tmp_path):
-    found = chaos.attack("workers", tmp_path, kills=2, trials=6)
+    found = chaos.attack("workers", tmp_path, kills=2, trials=4)
     assert len(found.hits) == 2
-    assert found.complete + found.pruned == 6
+    assert found.complete + found.pruned == 4
 
 
 def test_a_server_that_is_away_is_waited_for(installed, tmp_path):
-    found = chaos.attack("outage", tmp_path, storage="postgresql", seconds=3, trials=4)
-    assert found.complete + found.pruned == 4
+    found = chaos.attack("outage", tmp_path, storage="postgresql", seconds=3, trials=3)
+    assert found.complete + found.pruned == 3
 
 
 @pytest.mark.long
@@ -218,6 +217,7 @@ def no_password(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.mark.long
 def test_the_password_is_written_nowhere(server, preset, no_password, command, monkeypatch, ray_folder, tmp_path):
     run, public = tmp_path / "runs" / "tiny", without_password(server)
     opened = [f"the study in {public} cannot be opened", "set LATENTSWEEP_STORAGE to the whole URL"]

@@ -174,6 +174,7 @@ def test_a_finished_run_gets_exactly_so_many_more(finished, command, tmp_path):
         assert last == 30 or any(reports(old)[last]["elbo"] > trial.value for old in trials if last in reports(old))
 
 
+@pytest.mark.long
 def test_a_run_that_was_interrupted_gets_its_own_and_more(run, ray_up):
     spec = run.spec()
     spec.space(open_study(run, spec).ask())  # left running

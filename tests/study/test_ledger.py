@@ -405,6 +405,7 @@ def full_from(step: int, while_exists: Path) -> type[Trainable]:
     return Full
 
 
+@pytest.mark.long
 def test_a_search_on_a_full_disk_halts_and_goes_on(ray_up, command, preset, tmp_path, monkeypatch):
     full = tmp_path / "full"
     full.touch()
@@ -453,7 +454,7 @@ print(reads, most)
 """
 
 
-@pytest.mark.parametrize("storage", [None, "journal"])
+@pytest.mark.parametrize("storage", [None, pytest.param("journal", marks=pytest.mark.long)])
 def test_a_reader_disturbs_no_search_and_no_search_a_reader(ray_up, command, preset, tmp_path, storage):
     run, over = Run(tmp_path / "runs" / "tiny"), tmp_path / "over"
     path = preset(tmp_path, trials=4, storage=storage, budget={"steps": 60, "report_every": 5})
