@@ -25,9 +25,8 @@ study: setup
 	@$(BIN)/python -m analysis table quickstart
 	@echo; echo "figures: $(RUN)/figures    best model: $(RUN)/best    everything else: $(RUN)"
 
-# Three at a time on two cores: many wait for processes that start.
 test: setup
-	$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not long and not alone"
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not long and not alone"
 	$(BIN)/python -m pytest -q -m "alone and not long"
 
 # Kills, outages and other cases of minutes each; with PostgreSQL where it is installed.
