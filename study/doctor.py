@@ -440,7 +440,7 @@ def _next(sound: dict[str, Kept]) -> str:
 
 
 def _is_own(spec: StudySpec, trial: FrozenTrial, kept: Kept) -> bool:
-    expected = {**trial.params, **spec.fixed}
+    expected = spec.settings_of(trial.params)
     seed = derived_seed(spec.seed, trial.number)
     return kept.seed in (None, seed) and all(kept.settings.get(key) == value for key, value in expected.items())
 

@@ -140,6 +140,26 @@ def test_a_sound_run_is_sound_and_nothing_is_written(fresh, doctor, kept):
     assert {**digests(run.folder), ".lock": ""} == {**before, ".lock": ""}
 
 
+def test_a_trial_that_drew_under_another_name_keeps_its_checkpoints(raw, tmp_path, doctor, monkeypatch):
+    """With a sparse posterior the prior is drawn as `sparse_prior`, which no configuration has."""
+    monkeypatch.chdir(tmp_path)
+    fixed = {"hidden": 16, "latent": 4, "beta": 1.0, "kl_warmup": 0.0, "pseudo_inputs": 8, "posterior": "spike_slab"}
+    spec = StudySpec(**{**raw(trials=1, budget=BUDGET), "fixed": fixed})
+    run = Run(tmp_path / "runs" / "tiny")
+    run.create(spec)
+    study = open_study(run, spec, create=True)
+    asked, splits = study.ask(), datasets.load(spec.dataset)
+    seed = derived_seed(spec.seed, 0)
+    trial = Trial(spec, spec.space(asked), splits, seed=seed, folder=run.trial(0))
+    store_report(study, asked._trial_id, trial.report())
+    trial.close()
+    tables.write(run)
+    assert "sparse_prior" in study.trials[0].params
+    code, lines = doctor()
+    assert (code, len(lines)) == (0, 1)
+    assert "is sound" in lines[0]
+
+
 @pytest.mark.parametrize("kept", [None, "journal"])
 def test_a_run_that_a_driver_works_on_is_read_and_not_repaired(fresh, command, doctor, kept):
     run = fresh(kept)
