@@ -33,10 +33,11 @@ def load(info: Info, root: Path, download: Callable[[Path], None]) -> Splits:
     paths = [root / source for source in info.sources]
 
     def build(new: New) -> None:
-        for path, shape in zip(paths, SHAPES.values()):
-            if path.exists():
-                read(info, path, shape)  # what is damaged is told before anything is downloaded
-        files.fetch(info, root, download)
+        if not all(path.exists() for path in paths):
+            for path, shape in zip(paths, SHAPES.values()):
+                if path.exists():
+                    read(info, path, shape)  # what is damaged is told before anything is downloaded
+            files.fetch(info, root, download)
         images, labels, test_images, test_labels = (read(info, p, s) for p, s in zip(paths, SHAPES.values()))
         train, valid = split(images, labels, info.valid)
         fill(new, Splits(train, valid, as_split(test_images, test_labels)))
