@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -176,7 +177,7 @@ class Study:
 
     def ended(self, driver: Driver) -> list[FrozenTrial]:
         """The stored trials after a driver's end, held against the last look, and the rungs against each other."""
-        trials = self._look()
+        trials = self.look()
         tables = _tables(driver.rungs)
         if tables:
             claim(tables[0] == self.rungs, f"{driver.rungs}: refilled are {tables[0]}, stored were {self.rungs}")
@@ -189,7 +190,7 @@ class Study:
         self.rungs = stored
         return trials
 
-    def _look(self) -> list[FrozenTrial]:
+    def look(self) -> list[FrozenTrial]:
         try:
             trials = open_study(self.run, self.spec).get_trials()
         except RunError:
@@ -208,6 +209,9 @@ class Study:
                 claim(kept == report, f"trial {old.number}: the report at {steps} was {report}, is {kept}")
         self.seen = trials
         return trials
+
+    def unfinished(self) -> set[int]:
+        return {trial.number for trial in self.look() if not trial.state.is_finished()}
 
     # The end.
 
@@ -306,12 +310,17 @@ def kill_drivers(study: Study, kills: int, dice: random.Random) -> list[str]:
 def kill_workers(study: Study, kills: int, dice: random.Random) -> list[str]:
     """SIGKILLs of the processes in which trials run; one driver sees them all."""
     hits: list[str] = []
-    losses = dict.fromkeys(range(study.spec.trials), 0)
+    losses: Counter[int] = Counter()
 
     def strike() -> bool:
-        """Kills one process, but none whose trial was hit as often as a trial may lose its process."""
+        """Kills one process, but none whose trial was, or may have been, hit as often as a trial may lose its own.
+
+        A process between trials may be that of any unfinished trial which is at work in none.
+        """
+        spent = {number for number in study.unfinished() if losses[number] == LOST_PROCESSES}
         there = study.processes("Trainable")
-        victims = sorted(pid for pid, number in there.items() if number is None or losses[number] < LOST_PROCESSES)
+        spared = spent | ({None} if spent - set(there.values()) else set())
+        victims = sorted(pid for pid, number in there.items() if number not in spared)
         if not victims:
             return False
         victim = dice.choice(victims)
@@ -319,10 +328,9 @@ def kill_workers(study: Study, kills: int, dice: random.Random) -> list[str]:
             os.kill(victim, signal.SIGKILL)
         except ProcessLookupError:
             return False
-        number = there[victim]
-        if number is not None:
-            losses[number] += 1
-        hits.append("between trials" if number is None else "in a trial")
+        at_work = {number for pid, number in study.processes("Trainable").items() if pid != victim}
+        losses.update(study.unfinished() - at_work)
+        hits.append("between trials" if there[victim] is None else "in a trial")
         return True
 
     driver = study.start()
@@ -331,7 +339,7 @@ def kill_workers(study: Study, kills: int, dice: random.Random) -> list[str]:
         time.sleep(dice.uniform(0, 0.4))
         study.wait(driver, strike)
         claim(driver.alive(), f"the driver ended with a worker: {driver.said()}")
-        _say(hits, study._look(), f"{sum(losses.values())} in {sum(map(bool, losses.values()))} trials")
+        _say(hits, study.look(), f"at most {losses.total()} losses in {len(losses)} trials")
     study.finish(driver)
     return hits
 
@@ -346,7 +354,7 @@ def stop_the_server(study: Study, seconds: float) -> list[str]:
     time.sleep(seconds)
     claim(driver.alive(), f"the driver ended without its server: {driver.said()}")
     study.server.start()
-    _say(["outage"], study._look(), f"{seconds:g} s")
+    _say(["outage"], study.look(), f"{seconds:g} s")
     study.finish(driver)
     claim("the storage answers again" in driver.log.read_text(), "the driver did not notice")
     return ["while running"]
@@ -364,7 +372,7 @@ def kill_ray(study: Study, title: str) -> list[str]:
     except subprocess.TimeoutExpired:
         driver.kill()
         raise ViolatedError(f"without its {title} the driver hangs: {driver.said()}") from None
-    _say(["while running"], study._look(), f"the driver ended with {code} after {time.monotonic() - started:.1f} s")
+    _say(["while running"], study.look(), f"the driver ended with {code} after {time.monotonic() - started:.1f} s")
     if code:
         study.ended(driver)
     study.finish(driver if code == 0 else study.start())

@@ -16,7 +16,7 @@ from study.backend import reason
 from study.spec import StudySpec
 from study.storage import fail, finish, store_report
 
-LOST_PROCESSES = 3  # how often a trial goes on after its process was lost
+LOST_PROCESSES = 3  # how often a trial goes on after its process was lost, without a report in between
 
 
 class Ledger(tune.Callback):
@@ -51,6 +51,8 @@ class Ledger(tune.Callback):
         except Exception as error:
             self.halt = f"the study cannot be written: {reason(error)}"
             raise  # Ray ends the search at once: the trial must not get ahead of the study
+        self._lost.pop(trial.config["number"], None)
+        trial.max_failures = trial.num_failures + LOST_PROCESSES  # it got on, and may do so for days
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         result = trial.last_result
@@ -66,7 +68,7 @@ class Ledger(tune.Callback):
         if self.halt or number in self._told:  # of what another callback raised after the end, Ray makes an error too
             return
         self._lost[number] += 1
-        if max(trial.num_failures, self._lost[number]) <= LOST_PROCESSES:  # it died between trials: Ray retries none
+        if trial.should_recover() and self._lost[number] <= LOST_PROCESSES:  # in its setup, where Ray retries none
             self.left.append(number)
             return
         cause = _lost(trial)

@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from ray import tune
 
 import analysis
 import datasets
@@ -40,6 +40,12 @@ def result(steps: int = 60, **changes: Any) -> dict[str, Any]:
     return {**made, **changes}
 
 
+class RayTrial(tune.experiment.Trial):
+    """A trial as Ray has it, without a folder for what became of it."""
+
+    pickled_error_file = None
+
+
 class Searching:
     """A search as the ledger sees it, with trials that nobody trains."""
 
@@ -48,17 +54,31 @@ class Searching:
         self.study = open_study(run, spec, create=True)
         self.ledger = Ledger(self.study, spec)
 
-    def begin(self, failures: int = LOST_PROCESSES + 1) -> SimpleNamespace:
-        """A trial as Ray has it, with as many failures as Ray has counted."""
-        trial = self.study.ask()
-        self.spec.space(trial)
-        config = {"number": trial.number}
-        return SimpleNamespace(config=config, last_result=None, pickled_error_file=None, num_failures=failures)
+    def begin(self) -> RayTrial:
+        drawn = self.study.ask()
+        self.spec.space(drawn)
+        return self.hand_out(drawn.number)
 
-    def report(self, trial: SimpleNamespace, made: dict[str, Any]) -> None:
+    def hand_out(self, number: int) -> RayTrial:
+        return RayTrial("tests", config={"number": number}, max_failures=LOST_PROCESSES, stub=True)
+
+    def lose(self, trial: RayTrial) -> bool:
+        """What Ray does when a process is lost at work; returns whether it starts the trial again."""
+        trial.run_metadata.num_failures += 1
+        if not trial.should_recover():
+            self.ledger.on_trial_error(0, [], trial)
+            return False
+        return True
+
+    def lose_in_setup(self, trial: RayTrial) -> None:
+        """What Ray does when a process is lost that was being set up: it gives the trial up at once."""
+        trial.run_metadata.num_failures += 1
+        self.ledger.on_trial_error(0, [], trial)
+
+    def report(self, trial: RayTrial, made: dict[str, Any]) -> None:
         """What Ray does with a result."""
         self.ledger.on_trial_result(0, [], trial, made)
-        trial.last_result = made
+        trial.update_last_result(made)
         if made["done"]:
             self.ledger.on_trial_complete(0, [], trial)
 
@@ -135,22 +155,52 @@ def test_a_crash_keeps_the_end_of_its_traceback_and_no_other_trial_has_one(searc
     assert at_work.states == ["FAIL", "FAIL", "FAIL", "COMPLETE"]
 
 
-def test_a_lost_worker_is_a_failure_that_says_so(search):
+def test_a_worker_that_is_lost_too_often_is_a_failure_that_says_so(search):
     at_work = search()
-    at_work.ledger.on_trial_error(0, [], at_work.begin())
+    trial = at_work.begin()
+    assert [at_work.lose(trial) for _ in range(LOST_PROCESSES + 1)] == [True] * LOST_PROCESSES + [False]
     assert at_work.stored(0).user_attrs == {"cause": "lost: the worker's process ended"}
-    assert (at_work.ledger.halt, at_work.ledger.failed) == ("", 1)
+    assert (at_work.ledger.left, at_work.ledger.halt, at_work.ledger.failed) == ([], "", 1)
 
 
-def test_a_worker_that_was_lost_between_trials_is_no_failure_until_it_is_so_too_often(search):
+def test_a_trial_that_gets_on_between_its_losses_is_not_given_up(search):
+    """As over days on machines that come and go."""
+    at_work = search()
+    trial = at_work.begin()
+    for steps in (10, 20, 30):
+        assert [at_work.lose(trial) for _ in range(LOST_PROCESSES)] == [True] * LOST_PROCESSES
+        at_work.report(trial, result(steps))
+    assert [at_work.lose(trial) for _ in range(LOST_PROCESSES + 1)] == [True] * LOST_PROCESSES + [False]
+    assert (at_work.states, at_work.ledger.failed) == (["FAIL"], 1)
+
+
+def test_a_worker_that_is_lost_in_its_setup_is_no_failure_until_it_is_so_too_often(search):
     """Ray starts a trial again whose process died at work, not one whose process died while it was being set up."""
     at_work = search()
-    trial = at_work.begin(failures=1)
+    at_work.begin()
     for lost in range(1, LOST_PROCESSES + 1):
-        at_work.ledger.on_trial_error(0, [], trial)
+        at_work.lose_in_setup(at_work.hand_out(0))  # each time by a new Tuner
         assert (at_work.ledger.left, at_work.states, at_work.ledger.failed) == ([0] * lost, ["RUNNING"], 0)
-    at_work.ledger.on_trial_error(0, [], trial)
+    at_work.lose_in_setup(at_work.hand_out(0))
     assert (len(at_work.ledger.left), at_work.states, at_work.ledger.failed) == (LOST_PROCESSES, ["FAIL"], 1)
+
+
+def test_a_report_makes_up_for_what_was_lost_in_setups(search):
+    at_work = search()
+    at_work.begin()
+    for steps in (10, 20):
+        for _ in range(LOST_PROCESSES):
+            at_work.lose_in_setup(at_work.hand_out(0))
+        at_work.report(at_work.hand_out(0), result(steps))
+    assert (at_work.states, at_work.ledger.failed) == (["RUNNING"], 0)
+
+
+def test_losses_at_work_and_in_a_setup_count_together(search):
+    at_work = search()
+    trial = at_work.begin()
+    assert [at_work.lose(trial) for _ in range(LOST_PROCESSES)] == [True] * LOST_PROCESSES
+    at_work.lose_in_setup(trial)
+    assert (at_work.ledger.left, at_work.states) == ([], ["FAIL"])
 
 
 def test_what_another_callback_raises_after_an_end_is_not_told_again(search):
@@ -190,7 +240,7 @@ def test_a_report_that_cannot_be_stored_ends_the_search_at_once(search, monkeypa
             at_work.report(trial, result(10))
     assert at_work.ledger.halt == "the study cannot be written: the disk is gone"
     at_work.ledger.on_trial_error(0, [], trial)  # Ray takes trials down, whatever it makes of it
-    trial.last_result = result()
+    trial.update_last_result(result())
     at_work.ledger.on_trial_complete(0, [], trial)
     at_work.ledger.on_trial_result(0, [], trial, result(20))
     (stored,) = at_work.study.get_trials()
@@ -216,7 +266,8 @@ def test_a_worker_that_was_lost_while_the_storage_is_gone_halts(search, monkeypa
     trial = at_work.begin()
     with monkeypatch.context() as patch:
         break_storage(at_work, patch, "set_trial_state_values", "set_trial_user_attr")
-        at_work.ledger.on_trial_error(0, [], trial)
+        for _ in range(LOST_PROCESSES + 1):
+            at_work.lose(trial)
     assert at_work.ledger.halt == "the study cannot be written: the disk is gone"
     assert at_work.states == ["RUNNING"]
 
@@ -247,7 +298,9 @@ def test_more_failures_than_the_share_halt(search, share, trials, allowed):
     assert at_work.ledger.halt == ""
     if allowed == trials:
         return
-    at_work.ledger.on_trial_error(0, [], at_work.begin())
+    lost = at_work.begin()
+    for _ in range(LOST_PROCESSES + 1):
+        at_work.lose(lost)
     assert at_work.ledger.halt == (
         f"{allowed + 1} of {trials} trials failed, more than the share that max_failed allows, {share:g}; "
         f"the last: lost: the worker's process ended"
