@@ -26,8 +26,7 @@ study: setup
 	@echo; echo "figures: $(RUN)/figures    best model: $(RUN)/best    everything else: $(RUN)"
 
 test: setup
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not long and not alone"
-	$(BIN)/python -m pytest -q -m "alone and not long"
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Kills, outages and other cases of minutes each; with PostgreSQL where it is installed.
 test-long: setup

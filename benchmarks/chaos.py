@@ -133,6 +133,7 @@ class Study:
         self.seen: list[FrozenTrial] = []
         self.rungs: dict[int, dict[int, float]] = {rung: {} for rung in self.spec.rungs}
         self.sessions = 0
+        self.jitter = trials / 75  # seconds, at most, between what is waited for and a kill
 
     # Drivers.
 
@@ -280,10 +281,10 @@ def rung_table(spec: StudySpec, trials: list[FrozenTrial]) -> dict[int, dict[int
 def kill_drivers(study: Study, kills: int, dice: random.Random) -> list[str]:
     """SIGKILLs of the driver: the first while it makes the study, some while it starts, the others spread over it.
 
-    A single one is in mid-study.
+    A single one is soon after the first reports.
     """
     starting = max(1, kills // 4) if kills > 1 else 0
-    shares = [0.9 * i / (kills - starting + 1) for i in range(1, kills - starting + 1)]
+    shares = [0.9 * i / (kills - starting + 1) for i in range(1, kills - starting + 1)] if kills > 1 else [0.0]
     plan: list[float | None] = [*([None] if starting else []), *shares]
     for _ in range(starting - 1):
         plan.insert(dice.randrange(2, len(plan) + 1), None)
@@ -293,7 +294,7 @@ def kill_drivers(study: Study, kills: int, dice: random.Random) -> list[str]:
         if share is not None:
             study.wait_for_progress(driver, share)
             usual = min(usual, time.monotonic() - started)
-            time.sleep(dice.uniform(0, 0.4))
+            time.sleep(dice.uniform(0, study.jitter))
         elif i == 0:
             study.wait(driver, study.run.study_yaml.is_file)
             time.sleep(dice.uniform(0, 0.3))
@@ -301,7 +302,8 @@ def kill_drivers(study: Study, kills: int, dice: random.Random) -> list[str]:
             time.sleep(dice.uniform(0.2, 1.0) * usual)
         driver.kill()
         trials = study.ended(driver)
-        hits.append("while running" if _progress(trials) > before else "while starting")
+        ended = len(trials) == study.spec.trials and all(trial.state.is_finished() for trial in trials)
+        hits.append("while ending" if ended else "while running" if _progress(trials) > before else "while starting")
         _say(hits, trials, f"after {time.monotonic() - started:.1f} s")
     study.finish(study.start())
     return hits
@@ -336,7 +338,7 @@ def kill_workers(study: Study, kills: int, dice: random.Random) -> list[str]:
     driver = study.start()
     for i in range(1, kills + 1):
         study.wait_for_progress(driver, 0.9 * i / (kills + 1))
-        time.sleep(dice.uniform(0, 0.4))
+        time.sleep(dice.uniform(0, study.jitter))
         study.wait(driver, strike)
         claim(driver.alive(), f"the driver ended with a worker: {driver.said()}")
         _say(hits, study.look(), f"at most {losses.total()} losses in {len(losses)} trials")
