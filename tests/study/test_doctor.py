@@ -143,11 +143,13 @@ def test_a_sound_run_is_sound_and_nothing_is_written(fresh, doctor, kept):
 def test_a_trial_that_drew_under_another_name_keeps_its_checkpoints(raw, tmp_path, doctor, monkeypatch):
     """With a sparse posterior the prior is drawn as `sparse_prior`, which no configuration has."""
     monkeypatch.chdir(tmp_path)
-    fixed = {"hidden": 16, "latent": 4, "beta": 1.0, "kl_warmup": 0.0, "pseudo_inputs": 8, "posterior": "spike_slab"}
-    spec = StudySpec(**{**raw(trials=1, budget=BUDGET), "fixed": fixed})
+    made = raw(trials=1, budget=BUDGET, fixed={"pseudo_inputs": 8})
+    del made["fixed"]["posterior"], made["fixed"]["prior"]
+    spec = StudySpec(**made)
     run = Run(tmp_path / "runs" / "tiny")
     run.create(spec)
     study = open_study(run, spec, create=True)
+    study.enqueue_trial({"posterior": "spike_slab"})
     asked, splits = study.ask(), datasets.load(spec.dataset)
     seed = derived_seed(spec.seed, 0)
     trial = Trial(spec, spec.space(asked), splits, seed=seed, folder=run.trial(0))
