@@ -507,7 +507,8 @@ print(reads, most)
 """
 
 
-@pytest.mark.parametrize("storage", [None, pytest.param("journal", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("storage", [None, "journal"])
 def test_a_reader_disturbs_no_search_and_no_search_a_reader(ray_up, command, preset, tmp_path, storage):
     run, over = Run(tmp_path / "runs" / "tiny"), tmp_path / "over"
     path = preset(tmp_path, trials=4, storage=storage, budget={"steps": 60, "report_every": 5})

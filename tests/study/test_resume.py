@@ -63,6 +63,7 @@ def ray_up(local_ray):
         yield
 
 
+@pytest.mark.long
 def test_a_run_whose_driver_was_killed_goes_on(killed, ray_up):
     run, before = killed
     spec = run.spec()
