@@ -371,6 +371,7 @@ def test_the_exported_model_loads_elsewhere_without_ray_and_gives_its_numbers(se
 # Other searches.
 
 
+@pytest.mark.long
 def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exits_1(ray_up, command, preset, tmp_path):
     path = preset(tmp_path, fixed={"lr": 1e18}, asha={"grace": 10})
     code, out, err = command("run", path, "--root", tmp_path / "runs")

@@ -25,8 +25,8 @@ from study.storage import open_study, reports
 from study.training import Training, derived_seed
 
 PROJECT = Path(__file__).resolve().parents[2]
-TRIALS, FULL, EVERY = 4, 400, 10
-LINGER = {"Ctrl-C": 45.0, "SIGTERM": 45.0, "timeout": 90.0}  # seconds; after a hard end two agents take a minute
+TRIALS, FULL, EVERY = 4, 200, 10
+LINGER = 75.0  # seconds; after a hard end two of Ray's agents take a minute
 PATIENT = """
 from study import signals
 signals.EXIT_SECONDS = 50.0  # a busy machine needs more than 6 s for a soft stop
@@ -74,11 +74,15 @@ class Driver:
         """Its exit code, if it ends in that time."""
         return self.process.wait(seconds)
 
-    def survivors(self, seconds: float = 0) -> dict[int, str]:
-        end = time.monotonic() + seconds
-        while (left := processes_of(self.process.pid, self.mark)) and time.monotonic() < end:
+    def others(self) -> dict[int, str]:
+        """The processes of its session: id -> command line."""
+        return processes_of(self.process.pid, self.mark)
+
+    def wait_for_the_others(self) -> None:
+        """Until they have ended, but not for ever."""
+        end = time.monotonic() + LINGER
+        while self.others() and time.monotonic() < end:
             time.sleep(0.1)
-        return left
 
     def how_to_go_on(self) -> list[str]:
         """What it printed, as arguments of Python."""
@@ -100,7 +104,7 @@ def start(tmp_path_factory) -> Iterator[Callable[..., Driver]]:
 
     yield begin
     for driver in started:
-        for pid in driver.survivors():
+        for pid in driver.others():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         driver.process.wait()
@@ -110,10 +114,10 @@ class Stopped(NamedTuple):
     """How a driver reacted to a signal."""
 
     code: int
+    states: list[TrialState]  # of the study then
     out: str
     err: str
-    states: list[TrialState]  # of the study then
-    survivors: dict[int, str]
+    others: dict[int, str]  # processes that stayed behind
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +133,11 @@ def chain(start, preset, tmp_path_factory) -> tuple[Run, dict[str, Stopped]]:
         "SIGTERM": lambda driver: driver.process.terminate(),
         "timeout": lambda driver: os.killpg(driver.process.pid, signal.SIGTERM),
     }
-    stopped = {}
+    drivers, found = {}, {}
+
+    def states() -> list[TrialState]:
+        return [trial.state for trial in open_study(run, run.spec()).get_trials()]
+
     for way, send in ways.items():
         made = count_reports(run)
         driver = start(*(arguments if way == "timeout" else patient + arguments[2:]), folder=folder)
@@ -137,15 +145,17 @@ def chain(start, preset, tmp_path_factory) -> tuple[Run, dict[str, Stopped]]:
         send(driver)
         code = driver.ended()
         arguments = driver.how_to_go_on()
-        left = driver.survivors(LINGER[way])
-        states = [trial.state for trial in open_study(run, run.spec()).get_trials()]
-        stopped[way] = Stopped(code, *(file.read_text() for file in driver.files), states, left)
-    driver = start(*arguments, folder=folder)
-    code = driver.ended(120)
-    states = [trial.state for trial in open_study(run, run.spec()).get_trials()]
-    said = (file.read_text() for file in driver.files)
-    stopped["in the end"] = Stopped(code, *said, states, driver.survivors(LINGER["Ctrl-C"]))
-    return run, stopped
+        drivers[way], found[way] = driver, (code, states())
+        if way != "timeout":
+            driver.wait_for_the_others()
+    drivers["in the end"] = start(*arguments, folder=folder)
+    found["in the end"] = (drivers["in the end"].ended(120), states())
+    for driver in drivers.values():
+        driver.wait_for_the_others()
+    return run, {
+        way: Stopped(*found[way], *(file.read_text() for file in driver.files), driver.others())
+        for way, driver in drivers.items()
+    }
 
 
 def count_reports(run: Run) -> int:
@@ -189,7 +199,7 @@ def test_standard_error_names_the_way_to_go_on_and_holds_nothing_else(chain, way
 
 @every_way
 def test_no_process_stays_behind(chain, way):
-    assert chain[1][way].survivors == {}
+    assert chain[1][way].others == {}
 
 
 def test_a_soft_stop_writes_the_tables_and_says_where_the_study_stands(chain):
@@ -200,8 +210,8 @@ def test_a_soft_stop_writes_the_tables_and_says_where_the_study_stands(chain):
 
 def test_off_a_terminal_there_is_a_line_for_each_trial_and_nothing_of_rays_own(chain):
     run, stopped = chain
-    code, out, err, states, survivors = stopped["in the end"]
-    assert (code, err, survivors) == (0, "", {})
+    code, states, out, err, others = stopped["in the end"]
+    assert (code, err, others) == (0, "", {})
     assert set(states) == {TrialState.COMPLETE}
     assert not [phrase for phrase in RAYS_OWN if any(phrase in way.out for way in stopped.values())]
     assert "\x1b" not in out
