@@ -101,17 +101,47 @@ class _Walk:
         return choices[self.taken[at]]
 
 
+class Usual:
+    """A trial that takes the defaults, or the first choice where a default is none of the choices.
+
+    Args:
+        defaults: of every number that a space draws, and of its choices.
+
+    Attributes:
+        params: what was drawn, as Optuna's trials have it.
+    """
+
+    def __init__(self, defaults: Mapping[str, Any]):
+        self.params: dict[str, Any] = {}
+        self._defaults = defaults
+
+    def suggest_float(self, name: str, *_: Any, **__: Any) -> Any:
+        return self.params.setdefault(name, self._defaults[name])
+
+    def suggest_int(self, name: str, *_: Any, **__: Any) -> Any:
+        return self.params.setdefault(name, self._defaults[name])
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        default = self._defaults.get(name)
+        return self.params.setdefault(name, default if default in choices else choices[0])
+
+
 class Pinned:
     """A trial whose pinned hyperparameters are answered from `fixed`; only the others reach the sampler."""
 
     def __init__(self, trial: optuna.trial.BaseTrial, fixed: Mapping[str, Any]):
-        self._trial, self._fixed = trial, fixed
+        self._trial, self.fixed = trial, fixed
 
     def suggest_float(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        return self._fixed[name] if name in self._fixed else self._trial.suggest_float(name, *args, **kwargs)
+        return self.fixed[name] if name in self.fixed else self._trial.suggest_float(name, *args, **kwargs)
 
     def suggest_int(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        return self._fixed[name] if name in self._fixed else self._trial.suggest_int(name, *args, **kwargs)
+        return self.fixed[name] if name in self.fixed else self._trial.suggest_int(name, *args, **kwargs)
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
-        return self._fixed[name] if name in self._fixed else self._trial.suggest_categorical(name, choices)
+        return self.fixed[name] if name in self.fixed else self._trial.suggest_categorical(name, choices)
+
+
+def pins(trial: optuna.trial.BaseTrial) -> Mapping[str, Any]:
+    """What is pinned in a trial: for a space that draws from fewer choices beside certain pins."""
+    return trial.fixed if isinstance(trial, Pinned) else {}

@@ -4,9 +4,12 @@ posteriors and priors of the other papers. What a part needs is drawn where the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from optuna.trial import BaseTrial
+
+from searchspaces import pins
 
 DEFAULTS: dict[str, Any] = {
     "latent": 20,  # Kingma & Welling, Figure 2: 3 to 200 on MNIST; 20 is among their best
@@ -26,28 +29,37 @@ DEFAULTS: dict[str, Any] = {
 
 
 def space(trial: BaseTrial) -> dict[str, Any]:
-    """Draws a VAE's configuration; only pairs of posterior and prior that go together."""
+    """Draws a VAE's configuration; only pairs of posterior and prior that go together, and with what is pinned."""
+    pinned = pins(trial).get("prior")
+    posteriors = [name for name, (priors, _) in POSTERIORS.items() if pinned in (None, *priors)]
     drawn: dict[str, Any] = {
         "latent": trial.suggest_int("latent", 2, 200, log=True),
         "hidden": trial.suggest_int("hidden", 100, 1000, log=True),
         "beta": trial.suggest_float("beta", 0.25, 4.0, log=True),  # trials are compared at 1
         "kl_warmup": trial.suggest_float("kl_warmup", 0.0, 0.3),
         "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
-        "posterior": trial.suggest_categorical("posterior", list(POSTERIORS)),
+        "posterior": trial.suggest_categorical("posterior", posteriors),
     }
-    drawn |= POSTERIORS[drawn["posterior"]](trial)
+    priors, draw = POSTERIORS[drawn["posterior"]]
+    drawn |= {"prior": pinned or _prior(trial, priors), **draw(trial)}
     if drawn["prior"] == "vamp":
         drawn["pseudo_inputs"] = trial.suggest_int("pseudo_inputs", 50, 500, log=True)
     return {**DEFAULTS, **drawn}
 
 
-def _free(trial: BaseTrial) -> dict[str, Any]:
-    return {"prior": trial.suggest_categorical("prior", ["standard", "vamp"])}
+def _prior(trial: BaseTrial, priors: tuple[str, ...]) -> str:
+    if len(priors) == 1:
+        return priors[0]
+    name = "prior" if "standard" in priors else "sparse_prior"  # Optuna knows one range by one name
+    return trial.suggest_categorical(name, list(priors))
+
+
+def _nothing(trial: BaseTrial) -> dict[str, Any]:
+    return {}
 
 
 def _laplace(trial: BaseTrial) -> dict[str, Any]:
     return {
-        "prior": "standard",
         "updates": trial.suggest_int("updates", 1, 4, log=True),
         "update_rate": trial.suggest_float("update_rate", 0.3, 1.0),
     }
@@ -55,7 +67,6 @@ def _laplace(trial: BaseTrial) -> dict[str, Any]:
 
 def _svi(trial: BaseTrial) -> dict[str, Any]:
     return {
-        "prior": "standard",
         "svi_steps": trial.suggest_int("svi_steps", 1, 8, log=True),
         "svi_rate": trial.suggest_float("svi_rate", 1e-3, 0.3, log=True),
     }
@@ -65,15 +76,12 @@ def _flows(trial: BaseTrial) -> dict[str, Any]:
     return {"flows": trial.suggest_int("flows", 1, 8, log=True)}
 
 
-def _spike_slab(trial: BaseTrial) -> dict[str, Any]:
-    return {"prior": trial.suggest_categorical("sparse_prior", ["spike_slab", "vamp"])}
-
-
-POSTERIORS = {
-    "gaussian": _free,
-    "laplace": _laplace,
-    "svi": _svi,
-    "householder": lambda trial: _free(trial) | _flows(trial),
-    "iaf": lambda trial: {"prior": "standard"} | _flows(trial),
-    "spike_slab": _spike_slab,
+POSTERIORS: dict[str, tuple[tuple[str, ...], Callable[[BaseTrial], dict[str, Any]]]] = {
+    "gaussian": (("standard", "vamp"), _nothing),
+    "laplace": (("standard",), _laplace),
+    "svi": (("standard",), _svi),
+    "householder": (("standard", "vamp"), _flows),
+    "iaf": (("standard",), _flows),
+    "spike_slab": (("spike_slab", "vamp"), _nothing),
 }
+"""The priors that each posterior goes with, and how its own settings are drawn."""

@@ -185,8 +185,8 @@ class StudySpec(_Part):
         return {**searchspaces.space(self.model)(searchspaces.Pinned(trial, self.fixed)), **self.fixed}
 
     def defaults(self) -> dict[str, Any]:
-        """The paper's own configuration, with what is pinned."""
-        return {**searchspaces.defaults(self.model), **self.fixed}
+        """The paper's own configuration, with what is pinned, and with what goes with that."""
+        return self.space(self._usual())
 
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """The range of every hyperparameter that is drawn, in some trials at least."""
@@ -194,10 +194,13 @@ class StudySpec(_Part):
         return {name: drawn for way in ways for name, drawn in way.drawn.items()}
 
     def default_draws(self) -> dict[str, Any]:
-        """What a trial would have to draw to be the paper's own configuration."""
-        trial = optuna.trial.FixedTrial(searchspaces.defaults(self.model))
+        """What a trial would have to draw to have `defaults`."""
+        trial = self._usual()
         self.space(trial)
         return trial.params
+
+    def _usual(self) -> searchspaces.Usual:
+        return searchspaces.Usual(searchspaces.defaults(self.model))
 
     def settings_of(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration of a trial that drew these; of one that has not drawn all, only what is known."""

@@ -88,6 +88,15 @@ def test_draws_can_be_built(name):
 
 
 @names
+def test_a_trial_that_takes_the_defaults_has_them_all(name):
+    defaults = searchspaces.defaults(name)
+    trial = searchspaces.Usual(defaults)
+    assert searchspaces.space(name)(trial) == defaults
+    assert trial.params.items() <= defaults.items()
+    assert "lr" in trial.params
+
+
+@names
 def test_a_space_can_be_pickled(name):
     space = searchspaces.space(name)
     assert pickle.loads(pickle.dumps(space)) is space
@@ -158,3 +167,41 @@ def test_every_pair_can_be_drawn_and_built(posterior, asked):
         model = models.build("vae", (1, 8, 8), **{key: value for key, value in settings.items() if key in own})
         assert model.hyperparameters["posterior"] == posterior
         assert model.hyperparameters["prior"] == prior
+
+
+def drawn_beside(fixed: dict) -> tuple[set[tuple[str, str]], set[str]]:
+    """The pairs in 100 draws of vae's space beside pins, and the names that the sampler was asked for."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask() for _ in range(100)]
+    settings = [{**searchspaces.space("vae")(searchspaces.Pinned(trial, fixed)), **fixed} for trial in trials]
+    return {(s["posterior"], s["prior"]) for s in settings}, {key for trial in trials for key in trial.params}
+
+
+@pytest.mark.parametrize("prior", ["standard", "vamp", "spike_slab"])
+def test_beside_a_pinned_prior_the_posteriors_that_go_with_it_are_drawn(prior):
+    pairs, names_asked = drawn_beside({"prior": prior})
+    assert pairs == {(posterior, prior) for posterior, priors in PAIRS.items() if prior in priors}
+    assert not {"prior", "sparse_prior"} & names_asked
+
+
+@pytest.mark.parametrize("posterior", PAIRS)
+def test_beside_a_pinned_posterior_the_priors_that_go_with_it_are_drawn(posterior):
+    pairs, names_asked = drawn_beside({"posterior": posterior})
+    assert pairs == {(posterior, prior) for prior in PAIRS[posterior]}
+    assert len({"prior", "sparse_prior"} & names_asked) == (len(PAIRS[posterior]) > 1)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "pair"),
+    [
+        ({}, ("gaussian", "standard")),
+        ({"posterior": "iaf"}, ("iaf", "standard")),
+        ({"posterior": "spike_slab"}, ("spike_slab", "spike_slab")),
+        ({"prior": "vamp"}, ("gaussian", "vamp")),
+        ({"prior": "spike_slab"}, ("spike_slab", "spike_slab")),
+    ],
+)
+def test_the_defaults_beside_a_pinned_part_go_with_it(fixed, pair):
+    trial = searchspaces.Pinned(searchspaces.Usual(searchspaces.defaults("vae")), fixed)
+    settings = {**searchspaces.space("vae")(trial), **fixed}
+    assert (settings["posterior"], settings["prior"]) == pair

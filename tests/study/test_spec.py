@@ -527,10 +527,21 @@ def test_what_any_trial_draws_is_among_the_distributions(raw, seed):
     assert found.settings_of({"lr": 1e-3}) == {"lr": 1e-3}  # died before it had drawn the rest
 
 
+def test_one_part_may_be_pinned_and_the_other_drawn(raw):
+    with_vamp = StudySpec(**{**raw(), "fixed": {"prior": "vamp"}})
+    assert with_vamp.distributions()["posterior"].choices == ("gaussian", "householder", "spike_slab")
+    assert with_vamp.default_draws()["posterior"] == "gaussian"
+    sparse = StudySpec(**{**raw(), "fixed": {"posterior": "spike_slab"}})
+    assert sparse.defaults()["prior"] == "spike_slab"
+    assert sparse.default_draws()["sparse_prior"] == "spike_slab"
+    drawn = {**sparse.default_draws(), "sparse_prior": "vamp", "pseudo_inputs": 50}
+    assert sparse.settings_of(drawn)["prior"] == "vamp"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fixed": {"prior": "vamp"}}, "laplace is found through the prior.*the space draws that: pin more"),
+        ({"fixed": {"posterior": "laplace", "prior": "vamp"}}, "posterior: laplace is found through the prior"),
         (
             {"fixed": {}, "likelihood": "logistic"},
             "a Laplace posterior takes bernoulli.*the space draws that",
