@@ -40,25 +40,27 @@ def load(root: Path) -> Splits:
     Raises:
         DataError: a file is damaged, which is then left alone; or is missing and cannot be downloaded.
     """
-    paths = [root / source for source in INFO.sources]
-    counts = [(INFO.train + INFO.valid) // BATCHES] * BATCHES + [INFO.test]
+    sizes = [(INFO.train + INFO.valid) // BATCHES] * BATCHES + [INFO.test]
+    counts = dict(zip((root / source for source in INFO.sources), sizes))
 
     def build(new: New) -> None:
-        if not all(path.exists() for path in paths):
-            for path, count in zip(paths, counts):
-                if path.exists():
-                    read(path, count)  # what is damaged is told before anything is downloaded
-            files.fetch(INFO, root, lambda folder: torchvision().datasets.CIFAR10(folder, download=True))
-        for orders, chosen in ((scatter.draw(INFO, SEED), slice(BATCHES)), (scatter.keep(INFO), slice(BATCHES, None))):
+        files.fetch(
+            INFO,
+            root,
+            lambda folder: torchvision().datasets.CIFAR10(folder, download=True),
+            check=lambda path: read(path, counts[path]),
+        )
+        batches = list(counts.items())
+        for orders, chosen in ((scatter.draw(INFO, SEED), batches[:BATCHES]), (scatter.keep(INFO), batches[BATCHES:])):
             put = scatter.room(new, orders, INFO.image_shape)
             labels: list[int] = []
-            for path, count in zip(paths[chosen], counts[chosen]):
+            for path, count in chosen:
                 images, its_labels = read(path, count)
                 put(len(labels), images)
                 labels += its_labels
             scatter.annotate(new, orders, "labels", np.array(labels))
 
-    return splits_of(stored(root, INFO.name, build, sources=paths))
+    return splits_of(stored(root, INFO.name, build, sources=list(counts)))
 
 
 def read(path: Path, count: int) -> tuple[NDArray[np.uint8], list[int]]:

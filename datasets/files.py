@@ -16,13 +16,17 @@ show_progress: ContextVar[bool] = ContextVar("show_progress", default=False)
 """Whether downloads draw a bar on standard error."""
 
 
-def fetch(info: Info, root: Path, download: Callable[[Path], None]) -> None:
+def fetch(
+    info: Info, root: Path, download: Callable[[Path], None], check: Callable[[Path], object] | None = None
+) -> None:
     """Puts those of `info.sources` that are missing under `root`, each in one step: no reader meets half a file.
 
     Args:
         info: of the data set.
         root: the data folder.
         download: puts all files below the folder that it is given, in the same layout.
+        check: reads a file, and raises what is wrong with it. Before anything is downloaded it is called for those
+            that are there.
 
     Raises:
         DataError: there is no network, the mirrors fail, or the folder cannot be written.
@@ -30,6 +34,10 @@ def fetch(info: Info, root: Path, download: Callable[[Path], None]) -> None:
     missing = [source for source in info.sources if not os.path.exists(root / source)]
     if not missing:
         return
+    if check is not None:
+        for source in info.sources:
+            if source not in missing:
+                check(root / source)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".download-{os.getpid()}-", dir=root) as temporary:

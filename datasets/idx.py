@@ -30,19 +30,15 @@ def load(info: Info, root: Path, download: Callable[[Path], None]) -> Splits:
     Raises:
         DataError: a file is damaged, which is then left alone; or is missing and cannot be downloaded.
     """
-    paths = [root / source for source in info.sources]
+    shapes = dict(zip((root / source for source in info.sources), SHAPES.values()))
 
     def build(new: New) -> None:
-        if not all(path.exists() for path in paths):
-            for path, shape in zip(paths, SHAPES.values()):
-                if path.exists():
-                    read(info, path, shape)  # what is damaged is told before anything is downloaded
-            files.fetch(info, root, download)
-        images, labels, test_images, test_labels = (read(info, p, s) for p, s in zip(paths, SHAPES.values()))
+        files.fetch(info, root, download, check=lambda path: read(info, path, shapes[path]))
+        images, labels, test_images, test_labels = (read(info, path, shape) for path, shape in shapes.items())
         train, valid = split(images, labels, info.valid)
         fill(new, Splits(train, valid, as_split(test_images, test_labels)))
 
-    return splits_of(stored(root, info.name, build, sources=paths))
+    return splits_of(stored(root, info.name, build, sources=list(shapes)))
 
 
 def read(info: Info, path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -32,23 +32,18 @@ def load(root: Path) -> Splits:
     Raises:
         DataError: a file is damaged, which is then left alone; or is missing and cannot be downloaded.
     """
-    paths = [root / source for source in INFO.sources]
-    counts = (INFO.train + INFO.valid, INFO.test)
+    counts = dict(zip((root / source for source in INFO.sources), (INFO.train + INFO.valid, INFO.test)))
 
     def build(new: New) -> None:
-        if not all(path.exists() for path in paths):
-            for path, count in zip(paths, counts):
-                if path.exists():
-                    read(path, count)  # what is damaged is told before anything is downloaded
-            files.fetch(INFO, root, lambda folder: _download(folder, root))
-        for path, count, orders in zip(paths, counts, (scatter.draw(INFO, SEED), scatter.keep(INFO))):
+        files.fetch(INFO, root, lambda folder: _download(folder, root), check=lambda path: read(path, counts[path]))
+        for (path, count), orders in zip(counts.items(), (scatter.draw(INFO, SEED), scatter.keep(INFO))):
             images, labels = read(path, count)
             put = scatter.room(new, orders, INFO.image_shape)
             for start in range(0, count, PIECE):
                 put(start, images[start : start + PIECE])
             scatter.annotate(new, orders, "labels", labels)
 
-    return splits_of(stored(root, INFO.name, build, sources=paths))
+    return splits_of(stored(root, INFO.name, build, sources=list(counts)))
 
 
 def read(path: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]:
