@@ -40,6 +40,16 @@ def space(name: str) -> Space:
     return function
 
 
+def beside(name: str, fixed: Mapping[str, Any]) -> Space:
+    """The same, with what is pinned not drawn but taken over.
+
+    Raises:
+        KeyError: no space has that name.
+    """
+    draw = space(name)
+    return lambda trial: {**draw(Pinned(trial, fixed)), **fixed}  # type: ignore[arg-type]
+
+
 def defaults(name: str) -> dict[str, Any]:
     """The paper's own configuration of that model, with the keys that `space(name)` returns.
 

@@ -147,22 +147,16 @@ def _check_fixed(spec: Any) -> list[str]:
     wrong = check_settings(training) + models.check(spec.model, model)
     problems += [f"fixed.{key}: {message}" for key, message in wrong]
     if not problems and not (_check_sigma(spec) or _check_preprocessing(spec) or _check_dataset_options(spec)):
-        problems += _check_build(spec, _pinned(spec)(searchspaces.Usual(searchspaces.defaults(spec.model))) | fixed)
+        usual = searchspaces.Usual(searchspaces.defaults(spec.model))
+        problems += _check_build(spec, searchspaces.beside(spec.model, fixed)(usual))
         for way in () if problems else _ways(spec):
-            said = [
-                f"{problem}; the space draws that: pin more" for problem in _check_build(spec, way.settings | fixed)
-            ]
+            said = [f"{problem}; the space draws that: pin more" for problem in _check_build(spec, way.settings)]
             problems += [problem for problem in said if problem not in problems]
     return problems
 
 
 def _ways(spec: Any) -> list[searchspaces.Branch]:
-    return searchspaces.branches(_pinned(spec))
-
-
-def _pinned(spec: Any) -> searchspaces.Space:
-    draw = searchspaces.space(spec.model)
-    return lambda trial: draw(searchspaces.Pinned(trial, spec.fixed))
+    return searchspaces.branches(searchspaces.beside(spec.model, spec.fixed))
 
 
 def _check_build(spec: Any, settings: Mapping[str, Any]) -> list[str]:

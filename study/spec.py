@@ -182,7 +182,7 @@ class StudySpec(_Part):
 
     def space(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """Draws a configuration: every setting of the search space, what is pinned not drawn but taken over."""
-        return {**searchspaces.space(self.model)(searchspaces.Pinned(trial, self.fixed)), **self.fixed}
+        return searchspaces.beside(self.model, self.fixed)(trial)
 
     def defaults(self) -> dict[str, Any]:
         """The paper's own configuration, with what is pinned, and with what goes with that."""

@@ -173,7 +173,7 @@ def drawn_beside(fixed: dict) -> tuple[set[tuple[str, str]], set[str]]:
     """The pairs in 100 draws of vae's space beside pins, and the names that the sampler was asked for."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(100)]
-    settings = [{**searchspaces.space("vae")(searchspaces.Pinned(trial, fixed)), **fixed} for trial in trials]
+    settings = [searchspaces.beside("vae", fixed)(trial) for trial in trials]
     return {(s["posterior"], s["prior"]) for s in settings}, {key for trial in trials for key in trial.params}
 
 
@@ -202,6 +202,5 @@ def test_beside_a_pinned_posterior_the_priors_that_go_with_it_are_drawn(posterio
     ],
 )
 def test_the_defaults_beside_a_pinned_part_go_with_it(fixed, pair):
-    trial = searchspaces.Pinned(searchspaces.Usual(searchspaces.defaults("vae")), fixed)
-    settings = {**searchspaces.space("vae")(trial), **fixed}
+    settings = searchspaces.beside("vae", fixed)(searchspaces.Usual(searchspaces.defaults("vae")))
     assert (settings["posterior"], settings["prior"]) == pair
