@@ -302,8 +302,9 @@ def kill_drivers(study: Study, kills: int, dice: random.Random) -> list[str]:
             time.sleep(dice.uniform(0.2, 1.0) * usual)
         driver.kill()
         trials = study.ended(driver)
-        ended = len(trials) == study.spec.trials and all(trial.state.is_finished() for trial in trials)
-        hits.append("while ending" if ended else "while running" if _progress(trials) > before else "while starting")
+        after = _progress(trials)
+        ended = after == study.spec.trials
+        hits.append("while ending" if ended else "while running" if after > before else "while starting")
         _say(hits, trials, f"after {time.monotonic() - started:.1f} s")
     study.finish(study.start())
     return hits
