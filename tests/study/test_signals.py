@@ -26,7 +26,7 @@ from study.training import Training, derived_seed
 
 PROJECT = Path(__file__).resolve().parents[2]
 TRIALS, FULL, EVERY = 4, 200, 10
-LINGER = 75.0  # seconds; after a hard end two of Ray's agents take a minute
+LINGER, LINGER_HARD = 20.0, 75.0  # seconds; after a hard end two of Ray's agents take a minute
 PATIENT = """
 from study import signals
 signals.EXIT_SECONDS = 50.0  # a busy machine needs more than 6 s for a soft stop
@@ -78,9 +78,8 @@ class Driver:
         """The processes of its session: id -> command line."""
         return processes_of(self.process.pid, self.mark)
 
-    def wait_for_the_others(self) -> None:
-        """Until they have ended, but not for ever."""
-        end = time.monotonic() + LINGER
+    def wait_for_the_others(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
         while self.others() and time.monotonic() < end:
             time.sleep(0.1)
 
@@ -147,11 +146,11 @@ def chain(start, preset, tmp_path_factory) -> tuple[Run, dict[str, Stopped]]:
         arguments = driver.how_to_go_on()
         drivers[way], found[way] = driver, (code, states())
         if way != "timeout":
-            driver.wait_for_the_others()
+            driver.wait_for_the_others(LINGER)
     drivers["in the end"] = start(*arguments, folder=folder)
     found["in the end"] = (drivers["in the end"].ended(120), states())
-    for driver in drivers.values():
-        driver.wait_for_the_others()
+    drivers["in the end"].wait_for_the_others(LINGER)
+    drivers["timeout"].wait_for_the_others(LINGER_HARD)
     return run, {
         way: Stopped(*found[way], *(file.read_text() for file in driver.files), driver.others())
         for way, driver in drivers.items()
