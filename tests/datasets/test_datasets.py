@@ -205,14 +205,14 @@ def test_naming_data_sets_loads_no_heavy_library():
     assert done.stdout.strip() == "[]"
 
 
-def test_data_root(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/someone")
+def test_data_root(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LATENTSWEEP_DATA", "~/here")
     assert datasets.data_root("there") == Path("there")
-    assert datasets.data_root(Path("~/there")) == Path("/home/someone/there")
-    assert datasets.data_root() == Path("/home/someone/here")
+    assert datasets.data_root(Path("~/there")) == tmp_path / "there"
+    assert datasets.data_root() == tmp_path / "here"
     monkeypatch.delenv("LATENTSWEEP_DATA")
-    assert datasets.data_root(None) == Path("/home/someone/.cache/latentsweep")
+    assert datasets.data_root(None) == tmp_path / ".cache" / "latentsweep"
 
 
 def test_missing_lists_what_is_not_there(tmp_path, monkeypatch):
