@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make study` and `make test`. Both fill .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := analysis benchmarks datasets metrics models searchspaces study tests
+SOURCES := analysis benchmarks imagesets metrics models searchspaces study tests
 
 .PHONY: setup study test test-long lint format clean
 

@@ -9,7 +9,7 @@ import typer
 
 from analysis import tables
 from study.cli import Data, Root, main, new_app
-from study.folder import find
+from study.record.folder import find
 
 app = new_app("Tables of one run or several.")
 

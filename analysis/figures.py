@@ -21,11 +21,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from analysis import tables
 from models.base import VAE
-from study import folder, snapshot
 from study.export import best
-from study.preprocessing import Images, images
+from study.record import folder
 from study.spec import StudySpec
-from study.trial import load_data
+from study.trial import snapshot
+from study.trial.images import Images, images_of
+from study.trial.trial import load_data
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8C8C8C"
 NATS = "validation ELBO [nats / image]"
@@ -285,7 +286,7 @@ def draw_all(run: folder.Run, data: str | None = None, suffix: str = "png") -> l
     spec = run.spec()
     trials, curves = tables.trials(run.folder), tables.curves(run.folder)
     winner = best(run)
-    valid = images(spec, load_data(spec, data), "valid")
+    valid = images_of(load_data(spec, data), "valid", spec.preprocessing, spec.pairing)
     out = run.folder / "figures"
     out.mkdir(exist_ok=True)
     written = []

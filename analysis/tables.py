@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study import folder, tables
+from study.record import folder, tables
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
 CONFIRMED = ("elbo", "log_likelihood", "log_lik", "kl", "zero_fraction", "active_units", "accuracy")

@@ -38,14 +38,14 @@ import torch
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-import datasets
+import imagesets
 from benchmarks import postgres
 from benchmarks.undisturbed import differences
-from study.backend import ENVIRONMENT
-from study.folder import Run, RunError
-from study.ledger import LOST_PROCESSES
+from study.record.folder import Run, RunError
+from study.record.storage import open_study, reports
 from study.spec import StudySpec
-from study.storage import open_study, reports
+from study.spec.storage_url import ENVIRONMENT
+from study.tune.ledger import LOST_PROCESSES
 
 PROJECT = Path(__file__).resolve().parents[1]
 STORAGES = ("sqlite", "journal", "postgresql")
@@ -392,7 +392,7 @@ def _say(hits: list[str], trials: list[FrozenTrial], how: str) -> None:
 def _study(root: Path, storage: str, trials: int) -> Iterator[Study]:
     """A study in an empty folder; what its drivers leave behind is ended."""
     claim(storage in STORAGES, f"storage {storage!r} is not known; known: {', '.join(STORAGES)}")
-    datasets.load("mnist5k")  # made once, before two processes want it
+    imagesets.load("mnist5k")  # made once, before two processes want it
     with (
         tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as ray,
         postgres.server() if storage == "postgresql" else nullcontext() as server,

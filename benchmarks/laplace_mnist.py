@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
-import datasets
-from datasets import Split, Splits
+import imagesets
+from imagesets import Split, Splits
 from study.spec import Budget, StudySpec
-from study.training import Training
+from study.trial.training import Training
 
 REFERENCE = {469: -259.2, 938: -360.9, 1407: -435.4}
 POSTERIORS = ("vae", "savae", "householder", "iaf", "vlae")
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    splits = datasets.load("mnist", arguments.data)
+    splits = imagesets.load("mnist", arguments.data)
     if arguments.table == "reference":
         reference(splits, arguments.seed[0])
     elif arguments.table == "compare":

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
-import datasets
-from datasets.vision import torchvision
-from study.preprocessing import Images, Preprocessing
+import imagesets
+from imagesets.vision import torchvision
+from study.spec.preprocessing import Preprocessing
+from study.trial.images import Images
 
 BATCH = 128
 
@@ -45,14 +46,14 @@ def line(what: str, value: str) -> None:
     print(f"{what:58s} {value}", flush=True)
 
 
-def loads(data: Path, root: Path) -> datasets.Splits:
+def loads(data: Path, root: Path) -> imagesets.Splits:
     (root / "MNIST").symlink_to(data.resolve() / "MNIST")
-    line("mnist, first load", f"{seconds(lambda: datasets.load('mnist', root), 1):.3f} s")
-    line("mnist, second load", f"{seconds(lambda: datasets.load('mnist', root), 5):.3f} s")
-    return datasets.load("mnist", root)
+    line("mnist, first load", f"{seconds(lambda: imagesets.load('mnist', root), 1):.3f} s")
+    line("mnist, second load", f"{seconds(lambda: imagesets.load('mnist', root), 5):.3f} s")
+    return imagesets.load("mnist", root)
 
 
-def against_torchvision(splits: datasets.Splits, data: Path) -> None:
+def against_torchvision(splits: imagesets.Splits, data: Path) -> None:
     """Raises AssertionError unless every image and label is torchvision's."""
     mnist = torchvision().datasets.MNIST
     test, train = mnist(str(data), train=False), mnist(str(data), train=True)
@@ -66,7 +67,7 @@ def against_torchvision(splits: datasets.Splits, data: Path) -> None:
     line("mnist equals torchvision's reading", "70,000 images and labels")
 
 
-def batches(splits: datasets.Splits, data: Path) -> None:
+def batches(splits: imagesets.Splits, data: Path) -> None:
     order = torch.randperm(len(splits.train.images))
     usual = {}
     for name, transform in (("grey", lambda x: x), ("dynamic binary", torch.bernoulli)):
@@ -98,9 +99,9 @@ def batches(splits: datasets.Splits, data: Path) -> None:
 
 
 def sprites(root: Path) -> None:
-    line("sprites, full grid, first load", f"{seconds(lambda: datasets.load('sprites', root), 1):.2f} s")
-    line("sprites, second load", f"{seconds(lambda: datasets.load('sprites', root), 3):.2f} s")
-    images = Images(datasets.load("sprites", root).train, part="train")
+    line("sprites, full grid, first load", f"{seconds(lambda: imagesets.load('sprites', root), 1):.2f} s")
+    line("sprites, second load", f"{seconds(lambda: imagesets.load('sprites', root), 3):.2f} s")
+    images = Images(imagesets.load("sprites", root).train, part="train")
     total = sum(x.sum().item() for x in images.batches(2048))
     line("sprites, all training images read", f"{total / len(images):.1f} white pixels an image")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
@@ -115,7 +116,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             splits = loads(arguments.data, Path(folder))
-        except datasets.DataError as error:
+        except imagesets.DataError as error:
             sys.exit(str(error))
         against_torchvision(splits, arguments.data)
         batches(splits, arguments.data)

@@ -16,8 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from datasets import packed, sprites
-from datasets.factors import FACTORS
+from imagesets import packed, sprites
+from imagesets.factors import FACTORS
 
 STEPS = 8  # at most, of a factor
 SHAPES = ("square", "ellipse", "heart")

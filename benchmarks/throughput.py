@@ -24,8 +24,8 @@ import optuna
 import yaml
 from optuna.trial import TrialState
 
-from study.folder import Run
-from study.storage import open_study, reports
+from study.record.folder import Run
+from study.record.storage import open_study, reports
 
 PROJECT = Path(__file__).resolve().parent.parent
 REPORTS, EVERY = 10, 2

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial
 
-import datasets
+import imagesets
+from study.record.storage import reports
 from study.spec import StudySpec
-from study.storage import reports
-from study.training import Training, derived_seed
+from study.trial.training import Training, derived_seed
 
 
 def curve(spec: StudySpec, trial: FrozenTrial) -> dict[int, dict[str, float]]:
     """Steps -> metrics of a training of the trial's configuration and seed, as far as the trial has reports."""
     settings = {**spec.fixed, **trial.params}
-    training = Training(spec, settings, datasets.load(spec.dataset), seed=derived_seed(spec.seed, trial.number))
+    training = Training(spec, settings, imagesets.load(spec.dataset), seed=derived_seed(spec.seed, trial.number))
     found = {}
     for step in range(spec.report_every, max(reports(trial), default=0) + 1, spec.report_every):
         training.advance(spec.report_every)

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-import datasets
-from datasets import Split, Splits
+import imagesets
+from imagesets import Split, Splits
 from models.base import VAE
-from study.evaluation import BATCH, evaluate
-from study.preprocessing import Images
 from study.spec import Budget, StudySpec
-from study.training import Training
+from study.trial.evaluation import BATCH, evaluate
+from study.trial.images import Images
+from study.trial.training import Training
 
 STEPS = 20_625
 COLUMNS = (
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the variant of this name, or those that hold this text")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    splits = datasets.load("mnist", arguments.data)
+    splits = imagesets.load("mnist", arguments.data)
     if arguments.table == "parity":
         parity(splits, arguments.out, arguments.seed)
     else:

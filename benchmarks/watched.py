@@ -12,8 +12,9 @@ import json
 import sys
 from typing import Any
 
-from study import cli, runner
-from study.scheduler import Asha
+from study import cli
+from study.tune import runner
+from study.tune.scheduler import Asha
 
 
 def watch(path: str) -> None:

@@ -40,8 +40,8 @@ def run(spec: StudySpec, root: str | Path = "runs", *, data: str | None = None, 
     Raises:
         SpecError, DataError, RunError: what is asked for cannot be had; nothing was written then.
     """
-    from study import runner
-    from study.folder import Run
+    from study.record.folder import Run
+    from study.tune import runner
 
     folder = Run(Path(root) / spec.name)
     runner.run(spec, folder, data=data, address=address)

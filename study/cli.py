@@ -12,13 +12,13 @@ from typing import Annotated
 
 import typer
 
-import datasets
+import imagesets
 import models
 from study import spec as specs
-from study.folder import RUNS, Run, RunError, find
+from study.record.folder import RUNS, Run, RunError, find
 from study.spec import SpecError, StudySpec
 
-MISTAKES = (SpecError, RunError, datasets.DataError, models.ModelError)
+MISTAKES = (SpecError, RunError, imagesets.DataError, models.ModelError)
 
 
 def new_app(help_text: str) -> typer.Typer:
@@ -74,7 +74,7 @@ def run(
     print(plan(spec, folder), flush=True)
     if dry_run:
         return
-    from study import runner
+    from study.tune import runner
 
     _finish(folder, runner.run(spec, folder, data=data, address=address))
 
@@ -82,12 +82,12 @@ def run(
 def _extend(
     given: str, overrides: list[str], more: str, root: Path, data: str | None, address: str | None, dry_run: bool
 ) -> None:
-    from study.extension import extended
+    from study.record.extension import extended
 
     folder, spec = extended(given, overrides, more, root)
     print(f"{plan(spec, folder)}, where {spec.trials - int(more)} of these trials are there", flush=True)
     if not dry_run:
-        from study import runner
+        from study.tune import runner
 
         _finish(folder, runner.resume(folder, spec=spec, data=data, address=address))
 
@@ -105,7 +105,7 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
 @app.command()
 def resume(run: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
     """Go on with a run that was interrupted."""
-    from study import storage
+    from study.record import storage
 
     folder = find(run, root)
     spec = folder.spec()
@@ -116,7 +116,7 @@ def resume(run: RunName, root: Root = RUNS, data: Data = None, address: Address 
 
         _finish(folder, solo.resume(folder, data=data))
     else:
-        from study import runner
+        from study.tune import runner
 
         _finish(folder, runner.resume(folder, data=data, address=address))
 
@@ -142,17 +142,18 @@ def evaluate(
     data: Data = None,
 ) -> None:
     """Evaluate an exported model on the validation and the test images."""
-    from study import evaluation
-    from study.preprocessing import Images, Preprocessing
+    from study.spec.preprocessing import Preprocessing
+    from study.trial import evaluation
+    from study.trial.images import Images
 
     model = models.load(export)
     name = dataset or model.config["dataset"]
     options = model.config["dataset_options"] if name == model.config["dataset"] else {}
     preprocessing = Preprocessing(**model.config["preprocessing"])
-    shape = datasets.info(name, **options).image_shape
+    shape = imagesets.info(name, **options).image_shape
     if shape != model.image_shape:
         raise models.ModelError(f"{export} is a model of images {list(model.image_shape)}, {name} has {list(shape)}")
-    splits = datasets.load(name, data, **options)
+    splits = imagesets.load(name, data, **options)
     for part in ("valid", "test"):
         seen = Images(getattr(splits, part), preprocessing, part=part, pairing=model.config["pairing"])
         found = evaluation.evaluate(model, seen)
@@ -170,8 +171,8 @@ def evaluate(
 @app.command()
 def status(run: RunName, root: Root = RUNS) -> None:
     """Where a run stands."""
-    from study.storage import open_study
-    from study.words import summary
+    from study.record.storage import open_study
+    from study.record.words import summary
 
     folder = find(run, root)
     spec = folder.spec()
@@ -231,24 +232,24 @@ def datasets_(context: typer.Context, data: Data = None) -> None:
     """The data sets: sizes, what is on this machine, and how to get the rest."""
     if context.invoked_subcommand is not None:
         return
-    root = datasets.data_root(data)
+    root = imagesets.data_root(data)
     print(f"data folder: {root}\n")
-    for name in datasets.names():
-        info = datasets.info(name)
+    for name in imagesets.names():
+        info = imagesets.info(name)
         sizes = f"{info.train} train, {info.valid} valid, {info.test} test"
         print(f"{name}: {info.description}\n    {list(info.image_shape)}, {sizes}; {info.files}")
-        if options := datasets.options(name):
+        if options := imagesets.options(name):
             print("    options: " + ", ".join(f"{key}={value!r}" for key, value in options.items()))
         print(f"    {_presence(name, root)}")
 
 
 def _presence(name: str, root: Path) -> str:
     """Whether a data set can be used on this machine, and what to do if not."""
-    made, missing = datasets.size(root, name), datasets.missing(name, root)
+    made, missing = imagesets.size(root, name), imagesets.missing(name, root)
     if made:
         return f"ready: {made / 1e6:.1f} MB under {root / 'cache'}"
     if missing:
-        stand_in = datasets.info(name).stand_in
+        stand_in = imagesets.info(name).stand_in
         return (
             f"not here: {missing[0]} is missing; `python -m study datasets get {name}` fetches it; "
             f"{stand_in} needs no download"
@@ -267,9 +268,9 @@ def get(
     """Fetch data sets and make their arrays, so that no trial has to."""
     options = specs.options(option or [])
     for name in names:
-        datasets.info(name, **options)  # a misspelt name is told before the first download
+        imagesets.info(name, **options)  # a misspelt name is told before the first download
     for name in names:
-        splits = datasets.get(name, data, **options)
+        splits = imagesets.get(name, data, **options)
         print(f"{name}: {', '.join(f'{len(split.images)} {part}' for part, split in splits._asdict().items())}")
 
 
@@ -294,8 +295,8 @@ def plan(spec: StudySpec, folder: Run) -> str:
 
 def _finish(folder: Run, outcome: object) -> None:
     """Says how a search ended and where things lie, and exits with its code."""
-    from study.storage import open_study, owed
-    from study.words import summary
+    from study.record.storage import open_study, owed
+    from study.record.words import summary
 
     spec = folder.spec()
     left = True

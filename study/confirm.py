@@ -17,15 +17,17 @@ import pandas as pd
 import torch
 from optuna.trial import TrialState
 
-from study.evaluation import METRICS, evaluate, importance_weighted, probe_accuracy
-from study.folder import Run, RunError, write_whole
-from study.preprocessing import images
+from study.record.folder import Run, RunError
+from study.record.storage import KIND, open_study, owed
+from study.record.tables import cell
 from study.signals import stopping_on_signals
 from study.spec import StudySpec
-from study.storage import KIND, open_study, owed
-from study.tables import cell
-from study.training import derived_seed
-from study.trial import Trial, failed, load_data
+from study.spec.measures import METRICS
+from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
+from study.trial.files import write_whole
+from study.trial.images import images_of
+from study.trial.training import derived_seed
+from study.trial.trial import Trial, failed, load_data
 
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
 TEST = (*METRICS, "log_likelihood", "effective_samples", "accuracy")
@@ -82,7 +84,7 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
         while not trial.done:
             report = trial.report()
         model = trial.training.model
-        test = images(spec, splits, "test", device)
+        test = images_of(splits, "test", spec.preprocessing, spec.pairing, device)
         weighted = importance_weighted(model, test, spec.confirm.samples, first=spec.confirm.images)
         return {
             **evaluate(model, test),
@@ -142,12 +144,12 @@ def _work_all(
 ) -> int | None:
     if not missing:
         return None
-    from study.cluster import ray_started
+    from study.tune.cluster import ray_started
 
     with stopping_on_signals(lambda: f"python -m study confirm {run.argument}") as stop, ray_started(spec, address):
         import ray
 
-        from study.trainable import device
+        from study.tune.trainable import device
 
         @ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus, max_retries=3)
         def task(job: Job) -> dict[str, Any]:

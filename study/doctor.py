@@ -22,13 +22,15 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from study import backend, checkpoint, storage, tables
-from study.checkpoint import BEST, LAST, PREVIOUS
-from study.extension import differences
-from study.folder import Run, RunError, write_whole
-from study.spec import StudySpec, dump
-from study.storage import SPACE, SPEC, has_ended, reports
-from study.training import derived_seed
+from study.record import backend, storage, tables
+from study.record.extension import differences
+from study.record.folder import Run, RunError
+from study.record.storage import SPACE, SPEC, has_ended, reports
+from study.spec import StudySpec, dump, storage_url
+from study.trial import checkpoint
+from study.trial.checkpoint import BEST, LAST, PREVIOUS, CheckpointError
+from study.trial.files import write_whole
+from study.trial.training import derived_seed
 
 ORPHAN, DAMAGED = ".orphan", ".damaged"  # the ends of names of what is put aside
 # of `write_whole`, and SQLite's own beside it
@@ -244,7 +246,7 @@ def opening(case: Case) -> list[Fault]:
     left = [*(run.table(name).name for name in tables.TABLES if run.table(name).is_file())]
     remains = ", ".join([*left, *([f"{folders} trials' folders"] if folders else [])]) or "nothing else"
     if case.closed and spec is not None and file is None:
-        hint = f"is the server up? A password is not kept in the run: set {backend.ENVIRONMENT} to the whole URL"
+        hint = f"is the server up? A password is not kept in the run: set {storage_url.ENVIRONMENT} to the whole URL"
         return [Fault(f"the study in {spec.storage} cannot be opened ({case.closed}); {hint}")]
     if case.closed:
         how = "only a backup brings it back; nothing writes over it, and there are still"
@@ -394,7 +396,7 @@ def _kept(path: Path) -> Kept | str | None:
         if state is None:
             return None
         return Kept(state["settings"], state.get("seed"), state["report"]["steps"], state["report"]["elbo"])
-    except RunError as error:
+    except CheckpointError as error:
         return str(error)
     except (KeyError, TypeError, AttributeError):
         return f"{path} is not the checkpoint of a trial"

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 import optuna
 from safetensors.torch import save_file
 
-import models
 from models.base import VAE
-from study import checkpoint
-from study.checks import likelihood
-from study.evaluation import METRICS, SEED
-from study.folder import Run, RunError
-from study.settings import is_setting
-from study.storage import KIND, best_trial, open_study
-from study.training import derived_seed
+from study.record.folder import Run, RunError
+from study.record.storage import KIND, best_trial, open_study
+from study.spec.build import build
+from study.spec.measures import METRICS
+from study.spec.settings import is_setting
+from study.trial import checkpoint
+from study.trial.checkpoint import CheckpointError
+from study.trial.evaluation import SEED
+from study.trial.training import derived_seed
 
 
 class Best(NamedTuple):
@@ -47,12 +48,13 @@ def best(run: Run, study: optuna.Study | None = None) -> Best:
     if trial is None:
         raise RunError(f"{run.name} has no complete trial yet; go on with `python -m study resume {run.argument}`")
     path = run.trial(trial.number) / checkpoint.BEST
-    state = checkpoint.load(path)
+    try:
+        state = checkpoint.load(path)
+    except CheckpointError as error:
+        raise RunError(str(error)) from error
     if state is None:
         raise RunError(f"the checkpoint of the best trial, {path}, is gone")
-    hyperparameters = {key: value for key, value in state["settings"].items() if not is_setting(key)}
-    hyperparameters |= {**likelihood(spec), "steps": spec.steps}
-    model = models.build(spec.model, spec.images.image_shape, **hyperparameters)
+    model = build(spec, state["settings"], steps=spec.steps)
     model.load_state_dict(state["training"]["model"])
     return Best(trial.number, model.eval(), state["settings"], state["report"])
 
@@ -133,8 +135,7 @@ def _model_card(config: dict[str, Any], found: dict[str, Any], trials: int) -> s
 
 Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {config["steps"]} optimiser steps.
 
-    import models
-    model = models.load("this folder")
+        model = models.load("this folder")
     codes = model.codes(x)              # x: floats in [0, 1], [B, {", ".join(map(str, config["image_shape"]))}]
     images = model.sample(16)
 

@@ -9,12 +9,10 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-import datasets
-from study import tables
-from study.folder import Run
-from study.signals import stopping_on_signals
-from study.spec import SpecError, StudySpec
-from study.storage import (
+import imagesets
+from study.record import tables
+from study.record.folder import Run
+from study.record.storage import (
     Outcome,
     check_storage_is_new,
     describe_data,
@@ -25,9 +23,11 @@ from study.storage import (
     reopen,
     store_report,
 )
-from study.training import derived_seed
-from study.trial import Trial, failed, load_data
-from study.words import describe
+from study.record.words import describe
+from study.signals import stopping_on_signals
+from study.spec import SpecError, StudySpec
+from study.trial.training import derived_seed
+from study.trial.trial import Trial, failed, load_data
 
 
 def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
@@ -85,7 +85,7 @@ def device(spec: StudySpec) -> torch.device:
     return torch.device("cuda", 0)
 
 
-def _go(run: Run, spec: StudySpec, study: optuna.Study, splits: datasets.Splits, where: torch.device) -> Outcome:
+def _go(run: Run, spec: StudySpec, study: optuna.Study, splits: imagesets.Splits, where: torch.device) -> Outcome:
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(spec.default_draws())
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])

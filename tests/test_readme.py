@@ -16,7 +16,7 @@ from study import spec
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-PACKAGES = ("analysis", "datasets", "metrics", "models", "searchspaces", "study")
+PACKAGES = ("analysis", "imagesets", "metrics", "models", "searchspaces", "study")
 
 
 def blocks(language: str) -> list[str]:

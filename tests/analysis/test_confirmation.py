@@ -13,9 +13,9 @@ import analysis
 import analysis.__main__
 from analysis.tables import CONFIRMED, confirmation
 from study import cli
-from study.folder import Run, RunError
+from study.record.folder import Run, RunError
+from study.record.storage import KIND, finish, open_study, store_report
 from study.spec import StudySpec
-from study.storage import KIND, finish, open_study, store_report
 
 NAN = math.nan
 

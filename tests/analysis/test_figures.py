@@ -23,7 +23,7 @@ from matplotlib.image import imread
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import analysis.__main__
-import datasets
+import imagesets
 import models
 import searchspaces
 from analysis import figures
@@ -47,14 +47,14 @@ from analysis.figures import (
     learning_curves,
     parameters,
 )
-from datasets import Split
+from imagesets import Split
 from study import cli
-from study.folder import Run, RunError
-from study.preprocessing import Images
+from study.record.folder import Run, RunError
+from study.record.storage import KIND, fail, finish, open_study, store_report
 from study.spec import StudySpec
-from study.storage import KIND, fail, finish, open_study, store_report
-from study.training import derived_seed
-from study.trial import Trial
+from study.trial.images import Images
+from study.trial.training import derived_seed
+from study.trial.trial import Trial
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
 NAN = math.nan
@@ -65,7 +65,7 @@ ELBO = "validation ELBO [nats / image]"
 def data(tmp_path_factory) -> Iterator[Path]:
     """A data folder of the tests' own, which is the default one."""
     folder = tmp_path_factory.mktemp("data")
-    datasets.load("mnist5k", folder)
+    imagesets.load("mnist5k", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LATENTSWEEP_DATA", str(folder))
         yield folder
@@ -364,7 +364,7 @@ def test_codes_are_counted_image_by_image():
 def test_counts_of_a_real_model_are_those_of_its_codes(make):
     torch.manual_seed(0)
     model = models.build("vsc", (1, 28, 28), latent=6, hidden=8, alpha=0.5)
-    images = datasets.load("mnist5k").valid.images
+    images = imagesets.load("mnist5k").valid.images
     found = code_sparsity(model, Images(Split(images)))
     with torch.no_grad():
         codes = model.codes(torch.from_numpy(images).float() / 255).numpy()
@@ -429,7 +429,7 @@ ALWAYS = ["learning_curves", "elbo_sparsity", "reconstructions", "samples", "tra
 
 def search(spec: StudySpec, folder: Path, endings: tuple[Ending, ...], half_drawn: bool = False) -> Run:
     """A real run, made trial by trial without Ray."""
-    run, splits = Run(folder / spec.name), datasets.load("mnist5k")
+    run, splits = Run(folder / spec.name), imagesets.load("mnist5k")
     run.create(spec)
     study = open_study(run, spec, create=True)
     study.set_user_attr(KIND, "soft cross-entropy")
@@ -601,8 +601,8 @@ def test_a_run_without_a_complete_trial_is_refused(make, tmp_path, command):
 
 
 def test_figures_do_not_read_the_test_set(runs, monkeypatch):
-    splits = datasets.load("mnist5k")
-    monkeypatch.setattr(datasets, "load", lambda *_: SimpleNamespace(train=splits.train, valid=splits.valid))
+    splits = imagesets.load("mnist5k")
+    monkeypatch.setattr(imagesets, "load", lambda *_: SimpleNamespace(train=splits.train, valid=splits.valid))
     assert draw_all(runs("vae"))
 
 

@@ -8,12 +8,12 @@ import pytest
 
 import analysis
 from analysis.tables import confirmation, ranking, text
-from study import tables
-from study.evaluation import METRICS
-from study.folder import Run, RunError
+from study.record import tables
+from study.record.folder import Run, RunError
+from study.record.storage import fail, finish, open_study, store_report
 from study.spec import StudySpec
-from study.storage import fail, finish, open_study, store_report
-from study.training import derived_seed
+from study.spec.measures import METRICS
+from study.trial.training import derived_seed
 
 NAN = math.nan
 

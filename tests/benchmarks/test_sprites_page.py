@@ -1,7 +1,7 @@
 import numpy as np
 
 from benchmarks import sprites_page
-from datasets import sprites
+from imagesets import sprites
 
 
 def test_pictures_are_those_of_the_data_set(tmp_path):

@@ -17,9 +17,9 @@ import pytest
 import torch
 import yaml
 
-import datasets
+import imagesets
 import searchspaces
-from datasets import Split, Splits
+from imagesets import Split, Splits
 from study.spec import StudySpec
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 def data(tmp_path_factory) -> Iterator[Path]:
     """A data folder in which mnist5k is cached, so that no test writes there; it is the default one."""
     folder = tmp_path_factory.mktemp("data")
-    datasets.load("mnist5k", folder)
+    imagesets.load("mnist5k", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LATENTSWEEP_DATA", str(folder))
         yield folder
@@ -186,7 +186,7 @@ def local_ray(ray_folder) -> Callable[..., AbstractContextManager[None]]:
 
     @contextmanager
     def started(**options: Any) -> Iterator[None]:
-        from study import cluster  # before Ray: it sets what Ray reads when it is imported
+        from study.tune import cluster  # before Ray: it sets what Ray reads when it is imported
 
         quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         with ray_folder(), pytest.MonkeyPatch.context() as patch:

@@ -13,11 +13,11 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from benchmarks import chaos, postgres, undisturbed
-from study import backend, storage
-from study.evaluation import METRICS
-from study.folder import Run
-from study.spec import StudySpec
-from study.storage import finish, open_study, reports, store_report
+from study.record import storage
+from study.record.folder import Run
+from study.record.storage import finish, open_study, reports, store_report
+from study.spec import StudySpec, storage_url
+from study.spec.measures import METRICS
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +212,8 @@ def test_a_curve_that_differs_is_seen(raw, tmp_path):
 @pytest.fixture
 def no_password(monkeypatch):
     """This process was given none."""
-    monkeypatch.setattr(backend, "_with_password", {})
-    for name in (backend.ENVIRONMENT, "PGPASSWORD"):
+    monkeypatch.setattr(storage_url, "_with_password", {})
+    for name in (storage_url.ENVIRONMENT, "PGPASSWORD"):
         monkeypatch.delenv(name, raising=False)
 
 

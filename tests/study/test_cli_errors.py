@@ -9,9 +9,9 @@ import safetensors.torch
 
 import analysis.__main__
 import models
-from study.folder import Run
+from study.record.folder import Run
+from study.record.storage import open_study
 from study.spec import StudySpec
-from study.storage import open_study
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +130,7 @@ def test_a_folder_that_exists_and_is_no_run(refused, preset, tmp_path):
 
 
 def test_a_root_that_cannot_be(refused, preset, tmp_path, monkeypatch):
-    from study import runner
+    from study.tune import runner
 
     monkeypatch.setattr(runner, "ray_started", lambda spec, address: nullcontext())
     (tmp_path / "file").touch()

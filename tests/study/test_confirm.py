@@ -17,21 +17,22 @@ import torch
 from optuna.trial import TrialState
 
 import analysis
-import datasets
+import imagesets
 import searchspaces
 from analysis.tables import confirmation
-from datasets import Splits
+from imagesets import Splits
 from study import confirm as confirming
 from study import solo
 from study.confirm import TEST, candidates, confirm, jobs, work
-from study.evaluation import METRICS, evaluate, importance_weighted, probe_accuracy
-from study.folder import Run, RunError
-from study.preprocessing import Images
+from study.record.folder import Run, RunError
+from study.record.storage import KIND, fail, finish, open_study, store_report
 from study.signals import Stop
 from study.spec import StudySpec
-from study.storage import KIND, fail, finish, open_study, store_report
-from study.training import Training, derived_seed
-from study.trial import Trial
+from study.spec.measures import METRICS
+from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
+from study.trial.images import Images
+from study.trial.training import Training, derived_seed
+from study.trial.trial import Trial
 
 FULL, EVERY, SEEDS = 40, 20, 2
 CPU = torch.device("cpu")
@@ -110,7 +111,7 @@ def copied(confirmed, tmp_path) -> Run:
 @pytest.fixture
 def no_ray(monkeypatch) -> None:
     """Lets a test fail that would start Ray."""
-    from study import cluster
+    from study.tune import cluster
 
     def refuse(*_: Any) -> None:
         raise AssertionError("Ray was started")
@@ -214,7 +215,7 @@ def test_the_same_configuration_and_seed_give_the_same_row_elsewhere(confirmed, 
 
 def test_a_training_by_hand_gives_the_same_numbers(confirmed):
     run, _ = confirmed
-    spec, splits, row = run.spec(), datasets.load("mnist5k"), rows(run)[4]
+    spec, splits, row = run.spec(), imagesets.load("mnist5k"), rows(run)[4]
     settings = {**spec.fixed, "lr": row["params.lr"]}
     training = Training(spec, settings, splits, seed=row["seed"])
     training.advance(FULL)
@@ -352,7 +353,7 @@ class Poison:
 
 @pytest.fixture
 def poisoned() -> Splits:
-    return datasets.load("mnist5k")._replace(test=Poison())
+    return imagesets.load("mnist5k")._replace(test=Poison())
 
 
 def test_the_poison_works(make, tmp_path, poisoned, monkeypatch):
@@ -364,7 +365,7 @@ def test_the_poison_works(make, tmp_path, poisoned, monkeypatch):
 
 def test_a_trial_does_not_read_the_test_set(make, poisoned, tmp_path):
     found = []
-    for splits in (datasets.load("mnist5k"), poisoned):
+    for splits in (imagesets.load("mnist5k"), poisoned):
         trial = Trial(make(), make().defaults(), splits, seed=1, folder=tmp_path / str(len(found)))
         reports = []
         while not trial.done:
@@ -378,7 +379,7 @@ def test_a_trial_does_not_read_the_test_set(make, poisoned, tmp_path):
 def test_train_does_not_read_the_test_set(make, poisoned, tmp_path, monkeypatch):
     spec = make()
     solo.train(spec, Run(tmp_path / "clean"))
-    monkeypatch.setattr(datasets, "load", lambda *_: poisoned)
+    monkeypatch.setattr(imagesets, "load", lambda *_: poisoned)
     solo.train(spec, Run(tmp_path / "poisoned"))
     clean, other = (
         analysis.curves(tmp_path / name).drop(columns=["study", "seconds"]) for name in ("clean", "poisoned")
@@ -389,7 +390,7 @@ def test_train_does_not_read_the_test_set(make, poisoned, tmp_path, monkeypatch)
 
 def test_a_search_does_not_read_the_test_set(make, poisoned, ray_up, tmp_path, monkeypatch):
     """Ray's adapter, called as Ray calls it."""
-    from study import trainable
+    from study.tune import trainable
 
     monkeypatch.setattr(trainable, "load_data", lambda *_: poisoned)
     spec = make()

@@ -9,13 +9,15 @@ import pytest
 
 import analysis
 import analysis.__main__
-import datasets
+import imagesets
 import models
 from study import solo, spec
-from study.evaluation import METRICS, evaluate, importance_weighted
-from study.folder import Run
-from study.preprocessing import Images, Preprocessing
+from study.record.folder import Run
 from study.spec import check
+from study.spec.measures import METRICS
+from study.spec.preprocessing import Preprocessing
+from study.trial.evaluation import evaluate, importance_weighted
+from study.trial.images import Images
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +43,17 @@ def test_all_are_listed_with_their_sizes_and_options(command, tmp_path):
     code, out, err = command("datasets", "--data", tmp_path)
     assert (code, err) == (0, "")
     assert str(tmp_path) in out.splitlines()[0]
-    for name in datasets.names():
-        info, block = datasets.info(name), lines_of(out, name)
+    for name in imagesets.names():
+        info, block = imagesets.info(name), lines_of(out, name)
         assert info.description in block[0]
         assert f"{list(info.image_shape)}, {info.train} train, {info.valid} valid, {info.test} test" in block[1]
-        assert all(option in out for option in datasets.options(name))
+        assert all(option in out for option in imagesets.options(name))
     assert lines_of(out, "celeba")[2] == "options: size=64"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_here_is_told_from_what_is_not(command, tmp_path):
-    datasets.load("points", tmp_path)
+    imagesets.load("points", tmp_path)
     _, out, _ = command("datasets", "--data", tmp_path)
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.npy"))
     assert lines_of(out, "points")[-1] == f"ready: {size / 1e6:.1f} MB under {tmp_path / 'cache'}"
@@ -148,7 +150,7 @@ def test_an_export_is_evaluated_on_the_images_that_it_was_trained_on(trained, co
     code, out, _ = command("evaluate", tmp_path / "best", "--samples", 5, "--images", 20)
     assert code == 0
     assert f"{given.preprocessing} images" in out
-    model, splits = models.load(tmp_path / "best"), datasets.load(given.dataset, **given.dataset_options)
+    model, splits = models.load(tmp_path / "best"), imagesets.load(given.dataset, **given.dataset_options)
     for part in ("valid", "test"):
         images = Images(getattr(splits, part), given.preprocessing, part=part)
         found = evaluate(model, images)

@@ -19,15 +19,16 @@ from optuna.trial import TrialState
 
 import analysis
 import analysis.__main__
-import datasets
-from study import checkpoint, storage, tables
-from study.checkpoint import BEST, LAST, PREVIOUS
-from study.evaluation import METRICS
-from study.folder import Run
+import imagesets
+from study.record import storage, tables
+from study.record.folder import Run
+from study.record.storage import describe_data, fail, finish, open_study, reports, store_report
 from study.spec import StudySpec
-from study.storage import describe_data, fail, finish, open_study, reports, store_report
-from study.training import derived_seed
-from study.trial import Trial
+from study.spec.measures import METRICS
+from study.trial import checkpoint
+from study.trial.checkpoint import BEST, LAST, PREVIOUS
+from study.trial.training import derived_seed
+from study.trial.trial import Trial
 
 BUDGET = {"steps": 60, "report_every": 10, "batch": 8}
 ASHA = {"grace": 20, "reduction": 2}
@@ -37,7 +38,7 @@ RATES = (1e-2, 1e-4, 1e-3, 1e-3)
 def build(raw: Callable, folder: Path, **changes) -> Run:
     """A run of four trials, trained here: 0 COMPLETE and best, 1 PRUNED at 20, 2 FAIL, 3 RUNNING after 30 steps."""
     spec = StudySpec(**raw(trials=4, budget=BUDGET, asha=ASHA, **changes))
-    run, splits = Run(folder / "runs" / "tiny"), datasets.load(spec.dataset)
+    run, splits = Run(folder / "runs" / "tiny"), imagesets.load(spec.dataset)
     run.create(spec)
     study = open_study(run, spec, create=True)
     describe_data(study, spec, splits)
@@ -150,7 +151,7 @@ def test_a_trial_that_drew_under_another_name_keeps_its_checkpoints(raw, tmp_pat
     run.create(spec)
     study = open_study(run, spec, create=True)
     study.enqueue_trial({"posterior": "spike_slab"})
-    asked, splits = study.ask(), datasets.load(spec.dataset)
+    asked, splits = study.ask(), imagesets.load(spec.dataset)
     seed = derived_seed(spec.seed, 0)
     trial = Trial(spec, spec.space(asked), splits, seed=seed, folder=run.trial(0))
     store_report(study, asked._trial_id, trial.report())
@@ -753,7 +754,7 @@ def halted(raw, tmp_path, monkeypatch) -> Run:
     run.create(spec)
     study = open_study(run, spec, create=True)
     asked = study.ask()
-    trial = Trial(spec, spec.space(asked), datasets.load(spec.dataset), seed=derived_seed(0, 0), folder=run.trial(0))
+    trial = Trial(spec, spec.space(asked), imagesets.load(spec.dataset), seed=derived_seed(0, 0), folder=run.trial(0))
     while trial.training.step < 40:
         store_report(study, asked._trial_id, trial.report())
     trial.close()
@@ -766,7 +767,7 @@ def assert_undisturbed(run: Run, folder: Path) -> None:
     assert found.state == TrialState.COMPLETE
     spec = run.spec()
     settings = {**spec.fixed, **found.params}
-    trial = Trial(spec, settings, datasets.load(spec.dataset), seed=derived_seed(spec.seed, 0), folder=folder)
+    trial = Trial(spec, settings, imagesets.load(spec.dataset), seed=derived_seed(spec.seed, 0), folder=folder)
     expected = {}
     while not trial.done:
         report = trial.report()

@@ -6,17 +6,17 @@ import shutil
 import pytest
 import torch
 
-import datasets
+import imagesets
 import models
-from study import checkpoint
-from study.evaluation import evaluate
 from study.export import export
-from study.folder import Run, RunError
-from study.preprocessing import Images
+from study.record.folder import Run, RunError
+from study.record.storage import describe_data, finish, open_study, store_report
 from study.spec import StudySpec
-from study.storage import describe_data, finish, open_study, store_report
-from study.training import derived_seed
-from study.trial import Trial
+from study.trial import checkpoint
+from study.trial.evaluation import evaluate
+from study.trial.images import Images
+from study.trial.training import derived_seed
+from study.trial.trial import Trial
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def searched(raw, tmp_path):
 
     def make(**changes) -> Run:
         spec = StudySpec(**raw(budget={"steps": 30}, **changes))
-        run, splits = Run(tmp_path / "runs" / "tiny"), datasets.load(spec.dataset)
+        run, splits = Run(tmp_path / "runs" / "tiny"), imagesets.load(spec.dataset)
         run.create(spec)
         study = open_study(run, spec, create=True)
         describe_data(study, spec, splits)
@@ -56,7 +56,7 @@ def test_it_is_the_best_checkpoint_not_the_last_one(searched, tmp_path):
         assert torch.equal(value, expected["training"]["model"][key])
     written = json.loads((out / "metrics.json").read_text())
     assert written["elbo"] == expected["report"]["elbo"]
-    assert evaluate(model, Images(datasets.load("mnist5k").valid))["elbo"] == pytest.approx(written["elbo"], rel=1e-6)
+    assert evaluate(model, Images(imagesets.load("mnist5k").valid))["elbo"] == pytest.approx(written["elbo"], rel=1e-6)
     config = json.loads((out / "config.json").read_text())
     assert (config["trial"], config["steps"], config["seed"]) == (1, 20, derived_seed(0, 1))
     assert config["training"] == {"lr": 1e-2}

@@ -18,11 +18,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-import datasets
+import imagesets
 from study import signals
-from study.folder import Run
-from study.storage import open_study, reports
-from study.training import Training, derived_seed
+from study.record.folder import Run
+from study.record.storage import open_study, reports
+from study.trial.training import Training, derived_seed
 
 PROJECT = Path(__file__).resolve().parents[2]
 TRIALS, FULL, EVERY = 4, 200, 10
@@ -243,7 +243,7 @@ def test_no_report_is_missing_and_none_is_doubled(chain):
 
 def test_the_numbers_are_those_of_a_training_that_nobody_disturbed(chain):
     run, _ = chain
-    spec, splits = run.spec(), datasets.load("mnist5k")
+    spec, splits = run.spec(), imagesets.load("mnist5k")
     for trial in open_study(run, spec).get_trials():
         settings = spec.space(optuna.trial.FixedTrial(trial.params))
         training = Training(spec, settings, splits, seed=derived_seed(spec.seed, trial.number))

@@ -18,16 +18,18 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-import datasets
+import imagesets
 import models
 import searchspaces
-from study import checkpoint, folder, solo
-from study.evaluation import METRICS
-from study.folder import Run, RunError
+from study import solo
+from study.record import folder
+from study.record.folder import Run, RunError
+from study.record.storage import Outcome, open_study, reports, store_report
 from study.spec import SpecError, StudySpec
-from study.storage import Outcome, open_study, reports, store_report
-from study.training import Training, derived_seed
-from study.trial import Trial
+from study.spec.measures import METRICS
+from study.trial import checkpoint
+from study.trial.training import Training, derived_seed
+from study.trial.trial import Trial
 
 PROJECT = Path(__file__).resolve().parents[2]
 LONG, EVERY = 300, 10
@@ -77,7 +79,7 @@ def test_it_trains_the_defaults_and_what_is_pinned(trained, model):
 @every_model
 def test_it_equals_a_trial_by_hand_exactly(trained, model, tmp_path):
     run = trained(model)
-    spec, splits = run.spec(), datasets.load("mnist5k")
+    spec, splits = run.spec(), imagesets.load("mnist5k")
     trial = Trial(spec, spec.defaults(), splits, seed=derived_seed(5, 0), folder=tmp_path)
     made = {}
     while not trial.done:

@@ -1,0 +1,115 @@
+"""Images in. The folder is the registry: a data set is a module here with an `INFO` and a `load(root) -> Splits`.
+
+A data set with options takes them as keyword arguments of `load`, and of an `info(**options)` that checks them.
+
+Importing this package, and asking for names or infos, loads no data and no heavy library: loaders import those inside.
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from imagesets import files
+from imagesets.base import DataError, Images, Info, Split, Splits, data_root
+from imagesets.cache import size
+from imagesets.packed import PackedImages
+
+__all__ = [
+    "DataError",
+    "Images",
+    "Info",
+    "PackedImages",
+    "Split",
+    "Splits",
+    "data_root",
+    "get",
+    "info",
+    "load",
+    "missing",
+    "names",
+    "options",
+    "size",
+]
+
+
+def load(name: str, root: str | Path | None = None, **options: Any) -> Splits:
+    """The splits of a data set.
+
+    Args:
+        name: one of `names()`.
+        root: the data folder; see `data_root` for what None means.
+        **options: those of the data set that depart from its defaults.
+
+    Raises:
+        DataError: the name or an option is not known, or the files are missing or damaged.
+    """
+    info(name, **options)
+    splits: Splits = _module(name).load(data_root(root), **options)
+    return splits
+
+
+def info(name: str, **options: Any) -> Info:
+    """Sizes and origin of a data set, without loading it. Raises DataError for an unknown name or a wrong option."""
+    module = _module(name)
+    known = _options(module)
+    for key in options:
+        if key not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise DataError(f"{name} has no option {key!r}; {takes}{_did_you_mean(key, list(known))}")
+    found: Info = module.info(**options) if hasattr(module, "info") else module.INFO
+    return found
+
+
+def options(name: str) -> dict[str, Any]:
+    """The options of a data set and their defaults. Raises DataError for an unknown name."""
+    return _options(_module(name))
+
+
+def names() -> list[str]:
+    """The known data sets, sorted."""
+    return sorted(_modules())
+
+
+def missing(name: str, root: str | Path | None = None, **options: Any) -> list[Path]:
+    """The source files of a data set that are not under the data folder."""
+    folder = data_root(root)
+    return [folder / source for source in info(name, **options).sources if not (folder / source).exists()]
+
+
+def get(name: str, root: str | Path | None = None, **options: Any) -> Splits:
+    """As `load`; a download draws its progress on standard error."""
+    token = files.show_progress.set(True)
+    try:
+        return load(name, root, **options)
+    finally:
+        files.show_progress.reset(token)
+
+
+def _modules() -> dict[str, ModuleType]:
+    modules = {m.name: importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)}
+    return {name: module for name, module in modules.items() if hasattr(module, "INFO")}  # others are shared files
+
+
+def _module(name: str) -> ModuleType:
+    modules = _modules()
+    if name not in modules:
+        raise DataError(
+            f"data set {name!r} is not known; known: {', '.join(sorted(modules))}."
+            f"{_did_you_mean(name.lower(), list(modules)).removeprefix('.')}"
+        )
+    return modules[name]
+
+
+def _options(module: ModuleType) -> dict[str, Any]:
+    parameters: Mapping[str, inspect.Parameter] = inspect.signature(module.load).parameters
+    return {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def _did_you_mean(given: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(given, known, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""

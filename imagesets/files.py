@@ -1,0 +1,77 @@
+"""Source files: what is missing is fetched, what is damaged is named."""
+
+import contextlib
+import http.client
+import io
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+from imagesets.base import DataError, Info
+
+show_progress: ContextVar[bool] = ContextVar("show_progress", default=False)
+"""Whether downloads draw a bar on standard error."""
+
+
+def fetch(
+    info: Info, root: Path, download: Callable[[Path], None], check: Callable[[Path], object] | None = None
+) -> None:
+    """Puts those of `info.sources` that are missing under `root`, each in one step: no reader meets half a file.
+
+    Args:
+        info: of the data set.
+        root: the data folder.
+        download: puts all files below the folder that it is given, in the same layout.
+        check: reads a file, and raises what is wrong with it. Before anything is downloaded it is called for those
+            that are there.
+
+    Raises:
+        DataError: there is no network, the mirrors fail, or the folder cannot be written.
+    """
+    missing = [source for source in info.sources if not os.path.exists(root / source)]
+    if not missing:
+        return
+    if check is not None:
+        for source in info.sources:
+            if source not in missing:
+                check(root / source)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".download-{os.getpid()}-", dir=root) as temporary:
+            with _quick_and_quiet():
+                download(Path(temporary))
+            for source in missing:
+                (root / source).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(Path(temporary, source), root / source)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[-1]  # the last mirror's, of several lines
+        raise DataError(
+            f"{info.name}: {root / missing[0]} is missing and could not be downloaded ({reason}); "
+            f"put {', '.join(info.sources)} under {root}, {_or_use(info)}"
+        ) from error
+
+
+def damaged(info: Info, path: Path, finding: str) -> DataError:
+    """The error for a source file that is not what it should be; `finding` follows the path, as in "has 3 bytes"."""
+    return DataError(
+        f"{info.name}: {path} {finding}; delete it, and it is downloaded again, or replace it, {_or_use(info)}"
+    )
+
+
+def _or_use(info: Info) -> str:
+    return f"or use {info.stand_in}, which needs no download"
+
+
+@contextlib.contextmanager
+def _quick_and_quiet() -> Iterator[None]:
+    """torchvision waits for a silent server for ever and draws its progress on stderr; both are global settings."""
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(5)  # seconds without an answer, not for the whole file
+    try:
+        with contextlib.nullcontext() if show_progress.get() else contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        socket.setdefaulttimeout(timeout)

@@ -1,0 +1,1 @@
+"""What a study leaves behind: the run folder, the Optuna study, tables and words. Knows nothing of Ray."""

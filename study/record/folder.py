@@ -1,0 +1,200 @@
+"""A run on disk: where its files lie, who may write them, and how they are written whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.spec import SpecError, StudySpec, dump, load
+from study.spec.problems import nearest
+from study.trial.files import write_whole
+
+RUNS = Path("runs")
+
+
+class RunError(Exception):
+    """A run folder that is not there, is there already, is in use, or is not one."""
+
+
+class Run:
+    """The folder of one run.
+
+    Args:
+        folder: runs/<name>.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder).resolve()
+        self.study_yaml = self.folder / "study.yaml"
+        self.environment = self.folder / "environment.json"
+        self.database = self.folder / "optuna.db"
+        self.journal = self.folder / "optuna.journal"
+        self.ray = self.folder / "ray"
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def trial(self, number: int) -> Path:
+        """The folder of one trial: checkpoints and TensorBoard."""
+        return self.folder / "trials" / f"{number:05d}"
+
+    def confirmation(self, configuration: str, repeat: int) -> Path:
+        """The folder of one configuration's training on one fresh seed."""
+        return self.folder / "confirm" / f"{configuration}-{repeat}"
+
+    def table(self, name: str) -> Path:
+        """A table's file: results, curves, train or confirm."""
+        return self.folder / f"{name}.parquet"
+
+    def spec(self) -> StudySpec:
+        """The resolved specification that the run was started with.
+
+        Raises:
+            RunError: study.yaml is missing or damaged.
+        """
+        try:
+            return load(self.study_yaml)
+        except SpecError as error:
+            raise RunError(
+                f"{self.study_yaml} is not the specification of a run any more: {error}\n"
+                f"`python -m study doctor {self.argument} --fix` makes it again from the study"
+            ) from None
+
+    @property
+    def argument(self) -> str:
+        """How the command line names the run: by its name where it lies in runs/, else by its folder."""
+        return shlex.quote(self.name if self.folder.parent == RUNS.resolve() else str(self.folder))
+
+    def check_absent(self) -> None:
+        """Raises RunError if the folder exists."""
+        if self.study_yaml.is_file():
+            raise RunError(
+                f"{self.folder} exists already; go on with `python -m study resume {self.argument}`, "
+                f"or name another with --set name=..."
+            )
+        if self.folder.exists():
+            raise RunError(f"{self.folder} exists already and holds no run; remove it, or name another: --set name=...")
+
+    def create(self, spec: StudySpec) -> None:
+        """Makes the folder, with the specification and the environment in it.
+
+        Raises:
+            RunError: the folder exists, or cannot be made.
+        """
+        self.check_absent()
+        made = self.folder.with_name(f".{self.name}.{os.getpid()}")  # a run has both files from its first moment
+        try:
+            made.mkdir(parents=True)
+            (made / self.environment.name).write_text(json.dumps(environment(), indent=2) + "\n")
+            (made / self.study_yaml.name).write_text(dump(spec), encoding="utf-8")
+            os.rename(made, self.folder)
+        except OSError as error:
+            raise RunError(f"cannot make {self.folder}: {error.strerror}; name another place with --root") from None
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def rewrite(self, spec: StudySpec) -> None:
+        """Puts another specification in the place of the run's own; for who holds the run."""
+        write_whole(self.study_yaml, lambda path: path.write_text(dump(spec), encoding="utf-8"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process alone; the kernel lets go when the process ends, however it ends.
+
+        Raises:
+            RunError: another process holds it, or the folder cannot be written.
+        """
+        try:
+            descriptor = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise RunError(f"{self.folder} cannot be written ({error.strerror}); nothing was changed") from None
+        with open(descriptor, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.folder} is in use by another process; wait for it, or stop it") from None
+            yield
+
+    def is_held(self) -> bool:
+        """Whether a process holds the run just now; changes nothing."""
+        try:
+            descriptor = os.open(self.folder / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        with open(descriptor) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+
+def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
+    """The run of that name under `root`, or in the folder of that path.
+
+    Args:
+        run: its name, or its folder.
+        root: where named runs lie.
+        whole: refuse what is left of a run without its specification.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    root = Path(root)
+    for found in (Run(root / run), Run(run)):
+        if found.study_yaml.is_file():
+            return found
+        if any(path.exists() for path in (found.database, found.journal, found.folder / "trials")):
+            if not whole:
+                return found
+            raise RunError(
+                f"{found.study_yaml} is gone; `python -m study doctor {found.argument} --fix` makes it again from the "
+                f"study"
+            )
+    known = sorted(path.parent.name for path in root.glob("*/study.yaml"))
+    there = f"runs in {root}: {', '.join(known)}" if known else f"there is none in {root} yet"
+    raise RunError(f"no run {str(run)!r}; {there}{nearest(str(run), known)}")
+
+
+def environment() -> dict[str, Any]:
+    """What a result depends on beside its specification: versions, code, machine."""
+    packages = ("torch", "ray", "optuna", "numpy", "pandas", "torchvision")
+    return {
+        "python": sys.version.split()[0],
+        "packages": {name: _version(name) for name in packages},
+        "commit": _git("rev-parse", "HEAD"),
+        "changed": bool(_git("status", "--porcelain")),
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpus": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a single training needs no Ray
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,131 @@
+"""The Optuna study as pandas tables; parquet files in the run folder are copies of these."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial
+
+from study.record.folder import Run
+from study.record.storage import KIND, open_study, reports
+from study.spec import StudySpec
+from study.spec.measures import METRICS
+from study.trial.files import write_whole
+from study.trial.training import derived_seed
+
+
+def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
+    """One row a trial: what it was, how it ended, its hyperparameters (`params.*`) and last report (`metrics.*`).
+
+    `kind` says what its ELBO is: `bound` on a log-likelihood, or `soft cross-entropy`.
+    """
+    about = {
+        "study": spec.name,
+        "model": spec.model,
+        "dataset": spec.data,
+        "preprocessing": str(spec.preprocessing),
+        "likelihood": spec.likelihood,
+        "kind": study.user_attrs.get(KIND),
+        "commit": json.loads(run.environment.read_text())["commit"] if run.environment.is_file() else None,
+    }
+    rows = [{**about, **_row(spec, trial)} for trial in study.get_trials(deepcopy=False)]
+    nothing = [
+        *about,
+        "number",
+        "state",
+        "cause",
+        "steps",
+        "seconds",
+        "seed",
+        "drawn",
+        *(f"metrics.{key}" for key in METRICS),
+    ]
+    return pd.DataFrame(rows, columns=None if rows else nothing)
+
+
+def _row(spec: StudySpec, trial: FrozenTrial) -> dict:
+    made = reports(trial)
+    steps = max(made, default=0)
+    last = made.get(steps, {})
+    settings = spec.settings_of(trial.params)
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "cause": trial.user_attrs.get("cause", ""),
+        "steps": steps,
+        "seconds": last.get("seconds"),
+        "seed": derived_seed(spec.seed, trial.number),
+        "drawn": ", ".join(trial.params),
+        **{f"params.{key}": cell(value) for key, value in settings.items()},
+        **{f"metrics.{key}": last.get(key) for key in METRICS},
+    }
+
+
+def cell(value: object) -> object:
+    return str(value) if isinstance(value, list | tuple | dict) else value
+
+
+def curves(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
+    """One row a report: trial, steps, seconds and the validation metrics."""
+    rows = [
+        {"number": trial.number, "steps": steps, **{key: report.get(key) for key in ("seconds", *METRICS)}}
+        for trial in study.get_trials(deepcopy=False)
+        for steps, report in reports(trial).items()
+    ]
+    return pd.DataFrame(rows, columns=["number", "steps", "seconds", *METRICS])
+
+
+def train(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
+    """One row a logged step: trial, step and the training losses by optimiser, in nats an image."""
+    rows = [
+        {"number": trial.number, "step": step, **{f"loss_{name}": value for name, value in losses.items()}}
+        for trial in study.get_trials(deepcopy=False)
+        for report in reports(trial).values()
+        for step, losses in report["train"]
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["number", "step"])
+
+
+TABLES: dict[str, Callable[[Run, StudySpec, optuna.Study], pd.DataFrame]] = {
+    "results": results,
+    "curves": curves,
+    "train": train,
+}
+
+
+def make(run: Run, name: str) -> pd.DataFrame:
+    """One table of a run, from its storage."""
+    spec = run.spec()
+    return TABLES[name](run, spec, open_study(run, spec))
+
+
+def write(run: Run) -> None:
+    """Writes all tables of a run from its storage."""
+    spec = run.spec()
+    study = open_study(run, spec)
+    read = _changed(run)
+    for name, table in TABLES.items():
+        write_whole(run.table(name), functools.partial(_to_parquet, table(run, spec, study), read))
+
+
+def _to_parquet(frame: pd.DataFrame, read: int, path: Path) -> None:
+    frame.to_parquet(path, index=False)
+    if read:  # the study may have gone on since: a table is as old as what it was made of
+        os.utime(path, ns=(read, read))
+
+
+def _changed(run: Run) -> int:
+    """When the study in the run folder was last written, in nanoseconds; 0 for one that is stored elsewhere."""
+    return max((file.stat().st_mtime_ns for file in (run.database, run.journal) if file.is_file()), default=0)
+
+
+def fresh(run: Run, name: str) -> bool:
+    """Whether a table's file is at least as new as the study; never known of a study that is stored elsewhere."""
+    table, changed = run.table(name), _changed(run)
+    return bool(changed) and table.is_file() and table.stat().st_mtime_ns >= changed

@@ -1,0 +1,20 @@
+"""What is wrong with a specification, in words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+
+class SpecError(Exception):
+    """What is wrong with a specification, a line for each mistake."""
+
+    def __init__(self, source: str, problems: Sequence[str]):
+        self.problems = list(problems)
+        super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+def nearest(given: str, known: Sequence[str]) -> str:
+    """A question such as ". Did you mean 'x'?" where a known name is close to the given one, else nothing."""
+    close = difflib.get_close_matches(given, known, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,169 @@
+"""Reads a preset, checks it whole, and words every mistake for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from study.spec import checks
+from study.spec.preprocessing import Preprocessing
+from study.spec.problems import SpecError, nearest
+from study.spec.specification import Asha, Budget, Confirm, Resources, StudySpec
+from study.spec.text import parse
+
+PRESETS = Path(__file__).parent.parent / "presets"
+
+
+def check(raw: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with a specification as read from a file, a line each; empty if nothing is."""
+    problems: dict[str, str] = {}
+    try:
+        StudySpec(**{str(key): value for key, value in raw.items()})
+        return []
+    except ValidationError as error:
+        for key, message in (_worded(e) for e in error.errors() if e["loc"]):
+            problems[key] = f"{problems[key]}, or: {message}" if key in problems else message  # members of a union
+    sound: dict[str, Any] = {}
+    for key, field in StudySpec.model_fields.items():
+        if key in problems or (field.is_required() and key not in raw):
+            continue
+        value = raw.get(key, field.get_default(call_default_factory=True))
+        if isinstance(value, Mapping):  # what is wrong in it is told already; the rest may be checked
+            value = {k: v for k, v in value.items() if f"{key}.{k}" not in problems}
+        annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        config = None if isinstance(annotation, type) and issubclass(annotation, BaseModel) else ConfigDict(strict=True)
+        with suppress(ValidationError):  # the rest is not whole
+            sound[key] = TypeAdapter(annotation, config=config).validate_python(value)
+    partial = StudySpec.model_construct(**sound)
+    for key in StudySpec.model_fields.keys() - sound.keys():
+        partial.__dict__.pop(key, None)  # a default that was not asked for
+    lines = [f"{key}: {message}" for key, message in problems.items()]
+    return lines + [line for needs, problem in checks.CHECKS if sound.keys() >= set(needs) for line in problem(partial)]
+
+
+def _worded(error: Any) -> tuple[str, str]:
+    """(key, message) of one of pydantic's errors."""
+    location = [str(part) for part in error["loc"] if part != "[key]"]
+    if location[0] in ("objective", "sigma"):  # the member of a union says nothing to a reader
+        location = location[:1]
+    key, message = ".".join(location), str(error["msg"])
+    if error["type"] == "extra_forbidden":
+        known = _keys_beside(location)
+        return key, f"there is no such key; there are: {', '.join(known)}{nearest(location[-1], known)}"
+    if error["type"] == "missing":
+        return key, "is needed and not given"
+    if error["type"] in ("model_type", "dict_type"):
+        return key, f"must be a group of keys, got {error['input']!r}"
+    message = re.sub(r"^(Value error, |Assertion failed, )", "", message)
+    message = message[:1].lower() + message[1:]
+    return key, message if error["type"] == "value_error" else f"{message}, got {error['input']!r}"
+
+
+def _keys_beside(location: Sequence[str]) -> list[str]:
+    part: type[BaseModel] = StudySpec
+    for key in location[:-1]:
+        part = {
+            "asha": Asha,
+            "budget": Budget,
+            "confirm": Confirm,
+            "preprocessing": Preprocessing,
+            "resources": Resources,
+        }.get(key, part)
+    return list(part.model_fields)
+
+
+def presets() -> list[str]:
+    """Names of the presets that come with the project."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load(preset: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
+    """Reads and checks a preset.
+
+    Args:
+        preset: a name in study/presets, or the path of a YAML file.
+        overrides: "key=value" each, as in "budget.steps=500"; the value is read as YAML.
+
+    Raises:
+        SpecError: the file cannot be read, or something in it is wrong; all mistakes are named.
+    """
+    path = Path(preset)
+    if str(preset) in presets():
+        path = PRESETS / f"{preset}.yaml"
+    source = path.name
+    raw = _read(path, str(preset))
+    malformed = [problem for override in overrides if (problem := _apply(raw, override))]
+    problems = malformed + check(raw)
+    if problems:
+        raise SpecError(source, problems)
+    return StudySpec(**raw)
+
+
+def options(given: Sequence[str]) -> dict[str, Any]:
+    """What "key=value" strings say, each value read as YAML.
+
+    Raises:
+        SpecError: one of them is not that.
+    """
+    found: dict[str, Any] = {}
+    problems = [problem for pair in given if (problem := _apply(found, pair, "--option"))]
+    if problems:
+        raise SpecError("options", problems)
+    return found
+
+
+def _read(path: Path, given: str) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise SpecError(
+            given,
+            [
+                f"no such preset or file; presets: {', '.join(presets())}{nearest(given, presets())}"
+                " (a file of yours is named by its path, ending in .yaml)"
+            ],
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file in UTF-8"
+        raise SpecError(given, [f"cannot be read: {reason}; a preset is a YAML file"]) from None
+    try:
+        raw = parse(text)
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise SpecError(
+            path.name, [f"is not YAML{where}: {getattr(error, 'problem', None) or 'unreadable characters'}"]
+        ) from None
+    if not isinstance(raw, dict):
+        found = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise SpecError(
+            path.name, [f"holds {found}; a preset is a mapping of keys such as name, model, dataset, budget"]
+        )
+    return raw
+
+
+def _apply(raw: dict[str, Any], override: str, flag: str = "--set") -> str | None:
+    """Sets one "key=value" in the raw specification, or says what is wrong with it."""
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        return f"{flag} {override!r}: must be key=value, for example --set budget.steps=500"
+    try:
+        value = parse(text)
+    except (yaml.YAMLError, ValueError):
+        return f"{flag} {override!r}: the value is not YAML"
+    target = raw
+    for part in parts[:-1]:
+        if target.get(part) is None:
+            target[part] = {}
+        if not isinstance(target[part], dict):
+            return f"{flag} {override!r}: {part} is not a group of keys"
+        target = target[part]
+    target[parts[-1]] = value
+    return None

@@ -1,0 +1,218 @@
+"""A study's specification: what a preset file says, checked whole before anything starts.
+
+    spec = study.load("vsc-mnist", ["budget.steps=500", "trials=8"])
+
+Every mistake is reported at once, a line each: the key, what it got, what it takes, and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import optuna
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+import imagesets
+import models
+import searchspaces
+from study.spec import checks
+from study.spec.measures import METRICS
+from study.spec.preprocessing import Pairing, Preprocessing
+from study.spec.problems import nearest
+from study.spec.storage_url import without_password
+
+
+def _unknown(what: str, given: str, known: Sequence[str]) -> str:
+    return f"{what} {given!r} is not known; known: {', '.join(known)}{nearest(given, known)}"
+
+
+def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in known():
+            raise ValueError(_unknown(what, value, known()))
+        return value
+
+    return AfterValidator(check)
+
+
+def _folder_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", value):
+        raise ValueError(
+            f"must do for a folder: letters, digits, '.', '_', '+' and '-', beginning with one of the first two, "
+            f"got {value!r}"
+        )
+    return value
+
+
+def _metrics(value: str | list[str]) -> str | list[str]:
+    given = [value] if isinstance(value, str) else value
+    unknown = [_unknown("metric", metric, METRICS) for metric in given if metric not in METRICS]
+    if unknown:
+        raise ValueError("; ".join(unknown))
+    if not given or len(set(given)) != len(given):
+        raise ValueError(f"must be a metric, or several different ones, got {given}")
+    return value
+
+
+def _share_or_whole(value: float) -> float:
+    if value > 1 and not float(value).is_integer():
+        raise ValueError(f"must be a share of one GPU, such as 0.25, or a whole number of them, got {value}")
+    return value
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Budget(_Part):
+    """How long a trial trains, in optimiser steps (or epochs), and how often it reports."""
+
+    steps: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    batch: int = Field(64, ge=1)
+    report_every: int | None = Field(None, ge=1)  # a twentieth of the budget if not given
+    log_every: int = Field(50, ge=1)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Budget:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(f"takes either steps or epochs, got {'both' if self.steps else 'neither'}")
+        return self
+
+
+class Asha(_Part):
+    """Successive halving: at steps grace * reduction^k, only the best 1/reduction of the trials go on."""
+
+    grace: int = Field(ge=1)
+    reduction: int = Field(3, ge=2)
+
+
+class Confirm(_Part):
+    """The best `top` configurations and the defaults, each over `seeds` fresh seeds, on the test set."""
+
+    top: int = Field(3, ge=0)
+    seeds: int = Field(5, ge=1)
+    samples: int = Field(5000, ge=1)
+    images: int = Field(1000, ge=1)
+
+
+class Resources(_Part):
+    """What one trial is given."""
+
+    cpus: int = Field(1, ge=1)
+    gpus: Annotated[float, AfterValidator(_share_or_whole)] = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+class StudySpec(_Part):
+    """A whole study. Built directly, it raises pydantic's ValidationError; `load` words the mistakes for people."""
+
+    name: Annotated[str, AfterValidator(_folder_name)]
+    model: Annotated[str, _one_of("model", models.names)]
+    dataset: Annotated[str, _one_of("data set", imagesets.names)]
+    dataset_options: dict[str, Any] = Field(default_factory=dict)
+    preprocessing: Preprocessing = Preprocessing()
+    pairing: Pairing = "index"
+    likelihood: Literal["bernoulli", "gaussian", "logistic"] = "bernoulli"
+    sigma: float | Literal["learned", "per_pixel"] = "learned"
+    fixed: dict[str, Any] = Field(default_factory=dict)
+    objective: Annotated[str | list[str], AfterValidator(_metrics)] = "elbo"
+    sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
+    trials: int = Field(64, ge=1)
+    asha: Asha | None = None
+    budget: Budget
+    confirm: Confirm = Confirm()
+    resources: Resources = Resources()
+    storage: Annotated[str, AfterValidator(without_password)] | None = None
+    max_failed: float = Field(0.5, ge=0, le=1)
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudySpec:
+        problems = [p for _, check in checks.CHECKS for p in check(self)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The metrics that trials are compared on, all maximised; ASHA stops on the first."""
+        return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
+
+    @property
+    def images(self) -> imagesets.Info:
+        """What is known of the data set."""
+        return imagesets.info(self.dataset, **self.dataset_options)
+
+    @property
+    def data(self) -> str:
+        """The data set in a table: its name, with the options that are given, and the pairing where there is one."""
+        given = [f"{key} {value}" for key, value in sorted(self.dataset_options.items())]
+        paired = [f"paired by {self.pairing}"] if self.images.paired else []
+        return f"{self.dataset} ({', '.join([*given, *paired])})" if given or paired else self.dataset
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of a full trial."""
+        if self.budget.steps is not None:
+            return self.budget.steps
+        assert self.budget.epochs is not None
+        return self.budget.epochs * math.ceil(self.images.train / self.budget.batch)
+
+    @property
+    def report_every(self) -> int:
+        """Optimiser steps from report to report."""
+        return min(self.steps, self.budget.report_every or max(1, self.steps // 20))
+
+    @property
+    def rungs(self) -> list[int]:
+        """The steps at which ASHA compares trials, ascending: none in a KL warm-up, where an ELBO says little."""
+        if self.asha is None:
+            return []
+        found, rung = [], self.asha.grace
+        while rung < self.steps:
+            found.append(rung)
+            rung *= self.asha.reduction
+        return [rung for rung in found if rung >= self.longest_warmup]
+
+    @property
+    def longest_warmup(self) -> float:
+        """The longest KL warm-up that a trial may have, in steps."""
+        pinned = self.fixed.get("kl_warmup")
+        if isinstance(pinned, int | float):  # what else it may be, the checks tell
+            return pinned * self.steps
+        trial = optuna.trial.FixedTrial(searchspaces.defaults(self.model))
+        searchspaces.space(self.model)(trial)
+        distribution = trial.distributions.get("kl_warmup")
+        return getattr(distribution, "high", 0.0) * self.steps
+
+    def space(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        """Draws a configuration: every setting of the search space, what is pinned not drawn but taken over."""
+        return searchspaces.beside(self.model, self.fixed)(trial)
+
+    def defaults(self) -> dict[str, Any]:
+        """The paper's own configuration, with what is pinned, and with what goes with that."""
+        return self.space(self._usual())
+
+    def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        """The range of every hyperparameter that is drawn, in some trials at least."""
+        ways = searchspaces.branches(self.space)
+        return {name: drawn for way in ways for name, drawn in way.drawn.items()}
+
+    def default_draws(self) -> dict[str, Any]:
+        """What a trial would have to draw to have `defaults`."""
+        trial = self._usual()
+        self.space(trial)
+        return trial.params
+
+    def _usual(self) -> searchspaces.Usual:
+        return searchspaces.Usual(searchspaces.defaults(self.model))
+
+    def settings_of(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration of a trial that drew these; of one that has not drawn all, only what is known."""
+        try:
+            return self.space(optuna.trial.FixedTrial(dict(drawn)))
+        except ValueError:
+            return {**self.fixed, **drawn}

@@ -1,0 +1,37 @@
+"""A specification as YAML."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from study.spec.specification import StudySpec
+
+
+def dump(spec: StudySpec) -> str:
+    """The specification as YAML that `load` reads again, with every default written out."""
+    return yaml.dump(spec.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes 1e-3 for a number, as YAML 1.2 does; in YAML 1.1 it is text."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads."""
+
+
+for _yaml in (_Loader, _Dumper):
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), "-+0123456789")
+
+
+def parse(text: str) -> Any:
+    """What YAML says.
+
+    Raises:
+        YAMLError, ValueError: it is not YAML; the second for dates and numbers that cannot be.
+    """
+    return yaml.load(text, Loader=_Loader)

@@ -1,0 +1,89 @@
+"""A trial's checkpoints: its last state, the one before, and its best one, written whole or not at all.
+
+A checkpoint holds the training's state, the configuration, and the report that was made there: a resumed trial repeats
+that report first, because the driver may not have stored it. The file is torch's own archive, in which every record has
+a checksum; all of them are verified before anything is read.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.trial.files import write_whole
+
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that is damaged."""
+
+
+def save(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Writes a checkpoint. Raises OSError where there is no room for it."""
+    write_whole(path, lambda temporary: _write(temporary, checkpoint))
+
+
+def save_last(folder: Path, checkpoint: dict[str, Any]) -> None:
+    """Writes a trial's last checkpoint; the one that was the last becomes the one before."""
+
+    def write(temporary: Path) -> None:
+        _write(temporary, checkpoint)
+        with suppress(FileNotFoundError):  # the first one; or a dead driver's worker, which lives on a little, moved it
+            os.replace(folder / LAST, folder / PREVIOUS)
+
+    write_whole(folder / LAST, write)
+
+
+def _write(path: Path, checkpoint: dict[str, Any]) -> None:
+    content = io.BytesIO()  # torch's own writer does not say that a disk is full
+    torch.save(checkpoint, content)
+    with open(path, "wb") as file:
+        file.write(content.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())  # a power cut leaves it whole too
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """Reads a checkpoint onto the CPU; None where there is none.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is damaged ({reason})") from error
+
+
+def load_last(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """A trial's last checkpoint that is not damaged; None where there is none, and the trial starts from the beginning.
+
+    Args:
+        folder: of the trial.
+        say: is given a line for each damaged one.
+    """
+    for name in (LAST, PREVIOUS):
+        try:
+            found = load(folder / name)
+        except CheckpointError as error:
+            say(f"{error}; it is put aside as {name}.damaged")
+            os.replace(folder / name, folder / f"{name}.damaged")  # or the next one would push it over the one before
+            continue
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,101 @@
+"""A small picture of what a model does: eight fixed images, their reconstructions, and a traversal of the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.base import VAE
+from study.trial.files import write_whole
+from study.trial.images import Images
+
+IMAGES = 8  # of the validation set, the first ones
+ROWS, FRAMES = 6, 8  # of the traversal: coordinates, values
+READ = 256  # validation images that say which coordinates vary, and how far
+
+Pixels = NDArray[np.uint8]
+
+
+@torch.no_grad()
+def take(model: VAE, images: Images) -> dict[str, NDArray]:
+    """Looks at a model.
+
+    The traversal starts at the first image's code and moves one coordinate at a time, those that vary most over the
+    images, from the smallest to the largest value that they take there.
+
+    Args:
+        model: on the images' device.
+        images: of one split.
+
+    Returns:
+        originals and reconstructions, uint8 [8, C, H, W]; traversal, uint8 [R, F, C, H, W]; coordinates, [R];
+        values, [R, F]; codes of the eight images, [8, Z].
+    """
+    x = next(images.batches(READ))
+    codes = model.codes(x)
+    coordinates = codes.var(0, correction=0).argsort(descending=True)[:ROWS]
+    low, high = codes.amin(0)[coordinates], codes.amax(0)[coordinates]
+    values = low[:, None] + (high - low)[:, None] * torch.linspace(0, 1, FRAMES, device=codes.device)  # [R, F]
+    moved = codes[0].expand(len(coordinates), FRAMES, -1).clone()
+    moved[torch.arange(len(coordinates), device=codes.device), :, coordinates] = values
+    return {
+        "originals": _pixels(x[:IMAGES]),
+        "reconstructions": _pixels(model.reconstruct(x[:IMAGES])),
+        "traversal": _pixels(model.likelihood(moved).mean.clamp(0, 1)),
+        "coordinates": coordinates.cpu().numpy(),
+        "values": values.cpu().numpy(),
+        "codes": codes[:IMAGES].cpu().numpy(),
+    }
+
+
+def _pixels(images: Tensor) -> Pixels:
+    return (images * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def save(seen: dict[str, NDArray], stem: Path) -> None:
+    """Writes a snapshot as `stem`.npz and `stem`.png."""
+    from matplotlib.image import imsave
+
+    write_whole(stem.with_suffix(".npz"), lambda path: _savez(path, seen))
+    parts = [reconstruction_sheet(seen), traversal_sheet(seen)]
+    width = max(part.shape[1] for part in parts)  # of a few images only, the first is the narrower one
+    white = {"mode": "constant", "constant_values": 255}
+    picture = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), **white) for part in parts])
+    write_whole(stem.with_suffix(".png"), lambda path: imsave(path, picture, format="png"))
+
+
+def _savez(path: Path, seen: dict[str, NDArray]) -> None:
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **seen)
+
+
+def reconstruction_sheet(seen: dict[str, NDArray]) -> Pixels:
+    """Originals above their reconstructions, [height, width, 3]."""
+    return sheet(np.stack([seen["originals"], seen["reconstructions"]]))
+
+
+def traversal_sheet(seen: dict[str, NDArray]) -> Pixels:
+    """One coordinate a row, its value growing to the right, [height, width, 3]."""
+    return sheet(seen["traversal"])
+
+
+def sheet(images: Pixels, gap: int = 1) -> Pixels:
+    """Images as tiles on white.
+
+    Args:
+        images: [rows, columns, C, H, W], C 1 or 3.
+        gap: pixels between tiles.
+
+    Returns:
+        [rows * (H + gap) + gap, columns * (W + gap) + gap, 3].
+    """
+    rows, columns, channels, height, width = images.shape
+    canvas = np.full((rows, columns, channels, height + gap, width + gap), 255, np.uint8)
+    canvas[..., gap:, gap:] = images
+    tiles = canvas.transpose(0, 3, 1, 4, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
+    tiles = np.pad(tiles, ((0, gap), (0, gap), (0, 0)), constant_values=255)
+    return np.repeat(tiles, 3, axis=2) if channels == 1 else tiles

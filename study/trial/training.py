@@ -1,0 +1,220 @@
+"""Training: a model, its optimisers, its data and its random state. Knows nothing of Ray.
+
+A run resumed from `state_dict()` equals the uninterrupted one bit for bit, on one device with one number of threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imagesets import Splits
+from models.schedules import Step
+from study.spec.build import build
+from study.spec.settings import SETTINGS, is_setting
+from study.trial.evaluation import evaluate
+from study.trial.images import images_of
+
+if TYPE_CHECKING:
+    from study.spec import StudySpec
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss was infinite or not a number; `step` is the first step at which one was."""
+
+    def __init__(self, loss: str, step: int):
+        super().__init__(f"the {loss} was not finite at step {step}")
+        self.step = step
+
+
+class Losses(NamedTuple):
+    """Training losses of one step, in nats an image."""
+
+    step: int
+    values: dict[str, float]  # by optimiser
+
+
+class Training:
+    """One model on its way through the budget.
+
+    Args:
+        spec: of the study; what counts here is the model, the likelihood and the budget.
+        config: hyperparameters of the model and of the training, as a search space returns them.
+        splits: the data.
+        seed: of the initial weights, of the order of the images and of all noise.
+        device: where model and data are.
+
+    Raises:
+        ModelError: a hyperparameter is not known, or a value is outside its domain.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        config: Mapping[str, Any],
+        splits: Splits,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ):
+        self.device = torch.device(device)
+        self.budget, self.batch, self.log_every = spec.steps, spec.budget.batch, spec.budget.log_every
+        self.seed, self.step = seed, 0
+        settings = {**SETTINGS, **{key: value for key, value in config.items() if is_setting(key)}}
+        self.train_images = images_of(splits, "train", spec.preprocessing, spec.pairing, self.device)
+        self.valid_images = images_of(splits, "valid", spec.preprocessing, spec.pairing, self.device)
+        self.pairing = spec.pairing
+        self._random = _Random(seed, self.device)
+        with self._random.swapped_in():
+            self.model = build(spec, config, steps=spec.steps).to(self.device)
+            self.model.fit_statistics(self.train_images)
+
+        self.grad_clip: float | None = settings["grad_clip"]
+        self.drop_at = math.ceil(settings["lr_drop"] * self.budget) if settings["lr_drop"] < 1 else None
+        self.parameters = {
+            name: [p for parameters in groups.values() for p in parameters]
+            for name, groups in self.model.parameter_groups().items()
+        }
+        self.optimisers = {
+            name: _adam(name, groups, settings, self.device) for name, groups in self.model.parameter_groups().items()
+        }
+        self._order: tuple[int, Tensor, Tensor | None] | None = None
+
+    def advance(self, steps: int) -> list[Losses]:
+        """Trains for some steps.
+
+        Returns:
+            The losses of every `log_every`th step among them.
+
+        Raises:
+            NonFiniteLossError: a loss was not finite. It is looked for at the end only: reading it sooner would make
+                the device wait at every step.
+        """
+        losses = self.model.losses()
+        seen = torch.empty(steps, len(losses), device=self.device)
+        first = self.step
+        with self._random.swapped_in():
+            for i in range(steps):
+                if self.step == self.drop_at:
+                    self._drop_rates()
+                x = self.images_of(self.step)
+                for j, (name, loss) in enumerate(losses):
+                    seen[i, j] = self._apply(name, loss(x, self.step))
+                self.step += 1
+        values = seen.cpu()
+        bad = (~values.isfinite()).nonzero()
+        if len(bad):
+            i, j = bad[0].tolist()
+            raise NonFiniteLossError(f"loss of {losses[j][0]!r}", first + i)
+        logged = range(-first % self.log_every, steps, self.log_every)
+        names = [name for name, _ in losses]
+        return [Losses(first + i, dict(zip(names, values[i].tolist()))) for i in logged]
+
+    def _apply(self, name: str, loss: Tensor) -> Tensor:
+        optimiser, parameters = self.optimisers[name], self.parameters[name]
+        optimiser.zero_grad()
+        loss.backward(inputs=parameters)
+        if self.grad_clip is not None:
+            nn.utils.clip_grad_norm_(parameters, self.grad_clip)
+        optimiser.step()
+        return loss.detach()
+
+    def _drop_rates(self) -> None:
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] *= 0.1
+
+    def images_of(self, step: Step) -> Tensor:
+        """The images of a step, floats in [0, 1], [batches * B, C, H, W].
+
+        Which images, follows from the seed and the step alone: epochs are seeded permutations one after the other, and
+        a batch may span the end of one and the start of the next. What is drawn afresh at each step, such as dynamic
+        binarisation, comes from torch's generator.
+        """
+        size = self.batch * self.model.batches
+        n = len(self.train_images)
+        position = int(step) * size
+        parts, missing = [], size
+        while missing:
+            epoch, offset = divmod(position, n)
+            order, partners = self._epoch(epoch)
+            index = order[offset : offset + missing]
+            parts.append(self.train_images.fresh(index, partners))
+            missing -= len(index)
+            position += len(index)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _epoch(self, epoch: int) -> tuple[Tensor, Tensor | None]:
+        """The order of an epoch's images, and in pairs by target who is paired with whom."""
+        if self._order is None or self._order[0] != epoch:
+            seed = derived_seed(self.seed, epoch)
+            order = torch.randperm(len(self.train_images), generator=torch.Generator().manual_seed(seed))
+            partners = self.train_images.partners(derived_seed(seed, 1)) if self.pairing == "targets" else None
+            self._order = epoch, order.to(self.device), partners
+        return self._order[1:]
+
+    def evaluate(self) -> dict[str, float]:
+        """Metrics on the validation images, see `study.trial.evaluation.evaluate`."""
+        return evaluate(self.model, self.valid_images)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "random": self._random.state,
+            "threads": torch.get_num_threads(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where a `state_dict()` of the same configuration was taken."""
+        torch.set_num_threads(state["threads"])
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(copy.deepcopy(state["optimisers"][name]))  # Adam would go on in what it is given
+        self._random.state = state["random"]
+
+
+def derived_seed(*parts: int) -> int:
+    """A seed for one purpose out of several numbers, such as (study's seed, trial's number)."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def _adam(
+    name: str, groups: Mapping[str, list[nn.Parameter]], settings: Mapping[str, Any], device: torch.device
+) -> torch.optim.Adam:
+    rates = [{"params": parameters, "lr": settings.get(rate, settings["lr"])} for rate, parameters in groups.items()]
+    betas = settings.get(f"betas_{name}", settings["betas"])
+    fused = device.type in ("cpu", "cuda")
+    return torch.optim.Adam(rates, betas=tuple(betas), weight_decay=settings["weight_decay"], fused=fused)
+
+
+class _Random:
+    """A random stream of its own: while it is swapped in, torch's global generators go on from where it stands."""
+
+    def __init__(self, seed: int, device: torch.device):
+        self._cuda = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=self._cuda):
+            torch.manual_seed(seed)
+            self.state = self._get()
+
+    def _get(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        with torch.random.fork_rng(devices=self._cuda):
+            torch.set_rng_state(self.state[0])
+            for device, state in zip(self._cuda, self.state[1:]):
+                torch.cuda.set_rng_state(state, device)
+            yield
+            self.state = self._get()

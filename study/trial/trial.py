@@ -1,0 +1,199 @@
+"""One trial on its way through the budget, report by report, with its folder. Knows nothing of Ray.
+
+It looks for its last checkpoint itself, so that one code serves the death of a driver, of a worker and of a machine,
+and writes checkpoints, TensorBoard and snapshots into the trial's folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import math
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tensorboardX import SummaryWriter
+
+import imagesets
+from study.spec.measures import METRICS
+from study.trial import checkpoint, snapshot
+from study.trial.training import Losses, NonFiniteLossError, Training
+
+if TYPE_CHECKING:
+    from study.spec import StudySpec
+
+LOG = "log"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def load_data(spec: StudySpec, root: str | None) -> imagesets.Splits:
+    """The data of a study; a process, which serves many trials of one, reads it once."""
+    return _load_data(spec.dataset, json.dumps(spec.dataset_options), root)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_data(name: str, options: str, root: str | None) -> imagesets.Splits:
+    return imagesets.load(name, root, **json.loads(options))
+
+
+class Trial:
+    """A configuration in training.
+
+    Args:
+        spec: of the study.
+        settings: the configuration.
+        splits: the data.
+        seed: of the training.
+        folder: where its files lie; a checkpoint found there is gone on from.
+        device: where model and data go.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        settings: Mapping[str, Any],
+        splits: imagesets.Splits,
+        *,
+        seed: int,
+        folder: Path,
+        device: torch.device | str = "cpu",
+    ):
+        torch.set_num_threads(spec.resources.cpus)
+        self.spec, self.settings, self.folder, self.seed = spec, settings, folder, seed
+        self.training = Training(spec, settings, splits, seed=seed, device=device)
+        self.seconds, self.best = 0.0, -math.inf
+        self.notes: list[str] = []
+        self._repeat: dict[str, Any] | None = None
+        self._writer: SummaryWriter | None = None
+        state = checkpoint.load_last(folder, self._note)
+        if state is not None and (state["settings"], state.get("seed", seed)) != (dict(settings), seed):
+            self._note(f"{folder} holds the checkpoint of another trial; it is left out")
+            state = None
+        if state is not None:
+            self.training.load_state_dict(state["training"])
+            self.seconds, self.best, self._repeat = state["seconds"], state["best"], state["report"]
+            self._note(f"goes on from step {self.training.step}")
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent and its last report handed out."""
+        return self._repeat is None and self.training.step >= self.spec.steps
+
+    def report(self) -> dict[str, Any]:
+        """Trains until the next report is due and makes it.
+
+        After a resume the first report is the one that the checkpoint holds: whoever keeps the reports may not have it.
+
+        Returns:
+            `METRICS` on the validation images, `steps`, `seconds` of work so far, and `train`: [step, losses] pairs.
+
+        Raises:
+            NonFiniteLossError: a loss or the validation ELBO was not finite.
+        """
+        if self._repeat is not None:
+            report, self._repeat = self._repeat, None
+            return report
+        started = time.perf_counter()
+        losses = self.training.advance(min(self.spec.report_every, self.spec.steps - self.training.step))
+        found = self.training.evaluate()
+        if not math.isfinite(found["elbo"]):
+            raise NonFiniteLossError("validation ELBO", self.training.step)
+        self.seconds += time.perf_counter() - started
+        report = {
+            **found,
+            "steps": self.training.step,
+            "seconds": self.seconds,
+            "train": [[entry.step, entry.values] for entry in losses],
+        }
+        self._show(found, losses)
+        self._save(report)
+        return report
+
+    def _show(self, found: Mapping[str, float], losses: list[Losses]) -> None:
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self.folder), purge_step=self.training.step)
+        step = self.training.step
+        for entry in losses:
+            for name, value in entry.values.items():
+                self._writer.add_scalar(f"train/loss_{name}", value, entry.step)
+        for name, value in found.items():
+            if math.isfinite(value):  # tensorboardX would warn at each report of a measure that is not defined
+                self._writer.add_scalar(f"valid/{name}", value, step)
+        seen = snapshot.take(self.training.model, self.training.valid_images)
+        snapshot.save(seen, self.folder / "snapshots" / f"{step:07d}")
+        self._writer.add_image("valid/reconstructions", snapshot.reconstruction_sheet(seen), step, dataformats="HWC")
+        self._writer.flush()
+
+    def _save(self, report: dict[str, Any]) -> None:
+        better = report["elbo"] > self.best
+        self.best = max(self.best, report["elbo"])
+        state = {
+            "training": self.training.state_dict(),
+            "settings": dict(self.settings),
+            "seed": self.seed,
+            "report": report,
+            "seconds": self.seconds,
+            "best": self.best,
+        }
+        if better:
+            checkpoint.save(self.folder / checkpoint.BEST, state)
+        checkpoint.save_last(self.folder, state)
+
+    def take_notes(self) -> list[str]:
+        """Lines of the log that nobody has taken yet."""
+        taken, self.notes = self.notes, []
+        return taken
+
+    def _note(self, line: str) -> None:
+        """A line in the trial's log."""
+        self.notes.append(line)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / LOG, "a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def close(self) -> None:
+        """Closes the TensorBoard file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def failed(error: Exception, steps: int) -> dict[str, Any]:
+    """The report of a trial that ended with an error: its cause, and no numbers.
+
+    `halt` says that the error is the machine's, not the trial's: the disk is full. The trial is to go on later.
+    """
+    nothing = dict.fromkeys(METRICS, math.nan)
+    return {
+        **nothing,
+        "steps": steps,
+        "seconds": math.nan,
+        "train": [],
+        "cause": cause(error),
+        "traceback": _last_lines(error),
+        "halt": isinstance(error, OSError) and error.errno in FULL,
+    }
+
+
+def _last_lines(error: Exception, lines: int = 12) -> str:
+    """The end of a crash's traceback: where in the code it happened."""
+    if not cause(error).startswith("crash"):
+        return ""
+    return "\n".join("".join(traceback.format_exception(error)).strip().splitlines()[-lines:])
+
+
+def cause(error: Exception) -> str:
+    """Why a trial failed, in a line: "nan: ...", "oom: ..." or "crash: ..."."""
+    text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"disk: {text}"
+    if isinstance(error, NonFiniteLossError):
+        return f"nan: {text}"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text:
+        return f"oom: {text}"
+    return f"crash: {type(error).__name__}: {text}"

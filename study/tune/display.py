@@ -1,0 +1,121 @@
+"""What a person sees of a running search: one live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import optuna
+from ray import tune
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from study.record.storage import best_trial, outcome
+from study.record.words import describe, number_text
+from study.spec import StudySpec
+
+
+class Lines(tune.Callback):
+    """A plain line for every trial that ends. It reads the study, so it must come after the ledger.
+
+    Args:
+        study: that the ledger writes.
+        spec: its specification.
+    """
+
+    def __init__(self, study: optuna.Study, spec: StudySpec):
+        self.study, self.spec, self.started = study, spec, time.perf_counter()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+        for note in result.get("notes", ()):
+            self._say(f"trial {trial.config['number']}: {note}")
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._ended(trial.config["number"])
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._ended(trial.config["number"])
+
+    def _ended(self, number: int) -> None:
+        stored = self.study.get_trials(deepcopy=False)
+        if not stored[number].state.is_finished():
+            self._say(f"trial {number}: its process was lost; it is started again")
+            return
+        done = sum(trial.state.is_finished() for trial in stored)
+        elapsed = time.perf_counter() - self.started
+        self._say(f"[{elapsed:6.1f} s] {describe(stored[number], self.spec)}   ({done} of {self.spec.trials})")
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)
+
+
+class Dashboard(Lines):
+    """The same lines above a live display: counts, the best so far, the time left, and a bar for each running trial."""
+
+    REFRESH = 0.25  # seconds
+
+    def __init__(self, study: optuna.Study, spec: StudySpec, console: Console):
+        super().__init__(study, spec)
+        self.live = Live(console=console, refresh_per_second=4, transient=True)
+        self.finished_before = sum(outcome(study)[:3])
+        self.counts, self.best = outcome(study), best_trial(study)
+        self.shown = 0.0
+
+    def setup(self, **info: Any) -> None:
+        self.live.start()
+
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        if time.perf_counter() - self.shown > self.REFRESH:
+            self.shown = time.perf_counter()
+            self.live.update(self.picture([trial for trial in trials if trial.status == "RUNNING"]))
+
+    def on_experiment_end(self, trials: list, **info: Any) -> None:
+        self.live.stop()
+
+    def _ended(self, number: int) -> None:
+        self.counts, self.best = outcome(self.study), best_trial(self.study)
+        super()._ended(number)
+
+    def _say(self, line: str) -> None:
+        self.live.console.print(line, highlight=False)
+
+    def picture(self, running: list) -> Group:
+        """The display: a line of counts, one for the best trial, and a bar for each of the running trials."""
+        bars = Table.grid(padding=(0, 2))
+        for trial in running:
+            result = trial.last_result or {}
+            steps, value = result.get("steps", 0), result.get(self.spec.objectives[0])
+            number = trial.config["number"]
+            said = "" if value is None else f"{self.spec.objectives[0]} {number_text(value)}"
+            bars.add_row(f"trial {number}", ProgressBar(self.spec.steps, steps, width=30), f"{steps} steps", said)
+        best = "none complete yet" if self.best is None else describe(self.best, self.spec)
+        return Group(Text(self._line(len(running))), Text(f"best: {best}"), bars)
+
+    def _line(self, running: int) -> str:
+        done = sum(self.counts[:3])
+        ended = f"{self.counts.complete} complete, {self.counts.pruned} pruned, {self.counts.failed} failed"
+        line = f"{self.spec.name}: {done} of {self.spec.trials} trials: {ended}, {running} running"
+        worked = done - self.finished_before
+        if worked:
+            left = (time.perf_counter() - self.started) / worked * (self.spec.trials - done)
+            line += f"; about {duration(left)} left"
+        return line
+
+
+def display(study: optuna.Study, spec: StudySpec) -> Lines:
+    """The live display where standard output is a terminal, else plain lines."""
+    return Dashboard(study, spec, Console()) if sys.stdout.isatty() else Lines(study, spec)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

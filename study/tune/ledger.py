@@ -1,0 +1,108 @@
+"""The ledger: the only writer of the Optuna study while a search goes on. A Ray Tune callback, because only a callback
+sees every result, the one on which the scheduler stops too, and the errors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from ray import cloudpickle, tune
+
+from study.record.backend import reason
+from study.record.storage import fail, finish, store_report
+from study.spec import StudySpec
+
+LOST_PROCESSES = 3  # how often a trial goes on after its process was lost, without a report in between
+
+
+class Ledger(tune.Callback):
+    """Writes what Ray Tune reports into the study.
+
+    Args:
+        study: opened by this process.
+        spec: its specification.
+
+    Attributes:
+        halt: why the search must give up, empty while it need not: the disk is full, the storage is gone, or too many
+            trials have failed. What is not told then, is when the run goes on.
+    """
+
+    def __init__(self, study: optuna.Study, spec: StudySpec):
+        self.study, self.spec = study, spec
+        self.ids: dict[int, int] = {}  # number -> the storage's id
+        self.failed = 0  # in this session: a run that goes on starts to count again
+        self.halt = ""
+        self.left: list[int] = []  # trials whose process was lost, and which Ray did not start again
+        self._told: set[int] = set()
+        self._lost: Counter[int] = Counter()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles callbacks for a restore that is never used; the run goes on with the original
+
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+        if result["cause"] or self.halt:
+            return
+        try:
+            store_report(self.study, self._id(trial.config["number"]), result)
+        except Exception as error:
+            self.halt = f"the study cannot be written: {reason(error)}"
+            raise  # Ray ends the search at once: the trial must not get ahead of the study
+        self._lost.pop(trial.config["number"], None)
+        trial.max_failures = trial.num_failures + LOST_PROCESSES  # it got on, and may do so for days
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        result = trial.last_result
+        if result.get("halt"):
+            self.halt = self.halt or result["cause"]
+        if self.halt:
+            return
+        number = trial.config["number"]
+        self._end(number, lambda: finish(self.study, number, result, self.spec.steps), result["cause"])
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        number = trial.config["number"]
+        if self.halt or number in self._told:  # of what another callback raised after the end, Ray makes an error too
+            return
+        self._lost[number] += 1
+        if trial.should_recover() and self._lost[number] <= LOST_PROCESSES:  # in its setup, where Ray retries none
+            self.left.append(number)
+            return
+        cause = _lost(trial)
+        self._end(number, lambda: fail(self.study, number, cause), cause)
+
+    def _end(self, number: int, tell: Callable[[], None], cause: str) -> None:
+        try:
+            tell()
+        except Exception as error:  # raised here, Ray would take it for the trial's
+            self.halt = f"the study cannot be written: {reason(error)}"
+        self._told.add(number)
+        if cause:
+            self._count_failure(cause)
+
+    def _count_failure(self, cause: str) -> None:
+        self.failed += 1
+        if self.failed > self.spec.max_failed * self.spec.trials:
+            self.halt = self.halt or (
+                f"{self.failed} of {self.spec.trials} trials failed, more than the share that max_failed allows, "
+                f"{self.spec.max_failed:g}; the last: {cause}"
+            )
+
+    def _id(self, number: int) -> int:
+        if number not in self.ids:
+            storage, study_id = self.study._storage, self.study._study_id
+            self.ids[number] = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        return self.ids[number]
+
+
+def _lost(trial: Any) -> str:
+    """The cause of an error that the trial could not report itself: its process is gone."""
+    path = trial.pickled_error_file
+    if not path or not Path(path).is_file():
+        return "lost: the worker's process ended"
+    error = cloudpickle.loads(Path(path).read_bytes())
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"lost: {type(error).__name__}: {lines[-1] if lines else ''}"

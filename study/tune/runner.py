@@ -1,0 +1,157 @@
+"""Searches a study on Ray Tune.
+
+`run` makes the run folder, `resume` opens it; both then go the same way: take the lock, hand the unfinished trials out
+again, refill ASHA's rungs from the storage, and start a fresh Tuner for the trials still owed.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, suppress
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler
+
+from study.record import tables
+from study.record.folder import Run
+from study.record.storage import SPEC, Outcome, check_storage_is_new, describe_data, open_study, outcome, owed, reopen
+from study.signals import Stop, stopping_on_signals
+from study.spec import StudySpec, dump
+from study.trial.trial import load_data
+from study.tune.cluster import ray_started  # before Ray itself: it sets what Ray reads when it is imported
+from study.tune.display import display
+from study.tune.ledger import LOST_PROCESSES, Ledger
+from study.tune.scheduler import Asha
+from study.tune.searcher import HandOut
+from study.tune.trainable import Trainable
+
+
+def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | None = None) -> Outcome:
+    """Searches from the start, in a new run folder.
+
+    Args:
+        spec: what to do.
+        run: a folder that does not exist.
+        data: root of the data sets; None is the default one.
+        address: of a Ray cluster; None starts Ray on this machine.
+
+    Raises:
+        SpecError: the machine or the cluster lacks what the specification asks for, or its storage cannot be had.
+        DataError: the data set is not there.
+        RunError: the run exists already.
+    """
+    run.check_absent()
+    check_storage_is_new(spec)
+    splits = load_data(spec, data)
+    with _stopping(run) as stop, ray_started(spec, address):
+        stop.leave_if_asked()
+        run.create(spec)
+        with run.locked():
+            study = open_study(run, spec, create=True)
+            describe_data(study, spec, splits)
+            return _search(run, spec, study, data, stop)
+
+
+def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, address: str | None = None) -> Outcome:
+    """Goes on with a run; only writes its tables again if it is finished.
+
+    Args:
+        run: its folder.
+        spec: takes the place of the run's own, with more trials for instance; see `study.record.extension`.
+        data: root of the data sets; None is the default one.
+        address: of a Ray cluster; None starts Ray on this machine.
+
+    Raises:
+        SpecError, DataError: as for `run`.
+        RunError: the run is in use, or its specification damaged.
+    """
+    with run.locked():
+        study = reopen(run, spec or run.spec())
+        if spec is not None:
+            run.rewrite(spec)
+            study.set_user_attr(SPEC, dump(spec))
+        spec = run.spec()
+        if not owed(study, spec):
+            tables.write(run)
+            return outcome(study)
+        describe_data(study, spec, load_data(spec, data))
+        with _stopping(run) as stop, ray_started(spec, address):
+            return _search(run, spec, study, data, stop)
+
+
+def _stopping(run: Run) -> AbstractContextManager[Stop]:
+    command = f"python -m study resume {run.argument}"
+    return stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
+
+
+def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop: Stop) -> Outcome:
+    ledger = Ledger(study, spec)
+    try:
+        _fit(run, spec, study, data, stop, ledger)
+        while ledger.left and not ledger.halt and stop.signal is None:
+            ledger.left.clear()
+            _fit(run, spec, study, data, stop, ledger)
+    except Exception:
+        if not ledger.halt:
+            raise
+    if ledger.halt:  # the disk may be full, the storage gone; tables can be made again, and trials counted
+        with suppress(Exception):
+            tables.write(run)
+            return outcome(study, stop.signal, ledger.halt)
+        return Outcome(0, 0, 0, stop.signal, ledger.halt)
+    tables.write(run)
+    return outcome(study, stop.signal)
+
+
+def _fit(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop: Stop, ledger: Ledger) -> None:
+    """Hands out the trials that are owed, the unfinished ones first, until all have ended or are left."""
+    unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    tuner = tune.Tuner(
+        tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=HandOut(study, spec, run, data, unfinished),
+            scheduler=_scheduler(spec, study),
+            num_samples=owed(study, spec),
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=run.ray.name,
+            storage_path=str(run.folder),
+            verbose=0,
+            stop=_Stopper(stop, ledger),
+            callbacks=[ledger, display(study, spec)],  # the display reads what the ledger wrote
+            failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+    tuner.fit()
+
+
+def _scheduler(spec: StudySpec, study: optuna.Study) -> Asha | FIFOScheduler:
+    if spec.asha is None:
+        return FIFOScheduler()
+    asha = Asha(spec)
+    for trial in study.get_trials(deepcopy=False):
+        asha.refill(trial)
+    return asha
+
+
+def _name(trial: Any) -> str:
+    return f"{trial.config['number']:05d}"
+
+
+class _Stopper(tune.Stopper):
+    """Ends the search after a signal, or when the ledger says so."""
+
+    def __init__(self, stop: Stop, ledger: Ledger):
+        self.stop, self.ledger = stop, ledger
+
+    def __call__(self, trial_id: str, result: dict) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.stop.signal is not None or bool(self.ledger.halt)

@@ -1,0 +1,69 @@
+"""The thin adapter between a trial and Ray Tune: one `step` is one report.
+
+Ray's own checkpoints and loggers are switched off: the trial keeps its own. Actors are reused from trial to trial.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from study.record.folder import Run
+from study.spec import StudySpec
+from study.trial.training import derived_seed
+from study.trial.trial import Trial, failed, load_data
+
+
+def device() -> torch.device:
+    """Where this worker's model and data go: the GPU, or the share of one, that Ray gave it, else the CPU."""
+    return torch.device("cuda", 0) if ray.get_gpu_ids() else torch.device("cpu")
+
+
+class Trainable(tune.Trainable):
+    """One trial. Its configuration: `number`, `run` (a folder), `spec`, `data` (a folder or None) and `settings`.
+
+    Exceptions end it with a result that says the cause, so that Ray's own retries count lost processes only.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.trial: Trial | None = None
+        self.failure: Exception | None = None
+        try:
+            spec = StudySpec(**config["spec"])
+            self.trial = Trial(
+                spec,
+                config["settings"],
+                load_data(spec, config["data"]),
+                seed=derived_seed(spec.seed, config["number"]),
+                folder=Run(config["run"]).trial(config["number"]),
+                device=device(),
+            )
+        except Exception as error:
+            self.failure = error
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            if self.failure is not None:
+                raise self.failure
+            report = {**self.trial.report(), "cause": "", "done": self.trial.done}
+            return {**report, "notes": self.trial.take_notes()}
+        except Exception as error:
+            return {**failed(error, self.trial.training.step if self.trial else 0), "done": True}
+
+    def cleanup(self) -> None:
+        if self.trial is not None:
+            self.trial.close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: checkpoints are the trial's own."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: checkpoints are the trial's own."""

@@ -1,0 +1,88 @@
+"""A trial's model and data go where Ray put the trial, and a wish that cannot be met is refused or fails aloud."""
+
+import pytest
+import ray
+import torch
+
+import models
+from study.record.folder import Run
+from study.record.storage import open_study
+from study.trial.training import Training
+from study.tune import trainable
+
+
+@pytest.fixture(scope="module")
+def fake_gpu(local_ray):
+    """A Ray that believes in a GPU."""
+    with local_ray(num_gpus=1):
+        yield
+
+
+def test_a_worker_with_a_gpu_or_a_share_of_one_works_on_it_and_one_without_on_the_cpu(fake_gpu):
+    asked = [{"num_gpus": 0.5}, {"num_gpus": 0.5}, {"num_gpus": 0}]
+    found = ray.get([ray.remote(**resources, num_cpus=0)(trainable.device).remote() for resources in asked])
+    assert found == [torch.device("cuda:0"), torch.device("cuda:0"), torch.device("cpu")]
+
+
+def test_gpus_reach_ray_and_a_trial_without_its_gpu_fails_instead_of_using_the_cpu(fake_gpu, command, preset, tmp_path):
+    path = preset(tmp_path, resources={"gpus": 0.5})
+    code, _, err = command("run", path, "--root", tmp_path / "runs")
+    run = Run(tmp_path / "runs" / "tiny")
+    trials = open_study(run, run.spec()).get_trials()
+    if torch.cuda.is_available():
+        assert (code, err) == (0, "")
+        return
+    assert code == 1
+    assert [trial.state.name for trial in trials] == ["FAIL", "FAIL"]
+    for trial in trials:
+        assert trial.user_attrs["cause"].startswith("crash: ")
+        assert any(word in trial.user_attrs["cause"] for word in ("CUDA", "NVIDIA"))
+
+
+def test_more_than_the_cluster_has_is_refused_before_anything_is_written(
+    fake_gpu, command, preset, tmp_path, monkeypatch, listing
+):
+    monkeypatch.chdir(tmp_path)
+    path = preset(tmp_path, resources={"gpus": 2, "cpus": 99})
+    before = listing()
+    code, _, err = command("run", path)
+    assert code == 2
+    assert "tiny: resources.gpus: a trial asks for 2 GPU, this cluster has 1; add --set resources.gpus=0" in err
+    assert "tiny: resources.cpus: a trial asks for 99 CPUs, this cluster has 2" in err
+    assert listing() == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_training_alone_without_the_gpu_it_asks_for_is_refused(command, preset, tmp_path, monkeypatch, listing):
+    monkeypatch.chdir(tmp_path)
+    path = preset(tmp_path, resources={"gpus": 1})
+    before = listing()
+    code, _, err = command("train", path)
+    assert code == 2
+    assert "tiny: resources.gpus: a trial asks for 1 GPU, this machine has none; add --set resources.gpus=0" in err
+    assert listing() == before
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "logistic"])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("model", models.names())
+def test_everything_is_on_the_device_that_training_is_given(small, splits, model, network, likelihood):
+    """The meta device computes shapes only, and refuses to mix with another one."""
+    pins = {"posterior": "gaussian", "prior": "standard"} if model == "vae" else {}
+    changes = {"likelihood": likelihood, "sigma": 0.3 if likelihood == "gaussian" else "learned", "fixed": pins}
+    if model == "vlae" and likelihood == "logistic":
+        with pytest.raises(ValueError, match="a Laplace posterior takes bernoulli pixels"):
+            small(model, **changes)
+        return
+    spec = small(model, **changes)
+    settings = {"latent": 4, "hidden": 12, "network": network, "lr": 1e-3, "lr_drop": 0.5, "grad_clip": 1.0}
+    training = Training(spec, settings, splits, seed=0, device="meta")
+    x = training.images_of(0)
+    held = [*training.model.parameters(), *training.model.buffers(), *training.valid_images]
+    assert {tensor.device.type for tensor in [*held, x]} == {"meta"}
+    for name, loss in training.model.losses():
+        value = loss(x, 0)
+        assert value.device.type == "meta"
+        training._apply(name, value)
+    assert training.model.elbo(x).log_lik.device.type == "meta"
+    assert training.model.codes(x).device.type == "meta"

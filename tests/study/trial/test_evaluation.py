@@ -1,0 +1,283 @@
+"""Evaluation: the exact form at beta = 1, the same numbers at each call; and who imports whom."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import metrics
+import models
+from imagesets import Split
+from models.distributions import closed_kl
+from study.spec.measures import METRICS
+from study.trial import evaluation
+from study.trial.evaluation import evaluate, probe_accuracy
+from study.trial.images import Images
+
+every_model = pytest.mark.parametrize("name", models.names())
+
+
+@pytest.fixture
+def build():
+    """Makes a model whose numbers are not those of an untouched one: every parameter is moved a little."""
+
+    def make(name: str, **settings):
+        torch.manual_seed(0)
+        model = models.build(name, (1, 8, 8), **{"latent": 6, "hidden": 12, **settings})
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.from_numpy(np.random.default_rng(1).integers(0, 256, (700, 1, 8, 8), dtype=np.uint8))
+
+
+def seen(images: torch.Tensor) -> Images:
+    return Images(Split(images.numpy()))
+
+
+@every_model
+def test_every_call_gives_the_same_numbers(build, images, name):
+    model = build(name)
+    first = evaluate(model, seen(images))
+    torch.manual_seed(99)
+    torch.rand(1000)
+    assert evaluate(model, seen(images)) == first
+    assert tuple(first) == METRICS
+    assert all(math.isfinite(value) for value in first.values())
+    assert first["elbo"] == pytest.approx(first["log_lik"] - first["kl"])
+
+
+@every_model
+def test_the_model_and_the_random_state_are_left_as_they_were(build, images, name):
+    model = build(name)
+    before, state = torch.get_rng_state(), {key: value.clone() for key, value in model.state_dict().items()}
+    for mode in (True, False):
+        model.train(mode)
+        evaluate(model, seen(images))
+        assert model.training is mode
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@every_model
+def test_it_is_the_mean_over_images_of_the_exact_elbo(build, images, name):
+    model = build(name)
+    few = images[:300]  # one batch
+    torch.manual_seed(evaluation.SEED)
+    with torch.no_grad():
+        log_lik, kl = model.elbo(few.float() / 255)
+    found = evaluate(model, seen(few))
+    assert found["log_lik"] == pytest.approx(log_lik.double().mean().item(), rel=1e-6)
+    assert found["kl"] == pytest.approx(kl.double().mean().item(), rel=1e-6)
+    codes = model.codes(few.float() / 255).detach().numpy()
+    assert found["zero_fraction"] == metrics.zero_fraction(codes)
+    assert found["hoyer"] == metrics.hoyer(codes)
+    assert found["active_units"] == metrics.active_units(codes)
+
+
+def test_the_exact_elbo_of_a_sparse_coder_is_not_the_relaxed_one(build, images):
+    """This gate is relaxed in training; at the first steepness the difference is far beyond the noise of one draw."""
+    model, x = build("vsc", gate="sigmoid", gamma_init=0.5, steepness=1.0), images.float() / 255
+    found = evaluate(model, seen(images))
+    torch.manual_seed(evaluation.SEED)
+    with torch.no_grad():
+        log_lik, kl = model.elbo(x, step=0)
+    difference = (log_lik - kl).double()
+    error = difference.std().item() / math.sqrt(len(images))
+    assert abs(difference.mean().item() - found["elbo"]) > 5 * error
+    assert found["zero_fraction"] > 0
+
+
+@every_model
+@pytest.mark.parametrize("setting", [{"beta": 4.0}, {"kl_warmup": 1.0}])
+def test_the_weight_of_the_kl_does_not_enter(build, images, name, setting):
+    plain, weighted = build(name), build(name, **setting)
+    weighted.load_state_dict(plain.state_dict())
+    assert evaluate(plain, seen(images)) == evaluate(weighted, seen(images))
+    assert plain.loss(images[:9].float() / 255, 0).item() != weighted.loss(images[:9].float() / 255, 0).item()
+
+
+def drawn_at_random(model) -> set[str]:
+    """Metrics that depend on the draw from the posterior; a KL in closed form does not."""
+    x = torch.zeros(1, 1, 8, 8)
+    closed = closed_kl(model.posterior(x), model.prior()) is not None
+    return {"elbo", "log_lik"} if closed else {"elbo", "log_lik", "kl"}
+
+
+@every_model
+def test_what_a_split_into_batches_changes(build, images, name, monkeypatch):
+    """Only which noise an image gets: what is not drawn stays, what is drawn stays within its standard error."""
+    model = build(name)
+    whole = evaluate(model, seen(images))
+    monkeypatch.setattr(evaluation, "BATCH", 64)
+    split = evaluate(model, seen(images))
+    for key in set(METRICS) - drawn_at_random(model):
+        assert split[key] == pytest.approx(whole[key], rel=1e-5)
+    draws = [evaluate(model, seen(images), seed=seed)["log_lik"] for seed in range(20)]
+    assert abs(split["log_lik"] - whole["log_lik"]) < 6 * math.sqrt(2) * np.std(draws, ddof=1)  # 1 in 1e5 at 20 draws
+
+
+@every_model
+def test_another_seed_is_another_draw_and_nothing_else(build, images, name):
+    model = build(name)
+    first, second = evaluate(model, seen(images)), evaluate(model, seen(images), seed=1)
+    for key in METRICS:
+        assert (first[key] != second[key]) is (key in drawn_at_random(model))
+
+
+def test_sparsity_of_a_single_coordinate_is_not_defined(build, images):
+    found = evaluate(build("vae", latent=1), seen(images))
+    assert math.isnan(found["hoyer"])
+    assert math.isfinite(found["elbo"])
+
+
+def test_a_broken_model_gives_no_number_and_no_error(build, images):
+    model = build("vae")
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.nan)
+    assert all(math.isnan(value) for value in evaluate(model, seen(images)).values())
+
+
+def test_importance_weights_bound_the_likelihood_from_above_the_elbo(build, images):
+    model = build("vae")
+    found = evaluation.importance_weighted(model, seen(images[:200]), 50)
+    assert found.log_likelihood.shape == (200,)
+    assert found.log_likelihood.mean() > evaluate(model, seen(images[:200]))["elbo"]
+    assert np.all((found.effective_samples >= 1) & (found.effective_samples <= 50 + 1e-9))
+    again = evaluation.importance_weighted(model, seen(images[:200]), 50)
+    assert np.array_equal(found.log_likelihood, again.log_likelihood)
+
+
+@every_model
+def test_importance_weights_are_the_models_own(build, images, name):
+    """In batches of a hundred images, one after the other from one stream of random numbers."""
+    model, samples = build(name), 7
+    before = torch.get_rng_state()
+    found = evaluation.importance_weighted(model, seen(images[:150]), samples)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(evaluation.SEED)
+    parts = [model.log_weights(batch.float() / 255, samples) for batch in (images[:100], images[100:150])]
+    log_w_SB = torch.cat(parts, dim=1).double()
+    assert log_w_SB.shape == (samples, 150)
+    expected = log_w_SB.logsumexp(0) - math.log(samples)
+    np.testing.assert_allclose(found.log_likelihood, expected.numpy(), rtol=1e-12)
+    share = log_w_SB.softmax(0)
+    np.testing.assert_allclose(found.effective_samples, (1 / share.square().sum(0)).numpy(), rtol=1e-9)
+
+
+def test_where_the_code_says_nothing_every_weight_is_the_likelihood(build, images):
+    """q(z|x) = p(z) and a decoder that ignores z: the ELBO is exact, and every draw counts."""
+    model = build("vae")
+    with torch.no_grad():
+        for head in (model.posterior_part.mu, model.posterior_part.log_var):
+            head.weight.zero_(), head.bias.zero_()
+        [first, *_] = [layer for layer in model.decoder.modules() if isinstance(layer, torch.nn.Linear)]
+        first.weight.zero_()
+    found = evaluation.importance_weighted(model, seen(images[:50]), 20)
+    assert found.log_likelihood.mean() == pytest.approx(evaluate(model, seen(images[:50]))["elbo"], rel=1e-5)
+    np.testing.assert_allclose(found.effective_samples, 20, rtol=1e-4)
+
+
+# What a logistic regression reads from codes.
+
+
+class Coder:
+    """Codes that follow from an image's first pixel, which is its label."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def codes(self, x):
+        return self.code((x[:, 0, 0, 0] * 255).round().long())
+
+
+def labelled(n: int, seed: int) -> Split:
+    labels = np.random.default_rng(seed).integers(0, 10, n)
+    pixels = np.zeros((n, 1, 8, 8), np.uint8)
+    pixels[:, 0, 0, 0] = labels
+    return Split(pixels, labels)
+
+
+def probe(code, **changes) -> float:
+    splits = {"train": labelled(1200, 0), "test": labelled(600, 1), **changes}
+    return probe_accuracy(Coder(code), Images(splits.pop("train")), Images(splits.pop("test")), **splits)
+
+
+def test_perfect_codes_are_read_without_a_mistake():
+    assert probe(lambda label: torch.nn.functional.one_hot(label, 10).float()) == 1.0
+
+
+def test_the_scale_of_a_code_does_not_matter():
+    assert probe(lambda label: 1e-3 * torch.nn.functional.one_hot(label, 10).float() + 40) == 1.0
+
+
+@pytest.mark.parametrize("code", ["noise", "nothing"])
+def test_useless_codes_are_read_at_chance(code):
+    noise = torch.Generator().manual_seed(0)
+    codes = {
+        "noise": lambda label: torch.randn(len(label), 5, generator=noise),
+        "nothing": lambda label: torch.zeros(len(label), 5),
+    }
+    assert abs(probe(codes[code]) - 0.1) < 5 * math.sqrt(0.1 * 0.9 / 600)  # five standard errors
+
+
+def test_a_code_that_tells_two_halves_apart_is_worth_a_fifth():
+    assert abs(probe(lambda label: (label >= 5).float()[:, None]) - 0.2) < 5 * math.sqrt(0.2 * 0.8 / 600)
+
+
+def test_only_the_first_examples_train_it():
+    train = labelled(1200, 0)
+    wrong = np.concatenate([train.labels[:400], (train.labels[400:] + 1) % 10])
+
+    def one_hot(label):
+        return torch.nn.functional.one_hot(label, 10).float()
+
+    assert probe(one_hot, train=train._replace(labels=wrong), examples=400) == 1.0
+    assert probe(one_hot, train=train._replace(labels=wrong), examples=1200) < 0.1
+
+
+def test_without_labels_there_is_no_accuracy():
+    for part in ("train", "test"):
+        assert math.isnan(probe(None, **{part: labelled(20, 2)._replace(labels=None)}))
+
+
+def test_codes_that_are_not_finite_leave_the_rest_of_an_evaluation(build, images):
+    model = build("vae")
+    model.codes = lambda x: torch.full((len(x), 6), math.nan)
+    found = evaluate(model, seen(images))
+    assert [key for key, value in found.items() if math.isnan(value)] == ["zero_fraction", "hoyer", "active_units"]
+    assert found["elbo"] == evaluate(build("vae"), seen(images))["elbo"]
+
+
+IMPORTS = """
+import importlib, sys
+
+def check(modules, *absent):
+    for module in modules:
+        importlib.import_module(module)
+        loaded = {name.split(".")[0] for name in sys.modules}
+        assert not loaded & set(absent), (module, loaded & set(absent))
+
+check(["imagesets", "models", "metrics", "models.base"], "ray", "optuna")
+import imagesets, models
+models.names(), imagesets.names(), [models.build(name, (1, 8, 8), latent=2, hidden=4) for name in models.names()]
+trial = ["images", "training", "evaluation", "checkpoint", "snapshot", "trial"]
+check(["study", "study.spec", *(f"study.trial.{file}" for file in trial)], "ray", "optuna")
+check([f"study.record.{file}" for file in ("folder", "sampling", "storage", "tables", "extension", "words")], "ray")
+check(["study.export", "study.solo", "study.doctor", "study.cli", "analysis", "analysis.tables"], "ray")
+import study
+study.load("quickstart")
+assert "ray" not in sys.modules
+"""
+
+
+def test_ray_is_imported_to_search_only_and_optuna_not_by_a_model(python, tmp_path):
+    python("-c", IMPORTS, cwd=tmp_path)

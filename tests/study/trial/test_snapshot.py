@@ -1,0 +1,212 @@
+"""Snapshots: the right pictures, tile by tile, and a traversal that moves one coordinate through its range."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+import models
+from imagesets import Split
+from models.base import VAE
+from study.trial import snapshot
+from study.trial.images import Images
+from study.trial.snapshot import FRAMES, IMAGES, READ, ROWS, reconstruction_sheet, save, sheet, take, traversal_sheet
+
+every_model = pytest.mark.parametrize("name", models.names())
+
+
+def build(name: str, latent: int = 10, shape: tuple[int, int, int] = (1, 8, 8), seed: int = 0) -> VAE:
+    """A model whose coordinates matter: every parameter is moved a little."""
+    torch.manual_seed(seed)
+    model = models.build(name, shape, latent=latent, hidden=12)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.4 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(2).integers(0, 256, (300, 1, 8, 8), dtype=np.uint8))
+
+
+def seen_of(images: torch.Tensor) -> Images:
+    return Images(Split(images.numpy()))
+
+
+# What is looked at.
+
+
+@every_model
+def test_shapes_and_types(images, name):
+    seen = take(build(name), seen_of(images))
+    assert {key: (value.shape, value.dtype.name) for key, value in seen.items()} == {
+        "originals": ((IMAGES, 1, 8, 8), "uint8"),
+        "reconstructions": ((IMAGES, 1, 8, 8), "uint8"),
+        "traversal": ((ROWS, FRAMES, 1, 8, 8), "uint8"),
+        "coordinates": ((ROWS,), "int64"),
+        "values": ((ROWS, FRAMES), "float32"),
+        "codes": ((IMAGES, 10), "float32"),
+    }
+
+
+@every_model
+def test_images_codes_and_reconstructions_are_those_of_the_first_images(images, name):
+    model = build(name)
+    seen, x = take(model, seen_of(images)), images[:IMAGES].float() / 255
+    assert np.array_equal(seen["originals"], images[:IMAGES].numpy())
+    with torch.no_grad():
+        np.testing.assert_allclose(seen["codes"], model.codes(x).numpy(), rtol=1e-4, atol=1e-5)
+        expected = model.likelihood(model.codes(x)).mean.clamp(0, 1).numpy() * 255
+    assert np.abs(seen["reconstructions"] - expected).max() < 0.51
+
+
+@every_model
+def test_the_traversal_moves_one_coordinate_from_the_smallest_to_the_largest_value(images, name):
+    model = build(name)
+    seen = take(model, seen_of(images))
+    with torch.no_grad():
+        codes = model.codes(images[:READ].float() / 255)
+    variances = codes.var(0, correction=0)
+    assert list(seen["coordinates"]) == variances.argsort(descending=True)[:ROWS].tolist()
+    for row, coordinate in enumerate(seen["coordinates"]):
+        low, high = codes[:, coordinate].min().item(), codes[:, coordinate].max().item()
+        np.testing.assert_allclose(seen["values"][row], np.linspace(low, high, FRAMES), rtol=1e-4, atol=1e-5)
+        for frame in range(FRAMES):
+            z = codes[0].clone()
+            z[coordinate] = float(seen["values"][row, frame])
+            with torch.no_grad():
+                expected = model.likelihood(z[None]).mean[0].clamp(0, 1).numpy() * 255
+            assert np.abs(seen["traversal"][row, frame] - expected).max() < 0.51
+    assert (seen["traversal"][:, 0] != seen["traversal"][:, -1]).any(axis=(1, 2, 3)).all()
+
+
+@every_model
+def test_a_code_smaller_than_the_sheet_has_fewer_rows(images, name, tmp_path):
+    for latent in (1, 2):
+        seen = take(build(name, latent), seen_of(images))
+        assert sorted(seen["coordinates"]) == list(range(latent))
+        assert seen["traversal"].shape == (latent, FRAMES, 1, 8, 8)
+        save(seen, tmp_path / "small")
+
+
+def test_colours_stay_colours(tmp_path):
+    images = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8))
+    seen = take(build("vae", shape=(3, 8, 8)), seen_of(images))
+    assert np.array_equal(reconstruction_sheet(seen)[1:9, 1:9], images[0].numpy().transpose(1, 2, 0))
+
+
+@every_model
+def test_equal_models_give_equal_snapshots_whatever_the_random_state(images, name):
+    model = build(name)
+    first = take(model, seen_of(images))
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    same = models.build(name, (1, 8, 8), latent=10, hidden=12)
+    same.load_state_dict(model.state_dict())
+    torch.set_rng_state(state)
+    second = take(same, seen_of(images))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+    assert not np.array_equal(first["reconstructions"], take(build(name, seed=1), seen_of(images))["reconstructions"])
+
+
+@every_model
+def test_looking_leaves_no_trace_in_the_model(images, name):
+    model = build(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    take(model, seen_of(images))
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_pixels_are_rounded_to_the_nearest():
+    grey = torch.tensor([0.0, 0.4, 0.6, 127.4, 127.6, 254.6, 255.0]) / 255
+    assert snapshot._pixels(grey).tolist() == [0, 0, 1, 127, 128, 255, 255]
+
+
+# Sheets, on arrays made by hand.
+
+
+def test_a_grey_sheet_tile_by_tile():
+    tiles = np.array([[[[[1, 2]]], [[[3, 4]]], [[[5, 6]]]], [[[[7, 8]]], [[[9, 10]]], [[[11, 12]]]]], np.uint8)
+    assert tiles.shape == (2, 3, 1, 1, 2)
+    w = 255
+    expected = [
+        [w, w, w, w, w, w, w, w, w, w],
+        [w, 1, 2, w, 3, 4, w, 5, 6, w],
+        [w, w, w, w, w, w, w, w, w, w],
+        [w, 7, 8, w, 9, 10, w, 11, 12, w],
+        [w, w, w, w, w, w, w, w, w, w],
+    ]
+    found = sheet(tiles)
+    assert found.shape == (5, 10, 3)
+    assert found.dtype == np.uint8
+    assert all(np.array_equal(found[..., channel], expected) for channel in range(3))
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_tile_is_where_it_belongs_and_the_rest_is_white(gap, channels):
+    rows, columns, height, width = 2, 4, 5, 3
+    tiles = np.random.default_rng(0).integers(0, 255, (rows, columns, channels, height, width), dtype=np.uint8)
+    found = sheet(tiles, gap)
+    assert found.shape == (rows * (height + gap) + gap, columns * (width + gap) + gap, 3)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = gap + row * (height + gap), gap + column * (width + gap)
+            tile = found[top : top + height, left : left + width]
+            assert np.array_equal(tile, np.broadcast_to(tiles[row, column].transpose(1, 2, 0), tile.shape))
+            tile[:] = 255
+    assert (found == 255).all()
+
+
+def test_the_two_sheets_of_a_snapshot(images):
+    seen = take(build("vae"), seen_of(images))
+    above = reconstruction_sheet(seen)
+    assert above.shape == (2 * 9 + 1, IMAGES * 9 + 1, 3)
+    assert np.array_equal(above[1:9, 10:18, 0], seen["originals"][1, 0])
+    assert np.array_equal(above[10:18, 10:18, 0], seen["reconstructions"][1, 0])
+    below = traversal_sheet(seen)
+    assert below.shape == (ROWS * 9 + 1, FRAMES * 9 + 1, 3)
+    assert np.array_equal(below[19:27, 28:36, 2], seen["traversal"][2, 3, 0])
+
+
+# Files.
+
+
+def test_both_files_hold_the_whole_snapshot(images, tmp_path):
+    seen = take(build("vsc"), seen_of(images))
+    save(seen, tmp_path / "deep" / "0000050")
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["0000050.npz", "0000050.png"]
+    with np.load(tmp_path / "deep" / "0000050.npz") as kept:
+        assert sorted(kept) == sorted(seen)
+        assert all(np.array_equal(kept[key], seen[key]) for key in seen)
+    picture = (imread(tmp_path / "deep" / "0000050.png")[..., :3] * 255).round().astype(np.uint8)
+    assert np.array_equal(picture, np.concatenate([reconstruction_sheet(seen), traversal_sheet(seen)]))
+
+
+def test_a_file_is_written_whole_or_not_at_all(images, tmp_path, monkeypatch):
+    stem = tmp_path / "0000050"
+    save(take(build("vae"), seen_of(images)), stem)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def half(path: Path, *_: object, **__: object) -> None:
+        target = path if hasattr(path, "write") else open(path, "wb")  # noqa: SIM115
+        target.write(b"half")
+        target.flush()
+        raise OSError("the disk is full")
+
+    for name in ("numpy.savez_compressed", "matplotlib.image.imsave"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, half)
+            with pytest.raises(OSError, match="disk is full"):
+                save(take(build("vae", seed=3), seen_of(images)), stem)
+        after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert after.keys() == before.keys()
+        assert after[f"{stem.name}.png"] == before[f"{stem.name}.png"]
+        if name.startswith("numpy"):
+            assert after == before

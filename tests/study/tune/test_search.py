@@ -1,0 +1,435 @@
+"""Real searches on Ray, small ones: what the storage, the run folder and the tables hold afterwards."""
+
+import json
+import math
+import os
+import shutil
+import struct
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import optuna
+import pandas as pd
+import pytest
+import ray
+from optuna.trial import TrialState
+from tensorboardX.proto.event_pb2 import Event
+
+import analysis
+import analysis.__main__
+import models
+import study
+from study.record.folder import Run
+from study.record.storage import STOPPED, open_study, reports
+from study.spec import StudySpec
+from study.spec.measures import METRICS
+from study.trial import checkpoint
+from study.trial.training import derived_seed
+from study.tune import runner
+from study.tune.scheduler import Asha
+
+FULL, EVERY, TRIALS = 60, 10, 12
+
+
+class Searched(NamedTuple):
+    run: Run
+    spec: StudySpec
+    study: optuna.Study
+    schedulers: list[Asha]  # as the search left them
+    at_work: list[int]  # processes of Ray while it searched
+    left_behind: dict[int, str]  # those after it
+
+    @property
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self.study.get_trials()
+
+
+@pytest.fixture(scope="module")
+def searched(raw, tmp_path_factory, ray_folder) -> Searched:
+    """A search of twelve trials with ASHA, in a Ray that the runner starts and shuts down."""
+    spec = StudySpec(**raw(trials=TRIALS, asha={"grace": 10, "reduction": 2}, seed=3))
+    schedulers, at_work = [], []
+
+    def asha(spec: StudySpec) -> Asha:
+        at_work.extend(processes.processes())
+        schedulers.append(Asha(spec))
+        return schedulers[-1]
+
+    with ray_folder() as processes, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "Asha", asha)
+        folder = study.run(spec, tmp_path_factory.mktemp("runs"))
+        left = processes.wait_until_gone()
+    run = Run(folder)
+    return Searched(run, spec, open_study(run, spec), schedulers, at_work, left)
+
+
+@pytest.fixture(scope="module")
+def ray_up(searched, local_ray):
+    """A Ray that several searches share; started after the search that starts its own."""
+    with local_ray():
+        yield
+
+
+def last(searched: Searched, number: int) -> dict:
+    return checkpoint.load(searched.run.trial(number) / checkpoint.LAST)["report"]
+
+
+def same(a, b) -> bool:
+    return a == b or (a is None and math.isnan(b)) or (b is None and math.isnan(a))
+
+
+# States.
+
+
+def test_every_trial_ended_and_some_were_stopped(searched):
+    assert [trial.number for trial in searched.trials] == list(range(TRIALS))
+    states = [trial.state for trial in searched.trials]
+    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def test_a_trial_is_pruned_if_and_only_if_it_stopped_below_the_full_budget(searched):
+    for trial in searched.trials:
+        steps = last(searched, trial.number)["steps"]
+        assert (trial.state == TrialState.COMPLETE) == (steps == FULL), trial.number
+        assert steps == FULL or steps in searched.spec.rungs
+
+
+def test_every_report_is_stored_without_gaps_and_the_last_is_that_of_the_checkpoint(searched):
+    for trial in searched.trials:
+        made, final = reports(trial), last(searched, trial.number)
+        assert list(made) == list(range(EVERY, final["steps"] + 1, EVERY))
+        stored = made[final["steps"]]
+        assert set(stored) == {*METRICS, "seconds", "train", STOPPED}
+        assert all(same(stored[key], final[key]) for key in final if key != "steps")
+        assert [steps for steps, report in made.items() if report.get(STOPPED)] == [final["steps"]]
+
+
+def test_intermediate_values_are_the_reports(searched):
+    for trial in searched.trials:
+        assert trial.intermediate_values == {steps: report["elbo"] for steps, report in reports(trial).items()}
+        assert trial.value == reports(trial)[max(reports(trial))]["elbo"]
+
+
+def test_complete_trials_have_the_last_report_as_their_value_and_the_best_is_theirs(searched):
+    complete = [trial for trial in searched.trials if trial.state == TrialState.COMPLETE]
+    assert searched.study.best_trial.number == max(complete, key=lambda trial: trial.value).number
+    assert searched.study.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert searched.study.metric_names == ["elbo"]
+
+
+def test_only_what_is_drawn_is_a_parameter(searched):
+    for trial in searched.trials:
+        assert set(trial.params) == set(searched.spec.distributions()) == {"lr"}
+        settings = checkpoint.load(searched.run.trial(trial.number) / checkpoint.LAST)["settings"]
+        assert settings == searched.spec.settings_of(trial.params)
+        assert {**searched.spec.fixed, **trial.params}.items() <= settings.items()
+
+
+def test_the_rungs_can_be_refilled_from_the_storage(searched):
+    (live,) = searched.schedulers
+    refilled = Asha(searched.spec)
+    for trial in searched.trials:
+        refilled.refill(trial)
+    assert refilled.cutoffs() == live.cutoffs()
+    assert [(steps, sorted(found.values())) for steps, found in refilled.rungs] == [
+        (steps, sorted(found.values())) for steps, found in live.rungs
+    ]
+
+
+def test_a_pruned_trial_was_among_the_worse_half_of_its_rung(searched):
+    for trial in searched.trials:
+        for rung in searched.spec.rungs:
+            at = [reports(t)[rung]["elbo"] for t in searched.trials if rung in reports(t)]
+            if trial.state == TrialState.PRUNED and max(reports(trial)) == rung:
+                assert reports(trial)[rung]["elbo"] < max(at)
+
+
+def test_the_time_of_work_grows_from_report_to_report(searched):
+    for trial in searched.trials:
+        seconds = [report["seconds"] for report in reports(trial).values()]
+        assert seconds[0] > 0
+        assert seconds == sorted(seconds)
+
+
+def test_no_process_of_ray_is_left_behind(searched):
+    assert searched.at_work
+    assert searched.left_behind == {}
+    assert not ray.is_initialized()
+
+
+# Files.
+
+
+def test_the_run_folder_holds_what_it_should(searched):
+    found = {path.name for path in searched.run.folder.iterdir()}
+    assert {"study.yaml", "environment.json", "optuna.db", "trials", "ray"} <= found
+    assert {"results.parquet", "curves.parquet", "train.parquet"} <= found
+    assert searched.run.spec() == searched.spec
+    environment = json.loads(searched.run.environment.read_text())
+    assert environment["packages"]["optuna"] == optuna.__version__
+    for trial in searched.trials:
+        names = {path.name.split(".")[0] for path in searched.run.trial(trial.number).iterdir()}
+        assert {"last", "best", "events", "snapshots"} <= names
+    leftovers = [path for path in searched.run.folder.rglob(".*") if path.name != ".lock" and path.is_file()]
+    assert [path for path in leftovers if "ray" not in path.parts] == []
+
+
+def test_the_best_checkpoint_is_that_of_the_highest_elbo(searched):
+    for trial in searched.trials:
+        made = {steps: report["elbo"] for steps, report in reports(trial).items()}
+        best = checkpoint.load(searched.run.trial(trial.number) / checkpoint.BEST)
+        assert best["report"]["elbo"] == max(made.values())
+        assert made[best["training"]["step"]] == max(made.values())
+
+
+def scalars(folder: Path) -> dict[str, dict[int, float]]:
+    """What TensorBoard would show: tag -> step -> value. A record is length (8 bytes), checksum (4), data, checksum."""
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted(folder.glob("events.*")):
+        content, at = path.read_bytes(), 0
+        while at < len(content):
+            (length,) = struct.unpack_from("<Q", content, at)
+            event = Event.FromString(content[at + 12 : at + 12 + length])
+            at += length + 16
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+def test_tensorboard_shows_every_report_and_every_logged_loss(searched):
+    for trial in searched.trials:
+        shown = scalars(searched.run.trial(trial.number))
+        assert set(shown) == {"train/loss_model", *(f"valid/{key}" for key in METRICS)}
+        assert shown["valid/elbo"] == pytest.approx(trial.intermediate_values, rel=1e-6)
+        assert list(shown["train/loss_model"]) == list(range(0, max(shown["valid/elbo"]), 5))
+
+
+# Tables.
+
+
+def test_curves_are_the_reports_value_by_value(searched):
+    curves = analysis.curves(searched.run.folder)
+    stored = {(trial.number, steps): r for trial in searched.trials for steps, r in reports(trial).items()}
+    assert len(curves) == len(stored)
+    for row in curves.to_dict("records"):
+        report = stored[row["number"], row["steps"]]
+        assert all(same(row[key], report[key]) for key in (*METRICS, "seconds"))
+        assert searched.trials[row["number"]].intermediate_values[row["steps"]] == row["elbo"]
+
+
+def test_results_are_the_trials(searched):
+    results = analysis.trials(searched.run.folder).set_index("number")
+    assert list(results.index) == list(range(TRIALS))
+    commit = json.loads(searched.run.environment.read_text())["commit"]
+    for trial in searched.trials:
+        row, final = results.loc[trial.number], last(searched, trial.number)
+        assert (row["study"], row["model"], row["dataset"], row["likelihood"]) == (
+            "tiny",
+            "vae",
+            "mnist5k",
+            "bernoulli",
+        )
+        assert (row["state"], row["cause"], row["steps"]) == (trial.state.name, "", final["steps"])
+        assert row["kind"] == "soft cross-entropy"  # grey images
+        assert row["commit"] == commit
+        assert row["seed"] == derived_seed(searched.spec.seed, trial.number)
+        assert row["params.lr"] == trial.params["lr"]
+        assert (row["params.latent"], row["params.hidden"], row["params.beta"]) == (4, 16, 1.0)
+        assert all(same(row[f"metrics.{key}"], final[key]) for key in METRICS)
+        assert row["seconds"] == final["seconds"]
+
+
+def test_train_holds_the_logged_losses(searched):
+    train = analysis.train(searched.run.folder)
+    assert list(train.columns) == ["study", "number", "step", "loss_model"]
+    for trial in searched.trials:
+        mine = train[train["number"] == trial.number]
+        assert list(mine["step"]) == list(range(0, last(searched, trial.number)["steps"], 5))
+        stored = [losses["model"] for report in reports(trial).values() for _, losses in report["train"]]
+        assert list(mine["loss_model"]) == stored
+
+
+def test_a_table_is_rebuilt_when_it_is_older_than_the_study_and_only_then(searched, tmp_path):
+    run = Run(shutil.copytree(searched.run.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("ray", "trials")))
+    table = run.table("results")
+    expected = pd.read_parquet(table)
+    os.utime(table, ns=(0, 0))
+    table.write_bytes(b"")
+    os.utime(table, ns=(0, 0))
+    pd.testing.assert_frame_equal(analysis.trials(run.folder), expected)
+
+    expected.head(3).to_parquet(table)
+    newer = run.database.stat().st_mtime_ns + 1
+    os.utime(table, ns=(newer, newer))
+    assert len(analysis.trials(run.folder)) == 3
+    table.unlink()
+    assert len(analysis.trials(run.folder)) == TRIALS
+
+
+def test_a_table_made_while_the_study_goes_on_does_not_pass_for_a_whole_one(searched, tmp_path):
+    """A reader may finish writing after the study was changed once more: its table is older then."""
+    from study.record import tables
+
+    run = Run(shutil.copytree(searched.run.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("ray", "trials")))
+    tables.write(run)
+    assert tables.fresh(run, "results")
+    now = time.time_ns()
+    os.utime(run.database, ns=(now, now))
+    assert not tables.fresh(run, "results")
+
+
+def test_the_table_is_printed(searched, command):
+    code, out, err = command("table", searched.run.folder, app=analysis.__main__.app)
+    assert (code, err) == (0, "")
+    assert out.count("COMPLETE") + out.count("PRUNED") == TRIALS
+    assert out.splitlines()[0].split()[:3] == ["number", "state", "steps"]
+    best = searched.study.best_trial
+    assert out.splitlines()[1].split()[0] == str(best.number)
+    assert "soft cross-entropy" in out
+
+
+def test_the_table_is_written_as_csv(searched, command, tmp_path):
+    code, _, _ = command("table", searched.run.folder, "--csv", tmp_path / "all.csv", app=analysis.__main__.app)
+    assert code == 0
+    assert len(pd.read_csv(tmp_path / "all.csv")) == TRIALS
+
+
+# Afterwards.
+
+
+def test_resuming_a_finished_run_says_so_and_starts_no_ray(searched, command, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("Ray was started")
+
+    before = searched.trials
+    monkeypatch.setattr("ray.init", refuse)
+    code, out, _ = command("resume", searched.run.folder)
+    assert code == 0
+    assert "finished" in out
+    assert searched.trials == before
+
+
+def test_status_says_where_it_stands(searched, command):
+    code, out, err = command("status", searched.run.folder)
+    complete = sum(trial.state == TrialState.COMPLETE for trial in searched.trials)
+    assert (code, err) == (0, "")
+    assert f"{complete} complete, {TRIALS - complete} pruned, 0 failed" in out
+
+
+def test_running_it_again_is_refused_and_names_the_ways_on(searched, command, preset, tmp_path):
+    path = preset(tmp_path, trials=TRIALS)
+    code, _, err = command("run", path, "--root", searched.run.folder.parent)
+    assert code == 2
+    assert "exists already" in err
+    assert "study resume" in err
+    assert "--set name=" in err
+
+
+EVALUATE = """
+import json, sys
+import imagesets, models
+from study.trial.evaluation import evaluate
+from study.trial.images import Images
+
+model = models.load(sys.argv[1])
+found = evaluate(model, Images(imagesets.load("mnist5k").valid))
+assert not {"ray", "optuna"} & {name.split(".")[0] for name in sys.modules}
+print(json.dumps(found))
+"""
+
+
+def test_the_exported_model_loads_elsewhere_without_ray_and_gives_its_numbers(searched, command, python, tmp_path):
+    code, out, _ = command("export", searched.run.folder, "--out", tmp_path / "best" / "tiny")
+    assert code == 0
+    assert "models.load" in out
+    moved = shutil.move(tmp_path / "best" / "tiny", tmp_path / "moved")
+    assert {path.name for path in Path(moved).iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "metrics.json",
+        "README.md",
+    }
+    written = json.loads((moved / "metrics.json").read_text())
+    best = searched.study.best_trial
+    assert written["elbo"] == max(best.intermediate_values.values())
+    assert written["kind"] == "soft cross-entropy"
+
+    found = json.loads(python("-c", EVALUATE, str(moved), cwd=tmp_path).stdout)
+    assert found == pytest.approx({key: written[key] for key in METRICS}, rel=1e-5)
+
+    config = json.loads((moved / "config.json").read_text())
+    assert (config["model"], config["trial"], config["training"]) == ("vae", best.number, {"lr": best.params["lr"]})
+    assert config["hyperparameters"]["latent"] == 4
+    loaded = models.load(moved)
+    assert loaded.sample(2).shape == (2, 1, 28, 28)
+    code, _, err = command("export", searched.run.folder, "--out", moved)
+    assert code == 2
+    assert "exists already; name another folder with --out" in err
+
+
+# Other searches.
+
+
+@pytest.mark.long
+def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exits_1(ray_up, command, preset, tmp_path):
+    path = preset(tmp_path, fixed={"lr": 1e18}, asha={"grace": 10})
+    code, out, err = command("run", path, "--root", tmp_path / "runs")
+    assert code == 1
+    assert err.startswith("2 of 2 trials failed, more than the share that max_failed allows, 0.5; the last: nan: ")
+    assert "go on with" not in err  # nothing is owed
+    assert "Traceback" not in out + err
+    run = Run(tmp_path / "runs" / "tiny")
+    trials = open_study(run, run.spec()).get_trials()
+    assert [trial.state for trial in trials] == [TrialState.FAIL] * 2
+    for trial in trials:
+        cause = trial.user_attrs["cause"]
+        assert cause.startswith("nan: the loss of 'model' was not finite at step ")
+        assert 0 <= int(cause.split()[-1]) < EVERY
+        assert reports(trial) == {}
+    results = analysis.trials(run.folder)
+    assert list(results["cause"]) == [trial.user_attrs["cause"] for trial in trials]
+    assert results["metrics.elbo"].isna().all()
+    code, out, _ = command("table", run.folder, app=analysis.__main__.app)
+    assert code == 0
+    assert out.count("nan: the loss") == 2
+    code, _, err = command("export", run.folder, "--out", tmp_path / "best")
+    assert code == 2
+    assert "no complete trial yet" in err
+
+
+def test_several_objectives_with_pruning(ray_up, command, preset, tmp_path):
+    """More trials than the sampler draws at random: TPE fails on pruned trials that have intermediate values."""
+    path = preset(
+        tmp_path,
+        model="vsc",
+        objective=["elbo", "zero_fraction"],
+        sampler="tpe",
+        trials=14,
+        asha={"grace": 10, "reduction": 2},
+        budget={"steps": 30, "batch": 16},
+    )
+    code, _, err = command("run", path, "--root", tmp_path / "runs")
+    assert (code, err) == (0, "")
+    run = Run(tmp_path / "runs" / "tiny")
+    spec = run.spec()
+    stored = open_study(run, spec)
+    trials = stored.get_trials()
+    assert len(trials) == 14
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in trials:
+        made = reports(trial)
+        assert trial.intermediate_values == {}
+        assert list(made) == list(range(10, max(made) + 1, 10))
+        if trial.state == TrialState.COMPLETE:
+            assert max(made) == 30
+            assert trial.values == [made[30]["elbo"], made[30]["zero_fraction"]]
+        else:
+            assert max(made) in spec.rungs
+            assert trial.values is None
+        assert "alpha" in trial.params
+    assert {trial.number for trial in stored.best_trials} <= {t.number for t in trials if t.values}
+    assert len(analysis.curves(run.folder)) == sum(len(reports(trial)) for trial in trials)
+    code, _, _ = command("status", run.folder)
+    assert code == 0
