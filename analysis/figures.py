@@ -25,6 +25,7 @@ from study.export import best
 from study.record import folder
 from study.spec import StudySpec
 from study.trial import snapshot
+from study.trial.files import write_whole
 from study.trial.images import Images, images_of
 from study.trial.trial import load_data
 
@@ -284,10 +285,10 @@ def draw_all(run: folder.Run, data: str | None = None, suffix: str = "png") -> l
         DataError: the data set is not there.
     """
     spec = run.spec()
-    trials, curves = tables.trials(run.folder), tables.curves(run.folder)
+    trials, curves = tables.trials(run.path), tables.curves(run.path)
     winner = best(run)
     valid = images_of(load_data(spec, data), "valid", spec.preprocessing, spec.pairing)
-    out = run.folder / "figures"
+    out = run.path / "figures"
     out.mkdir(exist_ok=True)
     written = []
 
@@ -297,7 +298,7 @@ def draw_all(run: folder.Run, data: str | None = None, suffix: str = "png") -> l
         if note:
             figure.supxlabel(note, x=0.99, ha="right", fontsize="x-small", color=GREY)
         path = out / f"{name}.{suffix}"
-        folder.write_whole(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=200))
+        write_whole(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=200))
         written.append(path)
 
     figure, ax = _figure(4.0)
@@ -310,7 +311,7 @@ def draw_all(run: folder.Run, data: str | None = None, suffix: str = "png") -> l
         draw_elbo_against_sparsity(ax, sparsity)
         save(figure, "elbo_sparsity", kind)
     if run.table("confirm").is_file():
-        confirmed = tables.confirmed(run.folder)
+        confirmed = tables.confirmed(run.path)
         figure, ax = _figure(1.4 + 0.45 * confirmed.configuration.nunique())
         draw_confirmed(ax, confirmed)
         save(figure, "confirmed", kind)

@@ -141,7 +141,7 @@ class Study:
         """Starts `run`, or `resume` once there is a run folder, in a session of its own."""
         self.sessions += 1
         log, rungs = (self.logs / f"{self.sessions:03d}.{kind}" for kind in ("log", "rungs"))
-        arguments = ["resume", str(self.run.folder)]
+        arguments = ["resume", str(self.run.path)]
         env = {**os.environ, "PYTHONPATH": str(PROJECT), "RAY_TMPDIR": str(self.ray)}
         if not self.run.study_yaml.is_file():
             arguments = ["run", str(self.preset), "--root", str(self.root)]
@@ -245,7 +245,7 @@ class Study:
                 if not any(file.startswith(str(self.ray)) for file in files):
                     continue
                 if title in (folder / "cmdline").read_text() and int(folder.name) != os.getpid():
-                    mine = [Path(file) for file in files if file.startswith(str(self.run.folder / "trials"))]
+                    mine = [Path(file) for file in files if file.startswith(str(self.run.path / "trials"))]
                     found[int(folder.name)] = next((int(file.parent.name) for file in mine), None)
         return found
 

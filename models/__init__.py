@@ -16,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from torch import nn
+
+if TYPE_CHECKING:
+    from models.base import VAE
 
 
 class ModelError(ValueError):
@@ -85,7 +87,7 @@ def check(name: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     return []
 
 
-def build(name: str, image_shape: Sequence[int], **settings: Any) -> nn.Module:
+def build(name: str, image_shape: Sequence[int], **settings: Any) -> VAE:
     """Builds a model for images of a shape.
 
     Args:
@@ -103,14 +105,14 @@ def build(name: str, image_shape: Sequence[int], **settings: Any) -> nn.Module:
     if problems:
         raise ModelError("; ".join(f"{name}: {key}: {message}" for key, message in problems))
     try:
-        model = module(name).build(tuple(image_shape), **settings)
+        model: VAE = module(name).build(tuple(image_shape), **settings)
     except ValueError as error:
         raise ModelError(f"{name}: {error}") from error
     model.name, model.hyperparameters = name, {**hyperparameters(name), **settings}
     return model
 
 
-def load(path: str | Path) -> nn.Module:
+def load(path: str | Path) -> VAE:
     """Restores an exported model: `config.json` says what to build, `model.safetensors` holds its state.
 
     Args:

@@ -48,6 +48,9 @@ class VAE(nn.Module):
     """
 
     batches = 1  # how many independent batches of images a step wants, one after the other
+    name: str  # by which `models.build` built it
+    hyperparameters: dict[str, Any]
+    config: dict[str, Any]  # of an export, what its config.json says
 
     def __init__(
         self,

@@ -43,6 +43,6 @@ def run(spec: StudySpec, root: str | Path = "runs", *, data: str | None = None, 
     from study.record.folder import Run
     from study.tune import runner
 
-    folder = Run(Path(root) / spec.name)
-    runner.run(spec, folder, data=data, address=address)
-    return folder.folder
+    made = Run(Path(root) / spec.name)
+    runner.run(spec, made, data=data, address=address)
+    return made.path

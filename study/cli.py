@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ import models
 from study import spec as specs
 from study.record.folder import RUNS, Run, RunError, find
 from study.spec import SpecError, StudySpec
+
+if TYPE_CHECKING:
+    from study.record.storage import Outcome
 
 MISTAKES = (SpecError, RunError, imagesets.DataError, models.ModelError)
 
@@ -38,7 +41,7 @@ def main(app: typer.Typer) -> None:
 app = new_app("Hyperparameter studies of variational autoencoders.")
 
 Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a YAML file.", show_default=False)]
-RunName = Annotated[str, typer.Argument(help="A run's name, or its folder.", show_default=False)]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value; may be repeated.", show_default=False)]
 Root = Annotated[Path, typer.Option(help="Where run folders lie.")]
 Data = Annotated[str | None, typer.Option(help="Where data sets lie.", show_default=False)]
@@ -70,13 +73,13 @@ def run(
     if storage is not None:
         overrides.append(f"storage={storage}")
     spec = specs.load(preset, overrides)
-    folder = Run(root / spec.name)
-    print(plan(spec, folder), flush=True)
+    run = Run(root / spec.name)
+    print(plan(spec, run), flush=True)
     if dry_run:
         return
     from study.tune import runner
 
-    _finish(folder, runner.run(spec, folder, data=data, address=address))
+    _finish(run, runner.run(spec, run, data=data, address=address))
 
 
 def _extend(
@@ -84,12 +87,12 @@ def _extend(
 ) -> None:
     from study.record.extension import extended
 
-    folder, spec = extended(given, overrides, more, root)
-    print(f"{plan(spec, folder)}, where {spec.trials - int(more)} of these trials are there", flush=True)
+    run, spec = extended(given, overrides, more, root)
+    print(f"{plan(spec, run)}, where {spec.trials - int(more)} of these trials are there", flush=True)
     if not dry_run:
         from study.tune import runner
 
-        _finish(folder, runner.resume(folder, spec=spec, data=data, address=address))
+        _finish(run, runner.resume(run, spec=spec, data=data, address=address))
 
 
 @app.command()
@@ -98,39 +101,39 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
     from study import solo
 
     spec = specs.load(preset, set_ or [])
-    folder = Run(root / spec.name)
-    _finish(folder, solo.train(spec, folder, data=data))
+    run = Run(root / spec.name)
+    _finish(run, solo.train(spec, run, data=data))
 
 
 @app.command()
-def resume(run: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
+def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
     """Go on with a run that was interrupted."""
     from study.record import storage
 
-    folder = find(run, root)
-    spec = folder.spec()
-    if storage.is_made(folder, spec) and not storage.owed(storage.open_study(folder, spec), spec):
-        print(f"{folder.name} is finished; there is nothing to go on with")
+    run = find(given, root)
+    spec = run.spec()
+    if storage.is_made(run, spec) and not storage.owed(storage.open_study(run, spec), spec):
+        print(f"{run.name} is finished; there is nothing to go on with")
     if spec.trials == 1:
         from study import solo
 
-        _finish(folder, solo.resume(folder, data=data))
+        _finish(run, solo.resume(run, data=data))
     else:
         from study.tune import runner
 
-        _finish(folder, runner.resume(folder, data=data, address=address))
+        _finish(run, runner.resume(run, data=data, address=address))
 
 
 @app.command()
-def confirm(run: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
+def confirm(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
     """Train the defaults and the best configurations over fresh seeds, and read the test set."""
     from study import confirm as confirmation
 
-    folder = find(run, root)
-    stopped = confirmation.confirm(folder, data=data, address=address, say=lambda line: print(line, flush=True))
+    run = find(given, root)
+    stopped = confirmation.confirm(run, data=data, address=address, say=lambda line: print(line, flush=True))
     if stopped is not None:
         sys.exit(128 + stopped)
-    print(f"table: python -m analysis table {folder.argument}")
+    print(f"table: python -m analysis table {run.argument}")
 
 
 @app.command()
@@ -169,40 +172,40 @@ def evaluate(
 
 
 @app.command()
-def status(run: RunName, root: Root = RUNS) -> None:
+def status(given: RunName, root: Root = RUNS) -> None:
     """Where a run stands."""
     from study.record.storage import open_study
     from study.record.words import summary
 
-    folder = find(run, root)
-    spec = folder.spec()
-    print(summary(open_study(folder, spec), spec))
+    run = find(given, root)
+    spec = run.spec()
+    print(summary(open_study(run, spec), spec))
 
 
 @app.command()
 def doctor(
-    run: RunName,
+    given: RunName,
     fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired.")] = False,
     root: Root = RUNS,
 ) -> None:
     """Check a run folder and its study against each other."""
     from study.doctor import examine
 
-    if not examine(find(run, root, whole=False), fix):
+    if not examine(find(given, root, whole=False), fix):
         sys.exit(1)
 
 
 @app.command()
 def export(
-    run: RunName,
+    given: RunName,
     out: Annotated[Path, typer.Option(help="The folder to make.", show_default=False)],
     root: Root = RUNS,
 ) -> None:
     """Write the best checkpoint in a form that loads without Ray."""
     from study.export import export as write
 
-    folder = write(find(run, root), out)
-    print(f"{folder}: load it with models.load({str(folder)!r})")
+    write(find(given, root), out)
+    print(f"{out}: load it with models.load({str(out)!r})")
 
 
 @app.command()
@@ -274,7 +277,7 @@ def get(
         print(f"{name}: {', '.join(f'{len(split.images)} {part}' for part, split in splits._asdict().items())}")
 
 
-def plan(spec: StudySpec, folder: Run) -> str:
+def plan(spec: StudySpec, run: Run) -> str:
     """What a run will do, for people."""
     drawn = ", ".join(spec.distributions()) or "nothing"
     pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
@@ -290,18 +293,18 @@ def plan(spec: StudySpec, folder: Run) -> str:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
         if spec.rungs[0] > spec.asha.grace:
             lines.append("  rungs before the end of the longest KL warm-up are left out")
-    return "\n".join([*lines, f"  writes {folder.folder}"])
+    return "\n".join([*lines, f"  writes {run.path}"])
 
 
-def _finish(folder: Run, outcome: object) -> None:
+def _finish(run: Run, outcome: Outcome) -> None:
     """Says how a search ended and where things lie, and exits with its code."""
     from study.record.storage import open_study, owed
     from study.record.words import summary
 
-    spec = folder.spec()
+    spec = run.spec()
     left = True
     try:
-        study = open_study(folder, spec)
+        study = open_study(run, spec)
         print(summary(study, spec))
         left = bool(owed(study, spec))
     except RunError:
@@ -312,10 +315,10 @@ def _finish(folder: Run, outcome: object) -> None:
     if outcome.halted:
         print(outcome.halted, file=sys.stderr)
         if left:
-            print(f"go on with: python -m study resume {folder.argument}", file=sys.stderr)
+            print(f"go on with: python -m study resume {run.argument}", file=sys.stderr)
         sys.exit(1)
-    print(f"tables, checkpoints and TensorBoard: {folder.folder}")
-    print(f"next: python -m study export {folder.name} --out best/{folder.name}")
+    print(f"tables, checkpoints and TensorBoard: {run.path}")
+    print(f"next: python -m study export {run.name} --out best/{run.name}")
     if not outcome.complete:
         print("no trial reached the full budget", file=sys.stderr)
         sys.exit(1)

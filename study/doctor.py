@@ -79,7 +79,7 @@ def examine(run: Run, fix: bool = False, say: Callable[[str], None] = print) -> 
     """
 
     def tell(line: str) -> None:
-        say(line.replace(f"{run.folder}/", ""))
+        say(line.replace(f"{run.path}/", ""))
 
     with run.locked() if fix else nullcontext():
         held = not fix and run.is_held()
@@ -149,7 +149,7 @@ def _study(run: Run, spec: StudySpec | None) -> optuna.Study | None:
         store = backend.sqlite(file)
     names = [study.study_name for study in store.get_all_studies()]
     name = spec.name if spec else run.name if run.name in names else names[0] if len(names) == 1 else None
-    if name not in names and file is None and not any(run.folder.glob("trials/*")):
+    if name not in names and file is None and not any(run.path.glob("trials/*")):
         return None
     if name not in names:
         raise RunError(f"it holds no study {name or run.name!r}, but {', '.join(names) or 'none'}")
@@ -215,7 +215,7 @@ def leftovers(case: Case) -> list[Fault]:
         return []
     return [
         Fault(f"{path} was being written by a process that is gone; --fix removes it", path.unlink)
-        for path in _files(case.run.folder, besides=case.run.ray)
+        for path in _files(case.run.path, besides=case.run.ray)
         if (match := TEMPORARY.fullmatch(path.name)) and not _is_alive(int(match[1]))
     ]
 
@@ -242,7 +242,7 @@ def opening(case: Case) -> list[Fault]:
     """Whether the study is there and can be read."""
     run, spec = case.run, case.spec
     file = storage.file_of(run, spec) if spec else next((f for f in (run.database, run.journal) if f.is_file()), None)
-    folders = len(list(run.folder.glob("trials/*")))
+    folders = len(list(run.path.glob("trials/*")))
     left = [*(run.table(name).name for name in tables.TABLES if run.table(name).is_file())]
     remains = ", ".join([*left, *([f"{folders} trials' folders"] if folders else [])]) or "nothing else"
     if case.closed and spec is not None and file is None:
@@ -345,7 +345,7 @@ def orphans(case: Case) -> list[Fault]:
     known = {trial.number for trial in case.trials}
     return [
         _put_aside(path, "has no trial in the study")
-        for path in sorted(case.run.folder.glob("trials/*"))
+        for path in sorted(case.run.path.glob("trials/*"))
         if re.fullmatch(r"[0-9]{5,}", path.name) and int(path.name) not in known
     ]
 
@@ -502,7 +502,7 @@ def confirmations(case: Case) -> list[Fault]:
     """The results of confirmation."""
     return [
         Fault(f"{path} is damaged; --fix removes it, and `confirm` does it again", path.unlink)
-        for path in sorted(case.run.folder.glob("confirm/*/result.json"))
+        for path in sorted(case.run.path.glob("confirm/*/result.json"))
         if not isinstance(found := _json(path), dict) or "cause" not in found
     ]
 

@@ -33,32 +33,32 @@ class Run:
     """The folder of one run.
 
     Args:
-        folder: runs/<name>.
+        path: runs/<name>.
     """
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder).resolve()
-        self.study_yaml = self.folder / "study.yaml"
-        self.environment = self.folder / "environment.json"
-        self.database = self.folder / "optuna.db"
-        self.journal = self.folder / "optuna.journal"
-        self.ray = self.folder / "ray"
+    def __init__(self, path: str | Path):
+        self.path = Path(path).resolve()
+        self.study_yaml = self.path / "study.yaml"
+        self.environment = self.path / "environment.json"
+        self.database = self.path / "optuna.db"
+        self.journal = self.path / "optuna.journal"
+        self.ray = self.path / "ray"
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.path.name
 
     def trial(self, number: int) -> Path:
         """The folder of one trial: checkpoints and TensorBoard."""
-        return self.folder / "trials" / f"{number:05d}"
+        return self.path / "trials" / f"{number:05d}"
 
     def confirmation(self, configuration: str, repeat: int) -> Path:
         """The folder of one configuration's training on one fresh seed."""
-        return self.folder / "confirm" / f"{configuration}-{repeat}"
+        return self.path / "confirm" / f"{configuration}-{repeat}"
 
     def table(self, name: str) -> Path:
         """A table's file: results, curves, train or confirm."""
-        return self.folder / f"{name}.parquet"
+        return self.path / f"{name}.parquet"
 
     def spec(self) -> StudySpec:
         """The resolved specification that the run was started with.
@@ -77,17 +77,17 @@ class Run:
     @property
     def argument(self) -> str:
         """How the command line names the run: by its name where it lies in runs/, else by its folder."""
-        return shlex.quote(self.name if self.folder.parent == RUNS.resolve() else str(self.folder))
+        return shlex.quote(self.name if self.path.parent == RUNS.resolve() else str(self.path))
 
     def check_absent(self) -> None:
         """Raises RunError if the folder exists."""
         if self.study_yaml.is_file():
             raise RunError(
-                f"{self.folder} exists already; go on with `python -m study resume {self.argument}`, "
+                f"{self.path} exists already; go on with `python -m study resume {self.argument}`, "
                 f"or name another with --set name=..."
             )
-        if self.folder.exists():
-            raise RunError(f"{self.folder} exists already and holds no run; remove it, or name another: --set name=...")
+        if self.path.exists():
+            raise RunError(f"{self.path} exists already and holds no run; remove it, or name another: --set name=...")
 
     def create(self, spec: StudySpec) -> None:
         """Makes the folder, with the specification and the environment in it.
@@ -96,14 +96,14 @@ class Run:
             RunError: the folder exists, or cannot be made.
         """
         self.check_absent()
-        made = self.folder.with_name(f".{self.name}.{os.getpid()}")  # a run has both files from its first moment
+        made = self.path.with_name(f".{self.name}.{os.getpid()}")  # a run has both files from its first moment
         try:
             made.mkdir(parents=True)
             (made / self.environment.name).write_text(json.dumps(environment(), indent=2) + "\n")
             (made / self.study_yaml.name).write_text(dump(spec), encoding="utf-8")
-            os.rename(made, self.folder)
+            os.rename(made, self.path)
         except OSError as error:
-            raise RunError(f"cannot make {self.folder}: {error.strerror}; name another place with --root") from None
+            raise RunError(f"cannot make {self.path}: {error.strerror}; name another place with --root") from None
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
@@ -119,20 +119,20 @@ class Run:
             RunError: another process holds it, or the folder cannot be written.
         """
         try:
-            descriptor = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+            descriptor = os.open(self.path / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
         except OSError as error:
-            raise RunError(f"{self.folder} cannot be written ({error.strerror}); nothing was changed") from None
+            raise RunError(f"{self.path} cannot be written ({error.strerror}); nothing was changed") from None
         with open(descriptor, "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RunError(f"{self.folder} is in use by another process; wait for it, or stop it") from None
+                raise RunError(f"{self.path} is in use by another process; wait for it, or stop it") from None
             yield
 
     def is_held(self) -> bool:
         """Whether a process holds the run just now; changes nothing."""
         try:
-            descriptor = os.open(self.folder / ".lock", os.O_RDONLY)
+            descriptor = os.open(self.path / ".lock", os.O_RDONLY)
         except FileNotFoundError:
             return False
         with open(descriptor) as file:
@@ -158,7 +158,7 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
     for found in (Run(root / run), Run(run)):
         if found.study_yaml.is_file():
             return found
-        if any(path.exists() for path in (found.database, found.journal, found.folder / "trials")):
+        if any(path.exists() for path in (found.database, found.journal, found.path / "trials")):
             if not whole:
                 return found
             raise RunError(

@@ -50,14 +50,14 @@ def open_study(run: Run, spec: StudySpec, create: bool = False) -> optuna.Study:
     """
     file, made = file_of(run, spec), is_made(run, spec)
     if not made:
-        if any(run.folder.glob("trials/*")):  # whose checkpoints those of a new study would replace
+        if any(run.path.glob("trials/*")):  # whose checkpoints those of a new study would replace
             if file is None:
                 raise RunError(
                     f"{spec.storage} holds no study {spec.name!r}, and there are trials; is it the right one?"
                 )
             raise RunError(f"{file} is gone, and there are trials; {_how_to_open(spec)}")
         if not create:
-            raise RunError(f"{run.folder} has no study yet; go on with `python -m study resume {run.argument}`")
+            raise RunError(f"{run.path} has no study yet; go on with `python -m study resume {run.argument}`")
     with _opening(spec, file):
         if file is not None and not made:
             write_whole(file, lambda path: _make_file(path, spec))

@@ -30,9 +30,9 @@ class Preprocessing(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     binarise: Literal["static", "dynamic", "threshold"] | None = None
-    threshold: float = Field(0.5, ge=0, lt=1)
+    threshold: float = Field(default=0.5, ge=0, lt=1)
     dequantise: bool = False
-    logit: float | None = Field(None, gt=0, lt=0.5)
+    logit: float | None = Field(default=None, gt=0, lt=0.5)
 
     @model_validator(mode="after")
     def _compatible(self) -> Preprocessing:

@@ -70,11 +70,11 @@ class _Part(BaseModel):
 class Budget(_Part):
     """How long a trial trains, in optimiser steps (or epochs), and how often it reports."""
 
-    steps: int | None = Field(None, ge=1)
-    epochs: int | None = Field(None, ge=1)
-    batch: int = Field(64, ge=1)
-    report_every: int | None = Field(None, ge=1)  # a twentieth of the budget if not given
-    log_every: int = Field(50, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    batch: int = Field(default=64, ge=1)
+    report_every: int | None = Field(default=None, ge=1)  # a twentieth of the budget if not given
+    log_every: int = Field(default=50, ge=1)
 
     @model_validator(mode="after")
     def _one_length(self) -> Budget:
@@ -87,23 +87,23 @@ class Asha(_Part):
     """Successive halving: at steps grace * reduction^k, only the best 1/reduction of the trials go on."""
 
     grace: int = Field(ge=1)
-    reduction: int = Field(3, ge=2)
+    reduction: int = Field(default=3, ge=2)
 
 
 class Confirm(_Part):
     """The best `top` configurations and the defaults, each over `seeds` fresh seeds, on the test set."""
 
-    top: int = Field(3, ge=0)
-    seeds: int = Field(5, ge=1)
-    samples: int = Field(5000, ge=1)
-    images: int = Field(1000, ge=1)
+    top: int = Field(default=3, ge=0)
+    seeds: int = Field(default=5, ge=1)
+    samples: int = Field(default=5000, ge=1)
+    images: int = Field(default=1000, ge=1)
 
 
 class Resources(_Part):
     """What one trial is given."""
 
-    cpus: int = Field(1, ge=1)
-    gpus: Annotated[float, AfterValidator(_share_or_whole)] = Field(0.0, ge=0, allow_inf_nan=False)
+    cpus: int = Field(default=1, ge=1)
+    gpus: Annotated[float, AfterValidator(_share_or_whole)] = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class StudySpec(_Part):
@@ -120,14 +120,14 @@ class StudySpec(_Part):
     fixed: dict[str, Any] = Field(default_factory=dict)
     objective: Annotated[str | list[str], AfterValidator(_metrics)] = "elbo"
     sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
-    trials: int = Field(64, ge=1)
+    trials: int = Field(default=64, ge=1)
     asha: Asha | None = None
     budget: Budget
     confirm: Confirm = Confirm()
     resources: Resources = Resources()
     storage: Annotated[str, AfterValidator(without_password)] | None = None
-    max_failed: float = Field(0.5, ge=0, le=1)
-    seed: int = Field(0, ge=0)
+    max_failed: float = Field(default=0.5, ge=0, le=1)
+    seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> StudySpec:

@@ -120,7 +120,7 @@ def _fit(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop:
         ),
         run_config=tune.RunConfig(
             name=run.ray.name,
-            storage_path=str(run.folder),
+            storage_path=str(run.path),
             verbose=0,
             stop=_Stopper(stop, ledger),
             callbacks=[ledger, display(study, spec)],  # the display reads what the ledger wrote

@@ -43,7 +43,7 @@ class HandOut(Searcher):
             trial = self.study.ask()
         return {
             "number": trial.number,
-            "run": str(self.run.folder),
+            "run": str(self.run.path),
             "data": self.data,
             "spec": self.spec.model_dump(),
             "settings": self.spec.space(trial),

@@ -502,8 +502,8 @@ def test_a_run_gets_all_figures_that_it_has_the_data_for(runs, model):
     # Only a sparse coder has exact zeros.
     sparse = ["code_sparsity"] if model == "vsc" else []
     expected = ["learning_curves", "hyperparameters", *ALWAYS[1:], *sparse]
-    assert found == [run.folder / "figures" / f"{name}.png" for name in expected]
-    assert sorted(path.name for path in (run.folder / "figures").iterdir()) == sorted(path.name for path in found)
+    assert found == [run.path / "figures" / f"{name}.png" for name in expected]
+    assert sorted(path.name for path in (run.path / "figures").iterdir()) == sorted(path.name for path in found)
     for path in found:
         width, height = check_png(path)
         assert width == 1300  # 6.5 inches at 200 dots
@@ -542,7 +542,7 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
     [sparsity] = figures_["elbo_sparsity"].axes
     measure = "share of exact zeros in codes" if model == "vsc" else "Hoyer sparsity of codes"
     assert written(sparsity) == ("ELBO against sparsity", measure, ELBO)
-    number = best_complete(analysis.trials(run.folder))
+    number = best_complete(analysis.trials(run.path))
     titles = {name: figures_[name].axes[0].get_title() for name in ("reconstructions", "samples", "traversal")}
     which = f"trial {number} of tiny-{model}"
     assert titles == {
@@ -555,7 +555,7 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
 
 
 def test_a_confirmed_run_shows_it(runs, tmp_path, drawn):
-    run = Run(shutil.copytree(runs("vae").folder, tmp_path / "tiny-vae"))
+    run = Run(shutil.copytree(runs("vae").path, tmp_path / "tiny-vae"))
     frame = pd.DataFrame({"configuration": ["defaults", "trial-0"] * 2, "metrics.elbo": [-9.0, NAN, -8.0, NAN]})
     frame.to_parquet(run.table("confirm"))
     [ax] = drawn(run)["confirmed"].axes
@@ -565,7 +565,7 @@ def test_a_confirmed_run_shows_it(runs, tmp_path, drawn):
 @pytest.mark.parametrize("suffix", ["pdf", "svg"])
 def test_other_formats_are_whole_files_too(make, tmp_path, suffix, command):
     run = search(make("vsc", fixed={**make("vsc").fixed, "kl_warmup": 0.0}), tmp_path, (FULL,))
-    code, out, err = command("figures", run.folder, "--format", suffix)
+    code, out, err = command("figures", run.path, "--format", suffix)
     assert (code, err) == (0, "")
     found = [Path(line) for line in out.splitlines()]
     assert {path.stem for path in found} >= {*ALWAYS, "hyperparameters"}
@@ -594,10 +594,10 @@ def test_a_run_without_a_complete_trial_is_refused(make, tmp_path, command):
     run = search(make(), tmp_path, ENDINGS[1:2] + ENDINGS[3:4])
     with pytest.raises(RunError, match="no complete trial"):
         draw_all(run)
-    code, out, err = command("figures", run.folder)
+    code, out, err = command("figures", run.path)
     assert (code, out) == (2, "")
-    assert err == f"tiny has no complete trial yet; go on with `python -m study resume {run.folder}`\n"
-    assert not (run.folder / "figures").exists()
+    assert err == f"tiny has no complete trial yet; go on with `python -m study resume {run.path}`\n"
+    assert not (run.path / "figures").exists()
 
 
 def test_figures_do_not_read_the_test_set(runs, monkeypatch):
@@ -621,13 +621,13 @@ def command(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
 
 
 def test_a_format_that_is_none_is_refused(runs, command, tmp_path):
-    code, out, err = command("figures", runs("vae").folder, "--format", "jpeg")
+    code, out, err = command("figures", runs("vae").path, "--format", "jpeg")
     assert (code, out) == (2, "")
     assert "--format" in err
     assert "must be png, pdf or svg, got 'jpeg'" in " ".join(err.replace("│", " ").split())
 
 
 def test_a_run_that_is_not_there_is_refused_before_anything_is_drawn(runs, command, tmp_path):
-    code, out, err = command("figures", runs("vsc").folder, "nothing", "--root", tmp_path)
+    code, out, err = command("figures", runs("vsc").path, "nothing", "--root", tmp_path)
     assert (code, out) == (2, "")
     assert err.startswith("no run 'nothing'; ")

@@ -169,7 +169,7 @@ def make(tmp_path):
 
 def test_a_row_says_what_a_trial_was_and_how_it_ended(make):
     run = make("one")
-    rows = analysis.trials(run.folder).set_index("number")
+    rows = analysis.trials(run.path).set_index("number")
     assert list(rows["state"]) == ["PRUNED", "COMPLETE", "FAIL", "RUNNING"]
     assert list(rows["steps"]) == [50, 100, 50, 0]
     assert list(rows["cause"]) == ["", "", "nan: the loss of 'model' was not finite at step 77", ""]
@@ -187,14 +187,14 @@ def test_a_row_says_what_a_trial_was_and_how_it_ended(make):
 
 def test_curves_and_train_hold_what_was_reported(make):
     run = make("one")
-    curves = analysis.curves(run.folder)
+    curves = analysis.curves(run.path)
     assert curves[["study", "number", "steps", "elbo"]].to_numpy().tolist() == [
         ["one", 0, 50, -2.0],
         ["one", 1, 50, -1.5],
         ["one", 1, 100, -1.0],
         ["one", 2, 50, -9.0],
     ]
-    train = analysis.train(run.folder)
+    train = analysis.train(run.path)
     assert train.to_numpy().tolist() == [
         ["one", 0, 0, 3.0],
         ["one", 0, 25, 2.5],
@@ -219,30 +219,30 @@ def test_a_run_without_trials_is_an_empty_table(make, tmp_path):
     run.create(spec)
     open_study(run, spec, create=True)
     for read in (analysis.trials, analysis.curves, analysis.train):
-        assert len(read(run.folder)) == 0
-    assert len(ranking(analysis.trials(run.folder))) == 0
-    text(ranking(analysis.trials(run.folder)))
+        assert len(read(run.path)) == 0
+    assert len(ranking(analysis.trials(run.path))) == 0
+    text(ranking(analysis.trials(run.path)))
     make("one")
     assert len(analysis.trials("none", "one", root=tmp_path / "runs")) == 4
 
 
 def test_a_table_follows_the_study(make):
     run = make("one")
-    assert len(analysis.trials(run.folder)) == 4
+    assert len(analysis.trials(run.path)) == 4
     written = run.table("results").stat().st_mtime_ns
-    analysis.trials(run.folder)
+    analysis.trials(run.path)
     assert run.table("results").stat().st_mtime_ns == written
     open_study(run, run.spec()).ask()
     assert not tables.fresh(run, "results")
-    assert len(analysis.trials(run.folder)) == 5
+    assert len(analysis.trials(run.path)) == 5
 
 
 def test_a_study_that_is_stored_elsewhere_is_always_read(make, tmp_path):
     run = make("one", storage=f"sqlite:///{tmp_path / 'elsewhere.db'}")
     assert not run.database.exists()
-    assert len(analysis.trials(run.folder)) == 4
+    assert len(analysis.trials(run.path)) == 4
     open_study(run, run.spec()).ask()
-    assert len(analysis.trials(run.folder)) == 5
+    assert len(analysis.trials(run.path)) == 5
 
 
 def test_a_run_that_is_not_there_is_refused(tmp_path):
@@ -252,7 +252,7 @@ def test_a_run_that_is_not_there_is_refused(tmp_path):
 
 def test_reading_leaves_no_other_files(make):
     run = make("one")
-    before = {path.name for path in run.folder.iterdir()}
-    analysis.trials(run.folder)
-    after = {path.name for path in Path(run.folder).iterdir()}
+    before = {path.name for path in run.path.iterdir()}
+    analysis.trials(run.path)
+    after = {path.name for path in Path(run.path).iterdir()}
     assert after - before == {"results.parquet", "curves.parquet", "train.parquet"}

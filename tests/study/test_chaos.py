@@ -273,21 +273,21 @@ def unmade(server, raw, tmp_path):
 
 
 def test_a_run_without_its_study_in_the_server_goes_on(unmade, command):
-    code, _, err = command("status", unmade.folder)
+    code, _, err = command("status", unmade.path)
     assert (code, err) == (
         2,
-        f"{unmade.folder} has no study yet; go on with `python -m study resume {unmade.folder}`\n",
+        f"{unmade.path} has no study yet; go on with `python -m study resume {unmade.path}`\n",
     )
-    assert command("resume", unmade.folder)[0] == 0
+    assert command("resume", unmade.path)[0] == 0
     (trial,) = open_study(unmade, unmade.spec()).get_trials()
     assert trial.state == TrialState.COMPLETE
 
 
 def test_a_study_that_is_gone_from_the_server_is_not_begun_again(unmade, command, listing):
-    assert command("resume", unmade.folder)[0] == 0
+    assert command("resume", unmade.path)[0] == 0
     optuna.delete_study(study_name="unmade", storage=open_study(unmade, unmade.spec())._storage)
     before = (unmade.trial(0) / "last.pt").read_bytes()
-    code, _, err = command("resume", unmade.folder)
+    code, _, err = command("resume", unmade.path)
     assert code == 2
     assert "holds no study 'unmade', and there are trials" in err
     assert (unmade.trial(0) / "last.pt").read_bytes() == before
@@ -328,5 +328,5 @@ def test_postgresql_is_started_and_stopped(server, installed):
         other.stop()
         assert process.returncode == 0
         other.start()
-        folder = other.folder
+        folder = other.path
     assert not folder.exists()

@@ -118,7 +118,7 @@ def existing(raw, tmp_path) -> Run:
 @pytest.mark.parametrize("how", ["run", "train"])
 def test_a_run_that_exists(refused, existing, preset, tmp_path, how):
     says = refused(how, preset(tmp_path))
-    assert f"{existing.folder} exists already" in says
+    assert f"{existing.path} exists already" in says
     assert "`python -m study resume tiny`" in says
     assert "--set name=" in says
 
@@ -145,7 +145,7 @@ UNKNOWN = [["resume", "tinny"], ["status", "tinny"], ["export", "tinny", "--out"
 @pytest.mark.parametrize("arguments", UNKNOWN, ids=lambda arguments: arguments[0])
 def test_a_run_that_is_not_known(refused, existing, arguments):
     assert "no run 'tinny'; runs in runs: tiny. Did you mean 'tiny'?" in refused(*arguments)
-    shutil.rmtree(existing.folder.parent)
+    shutil.rmtree(existing.path.parent)
     assert "no run 'tinny'; there is none in runs yet" in refused(*arguments)
 
 

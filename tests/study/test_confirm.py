@@ -105,7 +105,7 @@ def confirmed(make, ray_up, tmp_path_factory) -> tuple[Run, list[str]]:
 @pytest.fixture
 def copied(confirmed, tmp_path) -> Run:
     """A copy of it to spoil."""
-    return Run(shutil.copytree(confirmed[0].folder, tmp_path / "tiny"))
+    return Run(shutil.copytree(confirmed[0].path, tmp_path / "tiny"))
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_stopped_by_a_signal_it_keeps_what_is_done_and_goes_on(copied, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(confirming, "stopping_on_signals", stopping)
         assert confirm(copied, say=say) == 15
-    assert commands == [f"python -m study confirm {copied.folder}"]
+    assert commands == [f"python -m study confirm {copied.path}"]
     done = rows(copied)
     assert len(done) == 3 + len(said) < len(before)
     assert all(row in before for row in done)
@@ -295,7 +295,7 @@ def test_a_configuration_that_fails_is_a_row_with_its_cause(make, ray_up, tmp_pa
     assert (fine.cause == "").all()
     assert fine["metrics.elbo"].notna().all()
     assert sum(line.endswith(tuple(broken.cause)) for line in said) == SEEDS
-    summary = confirmation(analysis.confirmed(run.folder)).set_index("configuration")
+    summary = confirmation(analysis.confirmed(run.path)).set_index("configuration")
     assert list(summary.loc["defaults", ["seeds", "failed"]]) == [0, SEEDS]
     assert list(summary.loc["trial-2", ["seeds", "failed"]]) == [SEEDS, 0]
     confirm(run, say=said.append)  # a failure is a result
@@ -317,11 +317,11 @@ def test_a_mistake_in_the_work_is_a_cause_too(make, tmp_path):
 def test_it_is_refused_before_the_search_is_finished(make, tmp_path, no_ray, given, command):
     run = Run(tmp_path / "tiny")
     searched(make(), run, given)
-    message = f"the search is not finished; go on with `python -m study resume {run.folder}` first"
+    message = f"the search is not finished; go on with `python -m study resume {run.path}` first"
     with pytest.raises(RunError) as refused:
         confirm(run)
     assert str(refused.value) == message
-    assert command("confirm", run.folder) == (2, "", message + "\n")
+    assert command("confirm", run.path) == (2, "", message + "\n")
     assert not run.table("confirm").exists()
 
 
@@ -333,12 +333,12 @@ def test_it_is_refused_while_another_process_holds_the_run(confirmed, no_ray):
 
 def test_the_command_line_says_where_the_table_is(confirmed, command, no_ray):
     run, _ = confirmed
-    assert command("confirm", run.folder) == (0, f"table: python -m analysis table {run.folder}\n", "")
+    assert command("confirm", run.path) == (0, f"table: python -m analysis table {run.path}\n", "")
 
 
 def test_the_command_line_ends_with_the_code_of_the_signal(confirmed, command, monkeypatch):
     monkeypatch.setattr(confirming, "confirm", lambda *_, **__: 15)
-    assert command("confirm", confirmed[0].folder)[0] == 143
+    assert command("confirm", confirmed[0].path)[0] == 143
 
 
 # The test set is read nowhere else.
@@ -409,5 +409,5 @@ def test_a_search_does_not_read_the_test_set(make, poisoned, ray_up, tmp_path, m
 def test_the_folder_of_a_confirmation_is_its_own(confirmed):
     run, _ = confirmed
     names = {f"{name}-{repeat}" for name in ("defaults", "trial-1", "trial-2") for repeat in range(SEEDS)}
-    assert {path.name for path in (run.folder / "confirm").iterdir()} == names
-    assert not Path(run.folder / "trials").exists()  # that of this search, which trained nothing
+    assert {path.name for path in (run.path / "confirm").iterdir()} == names
+    assert not Path(run.path / "trials").exists()  # that of this search, which trained nothing

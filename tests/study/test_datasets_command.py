@@ -130,19 +130,19 @@ def trained(preset, tmp_path_factory):
 )
 def test_every_result_says_what_it_was_made_of(trained, command, name, kind, data, preprocessing):
     run = trained[name]
-    row = analysis.trials(run.folder).iloc[0]
+    row = analysis.trials(run.path).iloc[0]
     assert row["state"] == "COMPLETE", row["cause"]
     assert (row["kind"], row["dataset"], row["preprocessing"]) == (kind, data, preprocessing)
-    _, out, _ = command("table", run.folder, app=analysis.__main__.app)
+    _, out, _ = command("table", run.path, app=analysis.__main__.app)
     assert f"elbo is a bound of {preprocessing} images" in out
-    _, both, _ = command("table", run.folder, trained["binary"].folder, app=analysis.__main__.app)
+    _, both, _ = command("table", run.path, trained["binary"].path, app=analysis.__main__.app)
     assert name == "binary" or (preprocessing in both and "dynamic binary" in both and "preprocessing" in both)
 
 
 @pytest.mark.parametrize("name", ["binary", "sprites", "logits"])
 def test_an_export_is_evaluated_on_the_images_that_it_was_trained_on(trained, command, tmp_path, name):
     run = trained[name]
-    command("export", run.folder, "--out", tmp_path / "best")
+    command("export", run.path, "--out", tmp_path / "best")
     config = json.loads((tmp_path / "best" / "config.json").read_text())
     given = run.spec()
     assert config["dataset_options"] == given.dataset_options

@@ -134,11 +134,11 @@ SOUND = "tiny is sound: 1 complete, 1 pruned, 1 failed, 1 unfinished (resume goe
 @pytest.mark.parametrize("kept", [None, "journal"])
 def test_a_sound_run_is_sound_and_nothing_is_written(fresh, doctor, kept):
     run = fresh(kept)
-    before = digests(run.folder)
+    before = digests(run.path)
     assert doctor() == (0, [SOUND])
-    assert digests(run.folder) == before
+    assert digests(run.path) == before
     assert doctor("--fix") == (0, [SOUND])
-    assert {**digests(run.folder), ".lock": ""} == {**before, ".lock": ""}
+    assert {**digests(run.path), ".lock": ""} == {**before, ".lock": ""}
 
 
 def test_a_trial_that_drew_under_another_name_keeps_its_checkpoints(raw, tmp_path, doctor, monkeypatch):
@@ -172,13 +172,13 @@ def test_a_run_that_a_driver_works_on_is_read_and_not_repaired(fresh, command, d
     run.trial(4).mkdir()
     (run.trial(4) / f".last.pt.{os.getpid()}").touch()
     with run.locked():
-        before = digests(run.folder)
+        before = digests(run.path)
         works = "tiny is sound: 1 complete, 1 pruned, 1 failed, 2 unfinished (a driver works on them), of 4 trials"
         assert doctor() == (0, [works])
         code, out, err = command("doctor", "tiny", "--fix")
         assert (code, out) == (2, "")
-        assert err == f"{run.folder} is in use by another process; wait for it, or stop it\n"
-        assert digests(run.folder) == before
+        assert err == f"{run.path} is in use by another process; wait for it, or stop it\n"
+        assert digests(run.path) == before
 
 
 def test_a_run_without_a_study_yet(raw, tmp_path, doctor, command, monkeypatch):
@@ -232,7 +232,7 @@ def die_while_writing(run: Run) -> str:
         os._exit(0)
     os.waitpid(pid, 0)
     (run.trial(3) / f".last.pt.{pid}").write_bytes(b"half")
-    (run.folder / f".optuna.db.{pid}-journal").write_bytes(b"half")
+    (run.path / f".optuna.db.{pid}-journal").write_bytes(b"half")
     return f"trials/00003/.last.pt.{pid} was being written by a process that is gone; --fix removes it"
 
 
@@ -360,12 +360,12 @@ by_name = {"ids": lambda damage: damage.__name__}
 @pytest.mark.parametrize("damage", REPAIRED, **by_name)
 def test_what_can_be_repaired_is_named_and_then_repaired(run, doctor, damage):
     line = damage(run)
-    before = digests(run.folder)
+    before = digests(run.path)
     code, lines = doctor()
     assert code == 1
     assert any(line in said for said in lines), lines
     assert lines[-1].endswith("can be mended: python -m study doctor tiny --fix")
-    assert digests(run.folder) == before
+    assert digests(run.path) == before
     code, lines = doctor("--fix")
     assert code == 0, lines
     assert any(said.startswith("mended: ") and line in said for said in lines)
@@ -385,10 +385,10 @@ def test_what_can_be_repaired_is_named_and_then_repaired(run, doctor, damage):
     ],
 )
 def test_after_these_repairs_everything_is_as_it_was(run, doctor, damage, aside):
-    sound = digests(run.folder)
+    sound = digests(run.path)
     damage(run)
     assert doctor("--fix")[0] == 0
-    now = digests(run.folder)
+    now = digests(run.path)
     assert {path: digest for path, digest in now.items() if path not in (".lock", *aside)} == sound
     assert set(aside) <= now.keys()
 
@@ -396,10 +396,10 @@ def test_after_these_repairs_everything_is_as_it_was(run, doctor, damage, aside)
 def test_what_is_being_written_is_kept_and_so_is_what_is_not_ours(run, doctor):
     written = run.trial(3) / f".last.pt.{os.getpid()}"
     written.write_bytes(b"half")
-    (run.folder / ".notes.99999999").write_text("mine")
-    before = digests(run.folder)
+    (run.path / ".notes.99999999").write_text("mine")
+    before = digests(run.path)
     assert doctor("--fix") == (0, [SOUND])
-    assert {**digests(run.folder), ".lock": ""} == {**before, ".lock": ""}
+    assert {**digests(run.path), ".lock": ""} == {**before, ".lock": ""}
 
 
 def test_what_is_put_aside_is_kept(run, doctor):
@@ -407,7 +407,7 @@ def test_what_is_put_aside_is_kept(run, doctor):
     leave_a_folder_without_a_trial(run)
     assert doctor("--fix")[0] == 0
     assert not run.trial(7).exists()
-    assert digests(run.folder / "trials" / "00007.orphan") == sound
+    assert digests(run.path / "trials" / "00007.orphan") == sound
     leave_a_folder_without_a_trial(run)
     assert "renames it to 00007.orphan1" in doctor()[1][0]
 
@@ -423,7 +423,7 @@ def test_an_end_that_is_told_late_is_told_whole(run, doctor):
 def test_sound_results_of_confirmation_are_kept(run, doctor):
     spoil_confirmation(run)
     assert doctor("--fix")[0] == 0
-    assert [path.parent.name for path in run.folder.glob("confirm/*/result.json")] == ["defaults-2"]
+    assert [path.parent.name for path in run.path.glob("confirm/*/result.json")] == ["defaults-2"]
 
 
 def test_more_trials_are_in_the_specification_that_is_made_again(run, doctor):
@@ -464,14 +464,14 @@ def test_a_journal_that_is_damaged_in_the_middle_stays_as_it_is(fresh, doctor):
     run = fresh("journal")
     content = run.journal.read_bytes()
     run.journal.write_bytes(content[:2000] + b"}{" + content[2000:])
-    before = digests(run.folder)
+    before = digests(run.path)
     for arguments in ([], ["--fix"]):
         code, lines = doctor(*arguments)
         assert code == 1
         assert re.search(
             r"optuna\.journal cannot be opened \(.+\); only a backup brings it back; .*4 trials' f", lines[0]
         )
-    assert {**digests(run.folder), ".lock": ""} == {**before, ".lock": ""}
+    assert {**digests(run.path), ".lock": ""} == {**before, ".lock": ""}
 
 
 # What cannot be repaired: said, and left as it is.
@@ -627,9 +627,9 @@ def swap_the_checkpoint_of_a_finished_trial(run: Run) -> str:
 
 @left
 def keep_it_elsewhere_and_lose_the_specification(run: Run) -> str:
-    os.rename(run.database, run.folder.parent / "shared.db")
-    shutil.rmtree(run.folder / "trials")
-    (run.folder / "trials").mkdir()
+    os.rename(run.database, run.path.parent / "shared.db")
+    shutil.rmtree(run.path / "trials")
+    (run.path / "trials").mkdir()
     run.study_yaml.write_text("name: tiny\nstorage: [")
     return "and no study lies in the folder that could say what it was; bring it from a backup"
 
@@ -640,16 +640,16 @@ def test_what_cannot_be_repaired_is_named_and_left_as_it_is(run, doctor, damage)
     line = damage(run)
     if run.database.is_file():
         os.utime(run.database, ns=(written, written))  # else the tables were older, too
-    before = digests(run.folder)
+    before = digests(run.path)
     code, lines = doctor()
     assert code == 1
     assert any(line in said for said in lines), lines
-    assert digests(run.folder) == before
+    assert digests(run.path) == before
     code, lines = doctor("--fix")
     assert code == 1
     assert any(line in said for said in lines), lines
     assert not [said for said in lines if said.startswith("mended: ")]
-    assert {**digests(run.folder), ".lock": ""} == {**before, ".lock": ""}
+    assert {**digests(run.path), ".lock": ""} == {**before, ".lock": ""}
 
 
 def test_a_study_that_is_stored_elsewhere(raw, tmp_path, doctor, monkeypatch):
@@ -692,12 +692,12 @@ def refused(run, command) -> Callable[[str], str]:
     """Calls a command that must be refused with nothing changed, and returns what it says."""
 
     def call(name: str, *arguments: str | Path) -> str:
-        before = digests(run.folder.parent.parent)
+        before = digests(run.path.parent.parent)
         app = {"app": analysis.__main__.app} if name in ("table", "figures") else {}
         code, out, err = command(*COMMANDS.get(name, []), *arguments, **app)
         assert code == 2, (out, err)
         assert "Traceback" not in out + err
-        after = digests(run.folder.parent.parent)
+        after = digests(run.path.parent.parent)
         assert {**after, "runs/tiny/.lock": ""} == {**before, "runs/tiny/.lock": ""}
         return err
 
@@ -840,12 +840,12 @@ def read_only(folder: Path) -> Iterator[None]:
 def test_what_must_write_into_a_read_only_run_says_so(run, command, arguments, locked_before):
     with run.locked() if locked_before else nullcontext():
         pass
-    before = digests(run.folder)
-    with read_only(run.folder):
+    before = digests(run.path)
+    with read_only(run.path):
         code, out, err = command(*arguments, "tiny")
     assert (code, out) == (2, "")
-    assert err == f"{run.folder} cannot be written (Permission denied); nothing was changed\n"
-    assert digests(run.folder) == before
+    assert err == f"{run.path} cannot be written (Permission denied); nothing was changed\n"
+    assert digests(run.path) == before
 
 
 @pytest.mark.parametrize("kept", [None, "journal"])
@@ -855,8 +855,8 @@ def test_a_read_only_run_can_still_be_read(fresh, command, doctor, kept, tmp_pat
     for name in tables.TABLES:
         os.utime(run.table(name), (0, 0))  # older than the study
     (run.table("curves")).unlink()
-    before = digests(run.folder)
-    with read_only(run.folder):
+    before = digests(run.path)
+    with read_only(run.path):
         code, out, err = command("status", "tiny")
         assert (code, err) == (0, "")
         assert "1 complete, 1 pruned, 1 failed, 1 unfinished, of 4 trials" in out
@@ -870,7 +870,7 @@ def test_a_read_only_run_can_still_be_read(fresh, command, doctor, kept, tmp_pat
         code, lines = doctor()
         assert code == 1
         assert lines[0].startswith("results.parquet is older than the study, curves.parquet is missing, train.parquet ")
-        code, _, err = command("export", "tiny", "--out", run.folder / "best")
+        code, _, err = command("export", "tiny", "--out", run.path / "best")
         assert code == 2
-        assert f"cannot write {run.folder / 'best'}: Permission denied; name another folder with --out" in err
-    assert digests(run.folder) == before
+        assert f"cannot write {run.path / 'best'}: Permission denied; name another folder with --out" in err
+    assert digests(run.path) == before

@@ -125,7 +125,7 @@ def chain(start, preset, tmp_path_factory) -> tuple[Run, dict[str, Stopped]]:
     folder = tmp_path_factory.mktemp("chain")
     run = Run(folder / "elsewhere" / "tiny")
     budget = {"steps": FULL, "report_every": EVERY, "log_every": 100}
-    arguments = ["-m", "study", "run", preset(folder, trials=TRIALS, budget=budget), "--root", run.folder.parent]
+    arguments = ["-m", "study", "run", preset(folder, trials=TRIALS, budget=budget), "--root", run.path.parent]
     patient = ["-c", PATIENT]
     ways = {
         "Ctrl-C": lambda driver: os.killpg(driver.process.pid, signal.SIGINT),
@@ -158,7 +158,7 @@ def chain(start, preset, tmp_path_factory) -> tuple[Run, dict[str, Stopped]]:
 
 
 def count_reports(run: Run) -> int:
-    return len(list(run.folder.glob("trials/*/snapshots/*.npz")))
+    return len(list(run.path.glob("trials/*/snapshots/*.npz")))
 
 
 RAYS_OWN = (
@@ -191,7 +191,7 @@ def test_it_was_stopped_in_mid_study_and_nothing_was_given_up(chain, way):
 def test_standard_error_names_the_way_to_go_on_and_holds_nothing_else(chain, way):
     run, stopped = chain
     if way != "timeout":  # there Ray's processes die first, and the driver says so
-        command = f"stopping; go on with: python -m study resume {run.folder}"
+        command = f"stopping; go on with: python -m study resume {run.path}"
         assert stopped[way].err.split("\n") == ["", command, ""]
     assert "Traceback" not in stopped[way].err
 
@@ -222,7 +222,7 @@ def test_off_a_terminal_there_is_a_line_for_each_trial_and_nothing_of_rays_own(c
     assert all(line.endswith(f" ({done} of 4)") for done, line in enumerate(lines[:TRIALS], 1))
     assert lines[TRIALS] == "tiny: 4 complete, 0 pruned, 0 failed, 0 unfinished, of 4 trials"
     assert lines[TRIALS + 1].startswith("best: trial ")
-    assert lines[-2] == f"tables, checkpoints and TensorBoard: {run.folder}"
+    assert lines[-2] == f"tables, checkpoints and TensorBoard: {run.path}"
 
 
 def test_in_the_end_every_trial_is_there_once_and_complete(chain):

@@ -97,7 +97,7 @@ def test_it_equals_a_trial_by_hand_exactly(trained, model, tmp_path):
 @every_model
 def test_the_run_folder_is_of_the_same_kind_as_that_of_a_search(trained, model):
     run = trained(model)
-    assert sorted(path.name for path in run.folder.iterdir()) == [
+    assert sorted(path.name for path in run.path.iterdir()) == [
         ".lock",
         "curves.parquet",
         "environment.json",
@@ -107,7 +107,7 @@ def test_the_run_folder_is_of_the_same_kind_as_that_of_a_search(trained, model):
         "train.parquet",
         "trials",
     ]
-    [folder] = (run.folder / "trials").iterdir()
+    [folder] = (run.path / "trials").iterdir()
     assert folder == run.trial(0)
     assert {path.name for path in folder.iterdir() if "tfevents" not in path.name} == {
         "last.pt",
@@ -135,7 +135,7 @@ def test_a_finished_run_is_not_gone_on_with(trained, command):
     run = trained("vae")
     before = checkpoint.load(run.trial(0) / checkpoint.LAST)["seconds"]
     assert solo.resume(run) == Outcome(1, 0, 0)
-    code, out, _ = command("resume", run.folder)
+    code, out, _ = command("resume", run.path)
     assert code == 0
     assert "tiny is finished; there is nothing to go on with" in out
     assert only_trial(run).state == TrialState.COMPLETE  # and no second one beside it

@@ -116,7 +116,7 @@ def test_a_server_that_does_not_answer_leaves_the_run_and_no_password_in_it(comm
     run = Run(tmp_path / "tiny")
     run.create(StudySpec(**raw(storage="postgresql://me:s3cr3t@localhost:1/studies")))
     before = run.study_yaml.read_text()
-    code, out, err = command("resume", run.folder)
+    code, out, err = command("resume", run.path)
     assert code == 2
     assert "the study in postgresql://me@localhost:1/studies cannot be opened (" in err
     assert f"set {storage_url.ENVIRONMENT} to the whole URL" in err

@@ -44,14 +44,14 @@ def refused(command, listing):
 
 
 def test_a_run_is_named_by_its_preset_its_name_or_its_folder(run, preset, tmp_path, monkeypatch):
-    given = [str(preset(tmp_path, trials=7)), "tiny", str(run.folder)]
+    given = [str(preset(tmp_path, trials=7)), "tiny", str(run.path)]
     presets = tmp_path / "presets"
     presets.mkdir()
     shutil.copy(given[0], presets / "of-the-house.yaml")
     monkeypatch.setattr(reading, "PRESETS", presets)
     for one in [*given, "of-the-house"]:
-        found, spec = extended(one, [], "+5", run.folder.parent)
-        assert found.folder == run.folder
+        found, spec = extended(one, [], "+5", run.path.parent)
+        assert found.path == run.path
         assert spec == run.spec().model_copy(update={"trials": 7})
 
 
@@ -64,7 +64,7 @@ def test_what_no_number_depends_on_may_change(run, raw):
         "storage=postgresql://me@host/studies",
     ]
     assert {change.split("=")[0].split(".")[0] for change in changes} == set(FREE)
-    _, spec = extended("tiny", changes, "+1", run.folder.parent)
+    _, spec = extended("tiny", changes, "+1", run.path.parent)
     assert (spec.trials, spec.resources.cpus, spec.confirm.seeds, spec.max_failed) == (3, 2, 9, 1.0)
     assert spec.storage is None  # where the study is
     others = {"trials": 3, "resources": spec.resources, "confirm": spec.confirm, "max_failed": 1.0}
@@ -87,8 +87,8 @@ def test_what_no_number_depends_on_may_change(run, raw):
 )
 @pytest.mark.parametrize("named", ["by file", "by folder"])
 def test_what_numbers_depend_on_may_not(refused, run, preset, tmp_path, named, change, says):
-    given = preset(tmp_path) if named == "by file" else run.folder
-    err = refused("run", given, "--trials", "+3", "--set", change, "--root", run.folder.parent)
+    given = preset(tmp_path) if named == "by file" else run.path
+    err = refused("run", given, "--trials", "+3", "--set", change, "--root", run.path.parent)
     assert err.startswith("tiny cannot go on as another study: ")
     assert says in err
     assert "start another run with --set name=..." in err
@@ -103,7 +103,7 @@ def test_every_difference_is_named_and_no_other(raw):
 
 @pytest.mark.parametrize("more", ["+x", "+0", "+", "+-3", "+1.5", "+ 3", "+00"])
 def test_what_is_no_number_of_trials_is_refused(refused, run, more):
-    err = refused("run", run.folder, "--trials", more)
+    err = refused("run", run.path, "--trials", more)
     assert err == f"--trials: must be a number, or + and how many more, such as +200, got {more!r}\n"
 
 
@@ -114,13 +114,13 @@ def test_there_must_be_a_run(refused, tmp_path, given):
 
 def test_a_run_in_use_gets_no_more_trials(refused, run):
     with run.locked():
-        assert "is in use by another process" in refused("run", run.folder, "--trials", "+3")
+        assert "is in use by another process" in refused("run", run.path, "--trials", "+3")
     assert run.spec().trials == 2
 
 
 def test_a_dry_run_says_what_would_be_and_writes_nothing(command, run, listing):
     before = listing()
-    code, out, err = command("run", run.folder, "--trials", "+3", "--dry-run")
+    code, out, err = command("run", run.path, "--trials", "+3", "--dry-run")
     assert (code, err) == (0, "")
     assert "  5 trials of 60 steps" in out
     assert out.endswith("where 2 of these trials are there\n")
@@ -129,10 +129,10 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(command, run, listing):
 
 def test_mistakes_of_the_specification_are_told_first(run):
     with pytest.raises(SpecError, match=r"fixed\.latent: input should be greater than or equal to 1"):
-        extended("tiny", ["fixed.latent=0"], "+1", run.folder.parent)
+        extended("tiny", ["fixed.latent=0"], "+1", run.path.parent)
     run.study_yaml.write_text(yaml.safe_dump({"name": "tiny"}))
     with pytest.raises((SpecError, RunError), match="model: is needed and not given"):
-        extended("tiny", [], "+1", run.folder.parent)
+        extended("tiny", [], "+1", run.path.parent)
 
 
 # On Ray.
@@ -155,9 +155,9 @@ def finished(raw, ray_up, tmp_path_factory) -> Run:
 
 
 def test_a_finished_run_gets_exactly_so_many_more(finished, command, tmp_path):
-    run = Run(shutil.copytree(finished.folder, tmp_path / "tiny"))
+    run = Run(shutil.copytree(finished.path, tmp_path / "tiny"))
     before = open_study(run, run.spec()).get_trials()
-    code, out, err = command("run", run.folder, "--trials", "+2")
+    code, out, err = command("run", run.path, "--trials", "+2")
     assert (code, err) == (0, "")
     assert "where 3 of these trials are there" in out
     assert run.spec() == finished.spec().model_copy(update={"trials": 5})
@@ -166,8 +166,8 @@ def test_a_finished_run_gets_exactly_so_many_more(finished, command, tmp_path):
     assert trials[:3] == before
     assert {trial.state for trial in trials[3:]} <= {TrialState.COMPLETE, TrialState.PRUNED}
     assert len({trial.params["lr"] for trial in trials}) == 5
-    assert len(analysis.trials(run.folder)) == 5
-    assert "tiny is finished" in command("resume", run.folder)[1]
+    assert len(analysis.trials(run.path)) == 5
+    assert "tiny is finished" in command("resume", run.path)[1]
     for trial in trials[3:]:  # judged with the rungs of the first three
         last = max(reports(trial))
         assert last == 30 or any(reports(old)[last]["elbo"] > trial.value for old in trials if last in reports(old))
@@ -177,7 +177,7 @@ def test_a_finished_run_gets_exactly_so_many_more(finished, command, tmp_path):
 def test_a_run_that_was_interrupted_gets_its_own_and_more(run, ray_up):
     spec = run.spec()
     spec.space(open_study(run, spec).ask())  # left running
-    _, more = extended(str(run.folder), [], "+1", run.folder.parent)
+    _, more = extended(str(run.path), [], "+1", run.path.parent)
     outcome = runner.resume(run, spec=more)
     assert outcome == (3, 0, 0, None, "")
     assert [trial.number for trial in open_study(run, spec).get_trials()] == [0, 1, 2]
@@ -205,13 +205,13 @@ def renamed(trial: BaseTrial) -> dict:
     "how", [("resume",), ("confirm",), ("status",), ("run", "--trials", "+2")], ids=lambda how: how[0]
 )
 def test_a_changed_space_is_refused_under_the_old_name(finished, command, monkeypatch, tmp_path, how, space, says):
-    run = Run(shutil.copytree(finished.folder, tmp_path / "tiny"))
+    run = Run(shutil.copytree(finished.path, tmp_path / "tiny"))
     before = open_study(run, run.spec()).get_trials()
     written = run.study_yaml.read_bytes()
     monkeypatch.setattr(searchspaces.vae, "DEFAULTS", {**searchspaces.vae.DEFAULTS, "grad_clip": 1.0})
     with monkeypatch.context() as patch:
         patch.setattr(searchspaces.vae, "space", space)
-        code, out, err = command(how[0], run.folder, *how[1:])
+        code, out, err = command(how[0], run.path, *how[1:])
     assert code == 2
     assert err.startswith(f"tiny was searched over another space: {says}; name another run with --set name=")
     assert "Traceback" not in out + err

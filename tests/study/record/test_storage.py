@@ -52,7 +52,7 @@ def test_readers_see_no_database_or_a_whole_one(raw, tmp_path, monkeypatch):
     assert len(seen) == 1
     assert study.study_name == "tiny"
     assert open_study(run, spec).metric_names == ["elbo"]
-    names = {path.name for path in run.folder.iterdir()}
+    names = {path.name for path in run.path.iterdir()}
     assert names == {"study.yaml", "environment.json", "optuna.db"}
 
 

@@ -294,13 +294,13 @@ def test_a_full_disk_halts_a_training_and_resume_finishes_it(command, preset, tm
         ended, out, err = command("train", path, "--root", tmp_path / "runs")
     assert ended == 1
     assert err.startswith(f"disk: [Errno {code}] {os.strerror(code)}: ")
-    assert err.endswith(f"\ngo on with: python -m study resume {run.folder}\n")
+    assert err.endswith(f"\ngo on with: python -m study resume {run.path}\n")
     assert "Traceback" not in out + err
     (stored,) = open_study(run, run.spec()).get_trials()
     assert (stored.state, list(reports(stored))) == (TrialState.RUNNING, [10, 20])
     assert "cause" not in stored.user_attrs
 
-    ended, out, err = command("resume", run.folder)
+    ended, out, err = command("resume", run.path)
     assert (ended, err) == (0, "")
     (stored,) = open_study(run, run.spec()).get_trials()
     (expected,) = open_study(whole, whole.spec()).get_trials()

@@ -100,7 +100,7 @@ def search(raw, tmp_path):
 
     def make(**changes: Any) -> Searching:
         spec, run = StudySpec(**raw(**{"trials": 4, **changes})), Run(tmp_path / "runs" / "tiny")
-        if not run.folder.exists():
+        if not run.path.exists():
             run.create(spec)
         return Searching(run, spec)
 
@@ -419,7 +419,7 @@ def test_trials_that_fail_say_why_the_sampler_is_told_and_the_others_finish(
     assert [trial.number for trial in trials if "traceback" in trial.user_attrs] == [3]
     for number in (0, 2, 4):
         assert_whole(spec, trials[number])
-    assert list(analysis.trials(run.folder)["cause"].str.split(":").str[0]) == ["", "nan", "", "crash", ""]
+    assert list(analysis.trials(run.path)["cause"].str.split(":").str[0]) == ["", "nan", "", "crash", ""]
 
 
 def test_too_many_failures_end_a_search_early_with_exit_1(ray_up, command, preset, tmp_path, handed_out):
@@ -430,12 +430,12 @@ def test_too_many_failures_end_a_search_early_with_exit_1(ray_up, command, prese
     assert code == 1
     first = "1 of 12 trials failed, more than the share that max_failed allows, 0; the last: nan: the loss of 'model'"
     assert err.startswith(first)
-    assert err.endswith(f"\ngo on with: python -m study resume {run.folder}\n")
+    assert err.endswith(f"\ngo on with: python -m study resume {run.path}\n")
     assert "Traceback" not in out + err
     stored = open_study(run, run.spec()).get_trials()
     assert len(stored) < 12
     assert [trial.state for trial in stored].count(TrialState.FAIL) == 1
-    assert len(analysis.trials(run.folder)) == len(stored)
+    assert len(analysis.trials(run.path)) == len(stored)
 
 
 def full_from(step: int, while_exists: Path) -> type[Trainable]:
@@ -470,7 +470,7 @@ def test_a_search_on_a_full_disk_halts_and_goes_on(ray_up, command, preset, tmp_
     spec = run.spec()
     assert code == 1
     assert err.startswith("disk: [Errno 28] No space left on device: ")
-    assert err.endswith(f"\ngo on with: python -m study resume {run.folder}\n")
+    assert err.endswith(f"\ngo on with: python -m study resume {run.path}\n")
     assert "Traceback" not in out + err
     stored = open_study(run, spec).get_trials()
     assert {trial.state for trial in stored} == {TrialState.RUNNING}
@@ -478,7 +478,7 @@ def test_a_search_on_a_full_disk_halts_and_goes_on(ray_up, command, preset, tmp_
     assert not any("cause" in trial.user_attrs for trial in stored)
 
     full.unlink()
-    code, _, err = command("resume", run.folder)
+    code, _, err = command("resume", run.path)
     assert (code, err) == (0, "")
     trials = open_study(run, spec).get_trials()
     assert [(trial.number, trial.state) for trial in trials] == [(n, TrialState.COMPLETE) for n in range(3)]
@@ -514,7 +514,7 @@ def test_a_reader_disturbs_no_search_and_no_search_a_reader(ray_up, command, pre
     run, over = Run(tmp_path / "runs" / "tiny"), tmp_path / "over"
     path = preset(tmp_path, trials=4, storage=storage, budget={"steps": 60, "report_every": 5})
     env = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    arguments = [sys.executable, "-c", READ, str(run.folder), str(over)]
+    arguments = [sys.executable, "-c", READ, str(run.path), str(over)]
     reader = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     try:
         code, _, err = command("run", path, "--root", tmp_path / "runs")

@@ -29,7 +29,7 @@ def killed(preset, tmp_path_factory, ray_folder):
     path = preset(folder, trials=6, asha={"grace": 20, "reduction": 3}, budget=budget)
     run = Run(folder / "runs" / "tiny")
     with ray_folder() as processes:
-        command = [sys.executable, "-m", "study", "run", str(path), "--root", str(run.folder.parent)]
+        command = [sys.executable, "-m", "study", "run", str(path), "--root", str(run.path.parent)]
         with open(folder / "log", "w") as log:
             driver = subprocess.Popen(command, stdout=log, stderr=log)
         try:
@@ -98,8 +98,8 @@ def test_a_run_whose_driver_was_killed_goes_on(killed, ray_up):
         assert differences(spec, trial) == []
         steps = max(reports(trial))
         assert steps in ([spec.steps] if trial.state == TrialState.COMPLETE else spec.rungs)
-    assert set(analysis.trials(run.folder)["state"]) <= {"COMPLETE", "PRUNED"}
-    assert len(analysis.curves(run.folder)) == sum(len(reports(trial)) for trial in trials)
+    assert set(analysis.trials(run.path)["state"]) <= {"COMPLETE", "PRUNED"}
+    assert len(analysis.curves(run.path)) == sum(len(reports(trial)) for trial in trials)
     assert run.environment.read_text() == environment
 
 
@@ -131,7 +131,7 @@ def half_done(raw, tmp_path) -> Run:
 
 def test_what_a_death_at_the_worst_moments_leaves_is_put_right(half_done, ray_up, command):
     spec = half_done.spec()
-    code, out, err = command("resume", half_done.folder)
+    code, out, err = command("resume", half_done.path)
     assert (code, err) == (3, "")  # finished, but a trial failed
     trials = open_study(half_done, spec).get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
@@ -144,17 +144,17 @@ def test_what_a_death_at_the_worst_moments_leaves_is_put_right(half_done, ray_up
 
 def test_a_run_in_use_is_refused(half_done, command):
     with half_done.locked():
-        code, _, err = command("resume", half_done.folder)
+        code, _, err = command("resume", half_done.path)
     assert code == 2
     assert "is in use by another process; wait for it, or stop it" in err
 
 
 def test_the_lock_ends_with_its_process(half_done, python):
     hold = (
-        "import os, sys; from study.folder import Run; lock = Run(sys.argv[1]).locked(); lock.__enter__(); "
+        "import os, sys; from study.path import Run; lock = Run(sys.argv[1]).locked(); lock.__enter__(); "
         "os.kill(os.getpid(), 9)"
     )
-    done = python("-c", hold, str(half_done.folder), check=False)
+    done = python("-c", hold, str(half_done.path), check=False)
     assert done.returncode == -signal.SIGKILL
     with half_done.locked():
         pass

@@ -162,7 +162,7 @@ def test_no_process_of_ray_is_left_behind(searched):
 
 
 def test_the_run_folder_holds_what_it_should(searched):
-    found = {path.name for path in searched.run.folder.iterdir()}
+    found = {path.name for path in searched.run.path.iterdir()}
     assert {"study.yaml", "environment.json", "optuna.db", "trials", "ray"} <= found
     assert {"results.parquet", "curves.parquet", "train.parquet"} <= found
     assert searched.run.spec() == searched.spec
@@ -171,7 +171,7 @@ def test_the_run_folder_holds_what_it_should(searched):
     for trial in searched.trials:
         names = {path.name.split(".")[0] for path in searched.run.trial(trial.number).iterdir()}
         assert {"last", "best", "events", "snapshots"} <= names
-    leftovers = [path for path in searched.run.folder.rglob(".*") if path.name != ".lock" and path.is_file()]
+    leftovers = [path for path in searched.run.path.rglob(".*") if path.name != ".lock" and path.is_file()]
     assert [path for path in leftovers if "ray" not in path.parts] == []
 
 
@@ -210,7 +210,7 @@ def test_tensorboard_shows_every_report_and_every_logged_loss(searched):
 
 
 def test_curves_are_the_reports_value_by_value(searched):
-    curves = analysis.curves(searched.run.folder)
+    curves = analysis.curves(searched.run.path)
     stored = {(trial.number, steps): r for trial in searched.trials for steps, r in reports(trial).items()}
     assert len(curves) == len(stored)
     for row in curves.to_dict("records"):
@@ -220,7 +220,7 @@ def test_curves_are_the_reports_value_by_value(searched):
 
 
 def test_results_are_the_trials(searched):
-    results = analysis.trials(searched.run.folder).set_index("number")
+    results = analysis.trials(searched.run.path).set_index("number")
     assert list(results.index) == list(range(TRIALS))
     commit = json.loads(searched.run.environment.read_text())["commit"]
     for trial in searched.trials:
@@ -242,7 +242,7 @@ def test_results_are_the_trials(searched):
 
 
 def test_train_holds_the_logged_losses(searched):
-    train = analysis.train(searched.run.folder)
+    train = analysis.train(searched.run.path)
     assert list(train.columns) == ["study", "number", "step", "loss_model"]
     for trial in searched.trials:
         mine = train[train["number"] == trial.number]
@@ -252,27 +252,27 @@ def test_train_holds_the_logged_losses(searched):
 
 
 def test_a_table_is_rebuilt_when_it_is_older_than_the_study_and_only_then(searched, tmp_path):
-    run = Run(shutil.copytree(searched.run.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("ray", "trials")))
+    run = Run(shutil.copytree(searched.run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("ray", "trials")))
     table = run.table("results")
     expected = pd.read_parquet(table)
     os.utime(table, ns=(0, 0))
     table.write_bytes(b"")
     os.utime(table, ns=(0, 0))
-    pd.testing.assert_frame_equal(analysis.trials(run.folder), expected)
+    pd.testing.assert_frame_equal(analysis.trials(run.path), expected)
 
     expected.head(3).to_parquet(table)
     newer = run.database.stat().st_mtime_ns + 1
     os.utime(table, ns=(newer, newer))
-    assert len(analysis.trials(run.folder)) == 3
+    assert len(analysis.trials(run.path)) == 3
     table.unlink()
-    assert len(analysis.trials(run.folder)) == TRIALS
+    assert len(analysis.trials(run.path)) == TRIALS
 
 
 def test_a_table_made_while_the_study_goes_on_does_not_pass_for_a_whole_one(searched, tmp_path):
     """A reader may finish writing after the study was changed once more: its table is older then."""
     from study.record import tables
 
-    run = Run(shutil.copytree(searched.run.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("ray", "trials")))
+    run = Run(shutil.copytree(searched.run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("ray", "trials")))
     tables.write(run)
     assert tables.fresh(run, "results")
     now = time.time_ns()
@@ -281,7 +281,7 @@ def test_a_table_made_while_the_study_goes_on_does_not_pass_for_a_whole_one(sear
 
 
 def test_the_table_is_printed(searched, command):
-    code, out, err = command("table", searched.run.folder, app=analysis.__main__.app)
+    code, out, err = command("table", searched.run.path, app=analysis.__main__.app)
     assert (code, err) == (0, "")
     assert out.count("COMPLETE") + out.count("PRUNED") == TRIALS
     assert out.splitlines()[0].split()[:3] == ["number", "state", "steps"]
@@ -291,7 +291,7 @@ def test_the_table_is_printed(searched, command):
 
 
 def test_the_table_is_written_as_csv(searched, command, tmp_path):
-    code, _, _ = command("table", searched.run.folder, "--csv", tmp_path / "all.csv", app=analysis.__main__.app)
+    code, _, _ = command("table", searched.run.path, "--csv", tmp_path / "all.csv", app=analysis.__main__.app)
     assert code == 0
     assert len(pd.read_csv(tmp_path / "all.csv")) == TRIALS
 
@@ -305,14 +305,14 @@ def test_resuming_a_finished_run_says_so_and_starts_no_ray(searched, command, mo
 
     before = searched.trials
     monkeypatch.setattr("ray.init", refuse)
-    code, out, _ = command("resume", searched.run.folder)
+    code, out, _ = command("resume", searched.run.path)
     assert code == 0
     assert "finished" in out
     assert searched.trials == before
 
 
 def test_status_says_where_it_stands(searched, command):
-    code, out, err = command("status", searched.run.folder)
+    code, out, err = command("status", searched.run.path)
     complete = sum(trial.state == TrialState.COMPLETE for trial in searched.trials)
     assert (code, err) == (0, "")
     assert f"{complete} complete, {TRIALS - complete} pruned, 0 failed" in out
@@ -320,7 +320,7 @@ def test_status_says_where_it_stands(searched, command):
 
 def test_running_it_again_is_refused_and_names_the_ways_on(searched, command, preset, tmp_path):
     path = preset(tmp_path, trials=TRIALS)
-    code, _, err = command("run", path, "--root", searched.run.folder.parent)
+    code, _, err = command("run", path, "--root", searched.run.path.parent)
     assert code == 2
     assert "exists already" in err
     assert "study resume" in err
@@ -341,7 +341,7 @@ print(json.dumps(found))
 
 
 def test_the_exported_model_loads_elsewhere_without_ray_and_gives_its_numbers(searched, command, python, tmp_path):
-    code, out, _ = command("export", searched.run.folder, "--out", tmp_path / "best" / "tiny")
+    code, out, _ = command("export", searched.run.path, "--out", tmp_path / "best" / "tiny")
     assert code == 0
     assert "models.load" in out
     moved = shutil.move(tmp_path / "best" / "tiny", tmp_path / "moved")
@@ -364,7 +364,7 @@ def test_the_exported_model_loads_elsewhere_without_ray_and_gives_its_numbers(se
     assert config["hyperparameters"]["latent"] == 4
     loaded = models.load(moved)
     assert loaded.sample(2).shape == (2, 1, 28, 28)
-    code, _, err = command("export", searched.run.folder, "--out", moved)
+    code, _, err = command("export", searched.run.path, "--out", moved)
     assert code == 2
     assert "exists already; name another folder with --out" in err
 
@@ -388,13 +388,13 @@ def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exit
         assert cause.startswith("nan: the loss of 'model' was not finite at step ")
         assert 0 <= int(cause.split()[-1]) < EVERY
         assert reports(trial) == {}
-    results = analysis.trials(run.folder)
+    results = analysis.trials(run.path)
     assert list(results["cause"]) == [trial.user_attrs["cause"] for trial in trials]
     assert results["metrics.elbo"].isna().all()
-    code, out, _ = command("table", run.folder, app=analysis.__main__.app)
+    code, out, _ = command("table", run.path, app=analysis.__main__.app)
     assert code == 0
     assert out.count("nan: the loss") == 2
-    code, _, err = command("export", run.folder, "--out", tmp_path / "best")
+    code, _, err = command("export", run.path, "--out", tmp_path / "best")
     assert code == 2
     assert "no complete trial yet" in err
 
@@ -430,6 +430,6 @@ def test_several_objectives_with_pruning(ray_up, command, preset, tmp_path):
             assert trial.values is None
         assert "alpha" in trial.params
     assert {trial.number for trial in stored.best_trials} <= {t.number for t in trials if t.values}
-    assert len(analysis.curves(run.folder)) == sum(len(reports(trial)) for trial in trials)
-    code, _, _ = command("status", run.folder)
+    assert len(analysis.curves(run.path)) == sum(len(reports(trial)) for trial in trials)
+    code, _, _ = command("status", run.path)
     assert code == 0
