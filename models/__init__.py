@@ -1,7 +1,8 @@
 """Models of the papers, one file each; the folder is the registry.
 
 A model is a module of this folder with a function `build(image_shape, *, ...)`: `models.build("vsc", ...)` calls
-`build` in models/vsc.py. Its keyword arguments are its hyperparameters, their types the domains.
+`build` in models/vsc.py. Its keyword arguments are its hyperparameters, their types the domains. With `**shared` it
+takes those that all models share, `models.base.Shared`, of which its `PAPER` may hold the paper's own values.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import inspect
 import json
 import pkgutil
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 if TYPE_CHECKING:
     from models.base import VAE
+    from models.parts import Part
+
+P = TypeVar("P", bound="Part")
 
 
 class ModelError(ValueError):
@@ -50,16 +54,51 @@ def module(name: str) -> ModuleType:
     return _modules()[name]
 
 
+def parts_of(kind: type[P]) -> dict[str, type[P]]:
+    """The parts of a kind that have a name, wherever in the folder they are, by their names."""
+    found: dict[str, type[P]] = {}
+    for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
+        of_file = importlib.import_module(f"models.{info.name}")
+        for value in vars(of_file).values():
+            if isinstance(value, type) and issubclass(value, kind) and value.__module__ == of_file.__name__:
+                found |= {value.name: value} if value.name else {}
+    return found
+
+
 def hyperparameters(name: str) -> dict[str, Any]:
-    """The model's hyperparameters and their defaults, in the order of its signature."""
-    parameters = inspect.signature(module(name).build).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    """The model's hyperparameters and their defaults: its own, then those that all models share."""
+    return {key: default for key, (_, default) in _fields(name).items()}
+
+
+@cache
+def _fields(name: str) -> dict[str, tuple[Any, Any]]:
+    """The model's hyperparameters: name -> (domain, default)."""
+    of = module(name)
+    own = _keywords(of.build)
+    further: dict[str, tuple[Any, Any]] = of.settings() if hasattr(of, "settings") else {}
+    return {**own, **further, **{key: field for key, field in _shared(of).items() if key not in own}}
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: (hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _shared(of: ModuleType) -> dict[str, tuple[Any, Any]]:
+    """The settings that every model takes, with the paper's own defaults; none where `build` does not hand them on."""
+    from models.base import Shared, assemble
+
+    if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(of.build).parameters.values()):
+        return {}
+    domains, defaults = typing.get_type_hints(Shared, include_extras=True), _keywords(assemble)
+    paper = getattr(of, "PAPER", {})
+    return {key: (domain, paper.get(key, defaults[key][1])) for key, domain in domains.items()}
 
 
 @cache
 def _schema(name: str) -> type[BaseModel]:
-    hints = typing.get_type_hints(module(name).build, include_extras=True)
-    fields: dict[str, Any] = {key: (hints[key], default) for key, default in hyperparameters(name).items()}
+    fields: dict[str, Any] = _fields(name)
     return create_model(name, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
 
 
@@ -133,7 +172,8 @@ def load(path: str | Path) -> VAE:
             raise ModelError(f"{folder} is not an exported model: it has no {file}; export the study again")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model = build(config["model"], config["image_shape"], **config["hyperparameters"])
+        settings = {key: value for key, value in config["hyperparameters"].items() if key != "steps"}  # once was one
+        model = build(config["model"], config["image_shape"], **settings)
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]

@@ -9,33 +9,35 @@ Images are floats in [0, 1], [B, C, H, W]. Log-likelihoods and ELBOs are per ima
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from models.distributions import closed_kl
-from models.domains import Init, LikelihoodName, Margin, Network, Shape, Sigma, Widths
+from models.domains import Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Widths
 from models.likelihoods import Likelihood, likelihood_part
-from models.networks import Encoder, encoder_decoder, initialise
-from models.schedules import Schedule, Step
+from models.measures import Elbo, Look, Measure
+from models.networks import NETWORKS, Encoder, Networks, initialise
+from models.parts import Part, PosteriorPart, PriorPart
+from models.schedules import Schedule, Step, linear
 
 Loss = Callable[[Tensor, Step], Tensor]
 
 
-class Elbo(NamedTuple):
-    """The two halves of an evidence lower bound, each [B], in nats; the bound is their difference."""
+class Update(NamedTuple):
+    """One pass of an optimiser, of which a training step has one or several."""
 
-    log_lik: Tensor  # log p(x|z) at one draw z ~ q(z|x)
-    kl: Tensor  # KL(q(z|x) || p(z)), exact or at that draw
+    optimiser: str  # of `parameter_groups`
+    name: str  # of what is minimised, in tables
+    loss: Loss
 
 
 class VAE(nn.Module):
     """q(z|x), p(z) and p(x|z), from two networks and three parts.
 
-    A posterior part is called as `part(model, x, step)`, a prior part as `part(model)`, and returns a Distribution with
-    the event [Z]; they are called with the model because some need its likelihood or its encoder.
+    Parts are called with the model, because some need its likelihood or its encoder, see `models.parts`.
 
     Args:
         image_shape: [C, H, W].
@@ -44,10 +46,15 @@ class VAE(nn.Module):
         posterior: the posterior part.
         prior: the prior part.
         likelihood: the likelihood part.
-        beta: the weight of the KL in the training loss, as a function of the step; evaluation uses 1.
+        beta: the weight of the KL in the training loss, as a schedule; evaluation uses 1.
+
+    Attributes:
+        batches: how many independent batches of images a step wants, one after the other.
+        budget: length of the training in optimiser steps, of which schedules are shares; who trains, says it.
     """
 
-    batches = 1  # how many independent batches of images a step wants, one after the other
+    batches = 1
+    budget = 20_000
     name: str  # by which `models.build` built it
     hyperparameters: dict[str, Any]
     config: dict[str, Any]  # of an export, what its config.json says
@@ -57,16 +64,20 @@ class VAE(nn.Module):
         image_shape: Shape,
         encoder: Encoder,
         decoder: nn.Sequential,
-        posterior: nn.Module,
-        prior: nn.Module,
+        posterior: PosteriorPart,
+        prior: PriorPart,
         likelihood: Likelihood,
-        beta: Schedule = lambda step: 1.0,
+        beta: Schedule = lambda step, budget: 1.0,
     ):
         super().__init__()
         self.image_shape = tuple(image_shape)
         self.encoder, self.decoder = encoder, decoder
         self.posterior_part, self.prior_part, self.likelihood_part = posterior, prior, likelihood
         self.beta = beta
+
+    def parts(self) -> list[Part]:
+        """The posterior, the prior and the likelihood."""
+        return [self.posterior_part, self.prior_part, self.likelihood_part]
 
     # The three distributions.
 
@@ -82,7 +93,8 @@ class VAE(nn.Module):
         """
         if x.shape[1:] != self.image_shape:
             raise ValueError(f"the model was built for images {[*self.image_shape]}, got a batch {[*x.shape]}")
-        return self.posterior_part(self, x, step)
+        q: Distribution = self.posterior_part(self, x, step)
+        return q
 
     def features(self, x: Tensor) -> Tensor:
         """What the encoder makes of images [B, C, H, W]: [B, F]."""
@@ -91,12 +103,14 @@ class VAE(nn.Module):
 
     def prior(self) -> Distribution:
         """p(z), event [Z]."""
-        return self.prior_part(self)
+        p: Distribution = self.prior_part(self)
+        return p
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z), for codes [..., Z]: batch [...], event [C, H, W]."""
         output = self.decoder(z.reshape(-1, z.shape[-1]))
-        return self.likelihood_part(output.reshape(*z.shape[:-1], *output.shape[1:]))
+        p: Distribution = self.likelihood_part(output.reshape(*z.shape[:-1], *output.shape[1:]))
+        return p
 
     # Training.
 
@@ -115,9 +129,11 @@ class VAE(nn.Module):
         Returns:
             log_lik and kl, each [B]; log p(x) >= log_lik - kl in expectation over z, where step is None.
         """
-        q, p = self.posterior(x, step), self.prior()
-        given = {} if noise is None else {"noise": noise}
-        z = q.rsample(**given)
+        return self._elbo(x, self.posterior(x, step), kl, noise)
+
+    def _elbo(self, x: Tensor, q: Distribution, kl: Literal["closed", "sampled"] = "closed", noise: Any = None) -> Elbo:
+        p = self.prior()
+        z = q.rsample() if noise is None else q.rsample(noise=noise)  # type: ignore[call-arg]  # our own take it
         divergence = closed_kl(q, p) if kl == "closed" else None
         if divergence is None:
             divergence = q.log_prob(z) - p.log_prob(z)
@@ -126,24 +142,27 @@ class VAE(nn.Module):
     def loss(self, x: Tensor, step: Step) -> Tensor:
         """beta(step) KL - log p(x|z), the mean over the batch, in nats."""
         log_lik, kl = self.elbo(x, step)
-        return (self.beta(step) * kl - log_lik).mean()
+        return (self.beta(step, self.budget) * kl - log_lik).mean()
 
-    def losses(self) -> list[tuple[str, Loss]]:
-        """(optimiser, loss) in the order they are applied; each computes afresh and keeps no graph."""
-        return [("model", self.loss)]
+    def updates(self) -> list[Update]:
+        """The updates of a step in the order they are applied; each computes afresh and keeps no graph."""
+        return [Update("model", "elbo", self.loss)]
 
     def parameter_groups(self) -> dict[str, dict[str, list[nn.Parameter]]]:
         """A partition of the parameters: optimiser -> name of the learning rate -> parameters."""
-        return {"model": {"lr": list(self.parameters())}}
+        own = {rate: group for part in self.parts() for rate, group in part.own_rates().items()}
+        apart = {id(parameter) for group in own.values() for parameter in group}
+        return {"model": {"lr": [p for p in self.parameters() if id(p) not in apart], **own}}
 
     def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
         """Takes what the model needs of the training images into buffers, before step 0.
 
         Args:
-            images: [N, C, H, W], floats in [0, 1] or uint8; or such tensors one after the other, where all the images
-                at once would not fit in memory.
+            images: [N, C, H, W], floats in [0, 1] or uint8; or what gives such tensors one after the other, as often
+                as it is asked to, where all the images at once would not fit in memory.
         """
-        self.likelihood_part.fit_statistics(images)
+        for part in self.parts():
+            part.fit_statistics(images)
 
     # Evaluation: exact, with beta = 1.
 
@@ -170,12 +189,17 @@ class VAE(nn.Module):
         return torch.cat(parts)
 
     def codes(self, x: Tensor) -> Tensor:
-        """What metrics read: the posterior's mode, [B, Z]; deterministic."""
-        return self.posterior(x).mode
+        """What metrics read, [B, Z]; deterministic. For most posteriors it is the mode."""
+        return self.posterior_part.codes(self.posterior(x))
 
-    def mean_codes(self, x: Tensor) -> Tensor:
-        """The posterior's mean, [B, Z]."""
-        return self.posterior(x).mean
+    def look(self, x: Tensor) -> Look:
+        """What an evaluation sees of images: the ELBO in its exact form at one draw, and the codes."""
+        q = self.posterior(x)
+        return Look(self._elbo(x, q), self.posterior_part.codes(q))
+
+    def measures(self) -> dict[Measure, Callable[[Tensor, Look], Tensor]]:
+        """What a paper measures of its model besides what all have: from images and `Look` to one number each, [B]."""
+        return {}
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
@@ -188,14 +212,34 @@ class VAE(nn.Module):
         return self.likelihood(self.codes(x)).mean.clamp(0, 1)
 
 
-class PosteriorPart(nn.Module):
-    """Base of the posterior parts, called as `part(model, x, step)`."""
+class Shared(TypedDict, total=False):
+    """The settings that every model takes, whatever its paper; `assemble` has their defaults.
 
-    def start(self) -> None:
-        """Sets what has a start of its own, after the layers' initialisation. Here: nothing."""
+    beta: weight of the KL in the training loss; evaluation uses 1.
+    kl_warmup: share of the training over which that weight rises from 0.
+    network: a name in `models.networks.NETWORKS`.
+    hidden: widths of the encoder's fully connected layers, input side first.
+    decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
+    likelihood: "bernoulli", "gaussian" or "logistic".
+    sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
+    logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x), see `models.likelihoods.LogitLikelihood`.
+    init: how weights start, see `models.networks.initialise`.
+    """
 
-    def check(self, model: VAE) -> None:
-        """Raises ValueError where the part does not go with the rest of the model. Here: never."""
+    beta: Positive
+    kl_warmup: Fraction
+    network: Network
+    hidden: Widths
+    decoder_hidden: Widths | None
+    likelihood: LikelihoodName
+    sigma: Sigma
+    logit: Margin | None
+    init: Init
+
+
+def merged(paper: Shared, given: Shared) -> Shared:
+    """The paper's own values of the shared settings, under what is given."""
+    return {**paper, **given}
 
 
 def assemble(
@@ -203,45 +247,44 @@ def assemble(
     *,
     latent: int,
     posterior: Callable[[int], PosteriorPart],
-    prior: nn.Module,
-    network: Network,
-    hidden: Widths,
-    decoder_hidden: Widths | None,
-    likelihood: LikelihoodName,
-    sigma: Sigma,
-    init: Init,
-    logit: Margin | None = None,
-    beta: Schedule = lambda step: 1.0,
-    kind: type[VAE] = VAE,
+    prior: PriorPart,
+    beta: float = 1.0,
+    kl_warmup: float = 0.0,
+    network: Network | Networks = "mlp",
+    hidden: Widths = 500,
+    decoder_hidden: Widths | None = None,
+    likelihood: LikelihoodName = "bernoulli",
+    sigma: Sigma = "learned",
+    logit: float | None = None,
+    init: Init = "torch",
+    kind: Callable[..., VAE] = VAE,
 ) -> VAE:
-    """A model from its parts and the settings that every model takes.
+    """A model from its parts and the `Shared` settings.
 
     Args:
         image_shape: [C, H, W].
         latent: size of the code, Z.
         posterior: makes the posterior part, given the number of the encoder's features.
         prior: the prior part.
-        network: "mlp" or "conv".
-        hidden: widths of the encoder's fully connected layers, input side first.
-        decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
-        likelihood: "bernoulli", "gaussian" or "logistic".
-        sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
-        init: how weights start, see `models.networks.initialise`.
-        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x); None is one over x.
-        beta: the weight of the KL in the training loss, as a function of the step.
-        kind: the class, where a paper has a loss of its own.
+        network: a name, or a paper's own function from (image_shape, latent, channels) to (encoder, decoder).
+        kind: makes the model, where a paper has a loss or a factorisation of its own.
 
     Raises:
-        ValueError: an image has another number of axes, or the likelihood does not take a setting.
+        ValueError: the network does not take such images, the likelihood does not take a setting, or a part does not
+            go with the rest.
     """
-    if len(image_shape) != 3:
-        raise ValueError(f"takes single images, [C, H, W], got {list(image_shape)}, which are those of pairs")
     observe = likelihood_part(likelihood, image_shape, sigma, logit)
-    channels = observe.parameters_per_pixel * image_shape[0]
-    encoder, decoder = encoder_decoder(network, image_shape, latent, hidden, decoder_hidden, channels)
-    part = posterior(encoder.features)
-    model = kind(image_shape, encoder, decoder, part, prior, observe, beta=beta)
-    initialise(model, init)
-    part.start()
-    part.check(model)
+    channels = observe.parameters_per_pixel * image_shape[-3]
+    if isinstance(network, str):
+        encoder, decoder = NETWORKS[network](image_shape, latent, channels, hidden, decoder_hidden)
+    else:
+        encoder, decoder = network(image_shape, latent, channels)
+    part, weight = posterior(encoder.features), linear(0.0, beta, kl_warmup)
+    model = kind(image_shape, encoder, decoder, part, prior, observe, beta=weight)
+    initialise(encoder, init)
+    initialise(decoder, init)
+    for each in model.parts():
+        each.start(init)
+    for each in model.parts():
+        each.check(model)
     return model

@@ -31,8 +31,8 @@ Init = Literal["torch", "vlae", "glorot"]
 LikelihoodName = Literal["bernoulli", "gaussian", "logistic"]
 Sigma = Positive | Literal["learned", "per_pixel"]
 
-Shape = tuple[int, int, int]
-"""[C, H, W] of one image."""
+Shape = tuple[int, ...]
+"""[C, H, W] of one image; [2, C, H, W] of a pair."""
 
 
 def widths(hidden: int | Sequence[int]) -> tuple[int, ...]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.base import VAE, PosteriorPart
+from models.base import VAE
 from models.distributions import Gaussian
+from models.parts import PosteriorPart, PriorPart
 from models.schedules import Step
 
 
 class GaussianPosterior(PosteriorPart):
     """q(z|x) = N(mu(x), diag sigma(x)^2): two linear heads, mu and log sigma^2, on the encoder's features."""
+
+    name = "gaussian"
 
     def __init__(self, features: int, latent: int):
         super().__init__()
@@ -25,8 +28,10 @@ class GaussianPosterior(PosteriorPart):
         return Gaussian(self.mu(h), (0.5 * self.log_var(h)).exp())
 
 
-class StandardPrior(nn.Module):
+class StandardPrior(PriorPart):
     """p(z) = N(0, I)."""
+
+    name = "standard"
 
     def __init__(self, latent: int):
         super().__init__()

@@ -9,15 +9,17 @@ Park, Kim & Kim (2019) multiplies matrices; here each reflection is applied to t
 
 from __future__ import annotations
 
+from typing import Any, Unpack
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from models import schedules
-from models.base import VAE, PosteriorPart, assemble
+from models.base import VAE, Shared, assemble, merged
 from models.distributions import Gaussian, Size
-from models.domains import Count, Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Whole, Widths
+from models.domains import Count, Shape, Whole
 from models.gaussian import GaussianPosterior, StandardPrior
+from models.parts import PosteriorPart
 from models.schedules import Step
 
 
@@ -65,10 +67,16 @@ def _reflect(z: Tensor, normals: list[Tensor]) -> Tensor:
 class HouseholderPosterior(PosteriorPart):
     """q(z|x): a Gaussian posterior and `flows` reflections, 0 of which leave it as it is."""
 
-    def __init__(self, features: int, latent: int, *, flows: int):
+    name = "householder"
+
+    def __init__(self, features: int, latent: int, *, flows: Whole = 4):
         super().__init__()
         self.amortised = GaussianPosterior(features, latent)
         self.normals = nn.ModuleList(nn.Linear(features if t == 0 else latent, latent) for t in range(flows))
+
+    @classmethod
+    def draw(cls, trial: Any) -> dict[str, Any]:
+        return {"flows": trial.suggest_int("flows", 1, 8, log=True)}
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Reflected:
         h = model.features(x)
@@ -79,21 +87,16 @@ class HouseholderPosterior(PosteriorPart):
         return Reflected(self.amortised.at(h), vectors)
 
 
+PAPER: Shared = {"hidden": (500, 500), "likelihood": "gaussian", "init": "vlae"}
+"""Of the settings that all models share, those that Park et al. (2019) have their own values of."""
+
+
 def build(
     image_shape: Shape,
     *,
     latent: Count = 50,
     flows: Whole = 4,
-    beta: Positive = 1.0,
-    kl_warmup: Fraction = 0.0,
-    network: Network = "mlp",
-    hidden: Widths = (500, 500),
-    decoder_hidden: Widths | None = None,
-    likelihood: LikelihoodName = "gaussian",
-    sigma: Sigma = "learned",
-    logit: Margin | None = None,
-    init: Init = "vlae",
-    steps: Count = 20_000,
+    **shared: Unpack[Shared],
 ) -> VAE:
     """A VAE with a Householder flow for images of that shape.
 
@@ -101,28 +104,12 @@ def build(
         image_shape: [C, H, W].
         latent: size of the code, Z.
         flows: T, how many reflections; 0 is the plain VAE.
-        beta: weight of the KL in the training loss.
-        kl_warmup: share of the training over which that weight rises from 0.
-        network: "mlp" or "conv".
-        hidden: widths of the encoder's fully connected layers, input side first.
-        decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
-        likelihood: "bernoulli", "gaussian" or "logistic".
-        sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
-        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x), see `models.likelihoods.LogitLikelihood`.
-        init: how weights start, see `models.networks.initialise`.
-        steps: length of the training that schedules are shares of, in optimiser steps.
+        **shared: see `models.base.Shared`.
     """
     return assemble(
         image_shape,
         latent=latent,
         posterior=lambda features: HouseholderPosterior(features, latent, flows=flows),
         prior=StandardPrior(latent),
-        network=network,
-        hidden=hidden,
-        decoder_hidden=decoder_hidden,
-        likelihood=likelihood,
-        sigma=sigma,
-        logit=logit,
-        init=init,
-        beta=schedules.linear(0.0, beta, kl_warmup * steps),
+        **merged(PAPER, shared),
     )

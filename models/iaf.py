@@ -14,17 +14,18 @@ them the first coordinate depends on it. `context=False` is the flow as it was p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import linear, logsigmoid
 
-from models import schedules
-from models.base import VAE, PosteriorPart, assemble
+from models.base import VAE, Shared, assemble, merged
 from models.distributions import Gaussian, Size
-from models.domains import Count, Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Whole, Widths
+from models.domains import Count, Init, Shape, Whole
 from models.gaussian import GaussianPosterior, StandardPrior
+from models.parts import PosteriorPart
 from models.schedules import Step
 
 
@@ -91,14 +92,9 @@ class Flowed(Distribution):
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 
     @property
-    def mode(self) -> Tensor:
-        """The mean of z_0 through the flow: what codes are, not the density's maximum."""
+    def centre(self) -> Tensor:
+        """The mean of z_0 through the flow, [B, Z]; neither the mode of q nor its mean, which have no closed form."""
         return self._flow(self.base.loc)[0]
-
-    @property
-    def mean(self) -> Tensor:
-        """As `mode`; the mean of q has no closed form."""
-        return self.mode
 
     def rsample(self, sample_shape: Size = (), noise: Tensor | None = None) -> Tensor:
         """Reparameterised draws; arguments as for `Gaussian.rsample`, whose noise is z_0's."""
@@ -135,21 +131,44 @@ class Flowed(Distribution):
 class FlowPosterior(PosteriorPart):
     """q(z|x): a Gaussian posterior and `flows` autoregressive steps, 0 of which leave it as it is."""
 
+    name = "iaf"
+    density = "own draws"
+
     def __init__(
-        self, features: int, latent: int, *, flows: int, width: int, context: bool = True, gate_bias: float = 2.0
+        self,
+        features: int,
+        latent: int,
+        *,
+        flows: Whole = 4,
+        flow_hidden: Count = 500,
+        context: bool = True,
+        gate_bias: float = 2.0,
     ):
         super().__init__()
         self.amortised = GaussianPosterior(features, latent)
-        self.flow = [Made(latent, width, features if context else 0, gate_bias) for _ in range(flows)]
+        self.flow = [Made(latent, flow_hidden, features if context else 0, gate_bias) for _ in range(flows)]
         self.steps = nn.ModuleList(self.flow)
 
-    def start(self) -> None:
+    @classmethod
+    def draw(cls, trial: Any) -> dict[str, Any]:
+        return {"flows": trial.suggest_int("flows", 1, 8, log=True)}
+
+    def start(self, init: Init) -> None:
+        super().start(init)
         for made in self.flow:
             made.start()
+
+    def codes(self, q: Distribution) -> Tensor:
+        assert isinstance(q, Flowed)
+        return q.centre
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Flowed:
         h = model.features(x)
         return Flowed(self.amortised.at(h), self.flow, [made.at(h) for made in self.flow])
+
+
+PAPER: Shared = {"hidden": (500, 500), "likelihood": "gaussian", "init": "vlae"}
+"""Of the settings that all models share, those that Park et al. (2019) have their own values of."""
 
 
 def build(
@@ -160,16 +179,7 @@ def build(
     flow_hidden: Count = 500,
     context: bool = True,
     gate_bias: float = 2.0,
-    beta: Positive = 1.0,
-    kl_warmup: Fraction = 0.0,
-    network: Network = "mlp",
-    hidden: Widths = (500, 500),
-    decoder_hidden: Widths | None = None,
-    likelihood: LikelihoodName = "gaussian",
-    sigma: Sigma = "learned",
-    logit: Margin | None = None,
-    init: Init = "vlae",
-    steps: Count = 20_000,
+    **shared: Unpack[Shared],
 ) -> VAE:
     """A VAE with an inverse autoregressive flow for images of that shape.
 
@@ -180,30 +190,14 @@ def build(
         flow_hidden: hidden units of each step's MADE.
         context: whether the steps see the encoder's features; without, as published, they are the same for all images.
         gate_bias: where logit s starts; large is near the identity.
-        beta: weight of the KL in the training loss.
-        kl_warmup: share of the training over which that weight rises from 0.
-        network: "mlp" or "conv".
-        hidden: widths of the encoder's fully connected layers, input side first.
-        decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
-        likelihood: "bernoulli", "gaussian" or "logistic".
-        sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
-        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x), see `models.likelihoods.LogitLikelihood`.
-        init: how weights start, see `models.networks.initialise`.
-        steps: length of the training that schedules are shares of, in optimiser steps.
+        **shared: see `models.base.Shared`.
     """
     return assemble(
         image_shape,
         latent=latent,
         posterior=lambda features: FlowPosterior(
-            features, latent, flows=flows, width=flow_hidden, context=context, gate_bias=gate_bias
+            features, latent, flows=flows, flow_hidden=flow_hidden, context=context, gate_bias=gate_bias
         ),
         prior=StandardPrior(latent),
-        network=network,
-        hidden=hidden,
-        decoder_hidden=decoder_hidden,
-        likelihood=likelihood,
-        sigma=sigma,
-        logit=logit,
-        init=init,
-        beta=schedules.linear(0.0, beta, kl_warmup * steps),
+        **merged(PAPER, shared),
     )

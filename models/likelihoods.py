@@ -8,6 +8,7 @@ their constants.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +25,24 @@ from torch.distributions import (
 from torch.nn.functional import logsigmoid
 
 from models.distributions import Size
-from models.domains import LikelihoodName, Margin, Shape, Sigma
+from models.domains import LikelihoodName, Shape, Sigma
+from models.parts import Part
+
+Pixels = Literal["binary", "grey", "dequantised"]
 
 
-class Likelihood(nn.Module):
-    """Base: the decoder's output, [..., P * C, H, W], to a distribution over images."""
+class Likelihood(Part):
+    """Base: the decoder's output, [..., P * C, H, W], to a distribution over images.
+
+    Args:
+        image_shape: the event, [C, H, W].
+    """
 
     parameters_per_pixel = 1
+
+    def __init__(self, image_shape: Shape):
+        super().__init__()
+        self.axes = len(image_shape)
 
     def forward(self, output: Tensor) -> Distribution:
         raise NotImplementedError
@@ -38,9 +50,6 @@ class Likelihood(nn.Module):
     def seen(self, x: Tensor) -> Tensor:
         """What the encoder is given of images in [0, 1]. Here: the images."""
         return x
-
-    def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
-        """Takes what the likelihood needs of the training images, see `VAE.fit_statistics`. Here: nothing."""
 
     def quadratic(self, output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Score and Fisher information of log p(x|output) with respect to the decoder's output, pixel by pixel.
@@ -62,11 +71,11 @@ class Likelihood(nn.Module):
         """The variance that all pixels have; None where each has its own."""
         return None
 
-    def kind(self, binary: bool) -> str:
-        """What an ELBO under this likelihood is: `bound` on a log-likelihood, or `soft cross-entropy`.
+    def kind(self, pixels: Pixels) -> str:
+        """What an ELBO under this likelihood is: a `bound` on a log-likelihood, or something else by its name.
 
         Args:
-            binary: whether every pixel of the data is 0 or 1.
+            pixels: what those of the data are: 0 and 1; any of 256 grey levels; or dequantised, with a density.
         """
         return "bound"
 
@@ -78,7 +87,7 @@ class BernoulliLikelihood(Likelihood):
     """
 
     def forward(self, output: Tensor) -> Distribution:
-        return Independent(Bernoulli(logits=output, validate_args=False), 3, validate_args=False)
+        return Independent(Bernoulli(logits=output, validate_args=False), self.axes, validate_args=False)
 
     def quadratic(self, output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The information has a floor of 1e-5, as in the code of Park et al. (2019)."""
@@ -89,8 +98,8 @@ class BernoulliLikelihood(Likelihood):
     def check_quadratic(self) -> None:
         """There is."""
 
-    def kind(self, binary: bool) -> str:
-        return "bound" if binary else "soft cross-entropy"
+    def kind(self, pixels: Pixels) -> str:
+        return "bound" if pixels == "binary" else "soft cross-entropy"
 
 
 class GaussianLikelihood(Likelihood):
@@ -103,7 +112,7 @@ class GaussianLikelihood(Likelihood):
     """
 
     def __init__(self, image_shape: Shape, sigma: Sigma):
-        super().__init__()
+        super().__init__(image_shape)
         self.mean_image: Tensor
         self.sigma = sigma
         self.parameters_per_pixel = 2 if sigma == "per_pixel" else 1
@@ -141,7 +150,12 @@ class GaussianLikelihood(Likelihood):
             return None
         if self.sigma == "learned":
             return self.log_var.exp()[0]
-        return torch.full_like(self.mean_image[0, 0, 0], self.sigma**2)
+        assert not isinstance(self.sigma, str)
+        return torch.full_like(self.mean_image.flatten()[0], self.sigma**2)
+
+    def kind(self, pixels: Pixels) -> str:
+        """A density of grey levels has no upper limit: it grows as it gathers around the 256 values."""
+        return "bound" if pixels == "dequantised" else "density of grey levels"
 
     def forward(self, output: Tensor) -> Distribution:
         if self.sigma == "per_pixel":
@@ -151,7 +165,7 @@ class GaussianLikelihood(Likelihood):
             scale = (0.5 * self.log_var).exp()
         else:
             scale = torch.full_like(self.mean_image, self.sigma)
-        return Independent(Normal(self.mean_image + output, scale, validate_args=False), 3, validate_args=False)
+        return Independent(Normal(self.mean_image + output, scale, validate_args=False), self.axes, validate_args=False)
 
 
 def _parts(images: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
@@ -189,10 +203,11 @@ class LogitLikelihood(Likelihood):
     Args:
         over_logits: the likelihood of y = logit(l + (1 - 2 l) x).
         margin: l.
+        image_shape: [C, H, W].
     """
 
-    def __init__(self, over_logits: Likelihood, margin: float):
-        super().__init__()
+    def __init__(self, over_logits: Likelihood, margin: float, image_shape: Shape):
+        super().__init__(image_shape)
         self.over_logits, self.margin = over_logits, margin
         self.parameters_per_pixel = over_logits.parameters_per_pixel
 
@@ -267,10 +282,11 @@ class LogisticLikelihood(Likelihood):
 
     def forward(self, output: Tensor) -> Distribution:
         location, log_scale = output.chunk(2, dim=-3)
-        return Independent(DiscretizedLogistic(location.sigmoid(), log_scale.clamp(-7, 0)), 3, validate_args=False)
+        pixels = DiscretizedLogistic(location.sigmoid(), log_scale.clamp(-7, 0))
+        return Independent(pixels, self.axes, validate_args=False)
 
 
-def likelihood_part(name: LikelihoodName, image_shape: Shape, sigma: Sigma, logit: Margin | None = None) -> Likelihood:
+def likelihood_part(name: LikelihoodName, image_shape: Shape, sigma: Sigma, logit: float | None = None) -> Likelihood:
     """The likelihood of that name; `sigma` and `logit` are read by the Gaussian one only.
 
     Raises:
@@ -278,7 +294,7 @@ def likelihood_part(name: LikelihoodName, image_shape: Shape, sigma: Sigma, logi
     """
     if name == "gaussian":
         gaussian = GaussianLikelihood(image_shape, sigma)
-        return gaussian if logit is None else LogitLikelihood(gaussian, logit)
+        return gaussian if logit is None else LogitLikelihood(gaussian, logit, image_shape)
     if logit is not None:
         raise ValueError(f"logit: only the gaussian likelihood may be one of logits, this one is {name}")
-    return BernoulliLikelihood() if name == "bernoulli" else LogisticLikelihood()
+    return BernoulliLikelihood(image_shape) if name == "bernoulli" else LogisticLikelihood(image_shape)

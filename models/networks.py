@@ -7,7 +7,7 @@ stride 2, until the shorter side is at most 4 pixels, then fully connected layer
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import nn
@@ -25,47 +25,52 @@ class Encoder(nn.Sequential):
         self.features = features
 
 
+Networks = Callable[[Shape, int, int], tuple[Encoder, nn.Sequential]]
+"""A paper's own networks: a function of (image_shape, latent, channels of the decoder's output)."""
+
+
 def dense(sizes: Sequence[int]) -> list[nn.Module]:
     """Linear layers from size to size, a ReLU after each."""
     return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
 
 
-def encoder_decoder(
-    network: Network, image_shape: Shape, latent: int, hidden: Widths, decoder_hidden: Widths | None, channels: int
+def mlp(
+    image_shape: Shape, latent: int, channels: int, hidden: Widths, decoder_hidden: Widths | None
 ) -> tuple[Encoder, nn.Sequential]:
-    """The two networks of a VAE.
+    """Fully connected layers with ReLUs.
 
     Args:
-        network: "mlp" or "conv".
         image_shape: [C, H, W].
         latent: the decoder's input size, Z.
+        channels: of the decoder's output, P * C.
         hidden: widths of the encoder's fully connected layers, input side first.
         decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
-        channels: of the decoder's output, P * C.
-
-    Raises:
-        ValueError: the images are too small for convolutions.
     """
-    hidden = widths(hidden)
-    decoder_hidden = hidden[::-1] if decoder_hidden is None else widths(decoder_hidden)
-    if network == "conv":
-        return _conv(image_shape, latent, hidden, decoder_hidden, channels)
+    _check_single(image_shape)
+    encoder_widths, decoder_widths = _both(hidden, decoder_hidden)
     _, height, width = image_shape
     pixels = math.prod(image_shape)
-    encoder = Encoder(nn.Flatten(), *dense([pixels, *hidden]), features=(pixels, *hidden)[-1])
-    last = (latent, *decoder_hidden)[-1]
+    encoder = Encoder(nn.Flatten(), *dense([pixels, *encoder_widths]), features=(pixels, *encoder_widths)[-1])
+    last = (latent, *decoder_widths)[-1]
     decoder = nn.Sequential(
-        *dense([latent, *decoder_hidden]),
+        *dense([latent, *decoder_widths]),
         nn.Linear(last, channels * height * width),
         nn.Unflatten(1, (channels, height, width)),
     )
     return encoder, decoder
 
 
-def _conv(
-    image_shape: Shape, latent: int, hidden: tuple[int, ...], decoder_hidden: tuple[int, ...], channels: int
+def conv(
+    image_shape: Shape, latent: int, channels: int, hidden: Widths, decoder_hidden: Widths | None
 ) -> tuple[Encoder, nn.Sequential]:
-    sizes = [image_shape[1:]]
+    """Convolutions, then fully connected layers; arguments as for `mlp`.
+
+    Raises:
+        ValueError: the images are too small for convolutions.
+    """
+    _check_single(image_shape)
+    encoder_widths, decoder_widths = _both(hidden, decoder_hidden)
+    sizes = [(image_shape[1], image_shape[2])]
     while min(sizes[-1]) > 4:
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
     stages = len(sizes) - 1
@@ -76,15 +81,30 @@ def _conv(
     for a, b in pairwise((image_shape[0], *maps)):
         down += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.ReLU()]
     flat = maps[-1] * math.prod(sizes[-1])
-    encoder = Encoder(*down, nn.Flatten(), *dense([flat, *hidden]), features=(flat, *hidden)[-1])
+    encoder = Encoder(*down, nn.Flatten(), *dense([flat, *encoder_widths]), features=(flat, *encoder_widths)[-1])
 
     up: list[nn.Module] = []
     backwards = list(zip(pairwise((*maps[::-1], channels)), pairwise(sizes[::-1])))
     for (a, b), (small, large) in backwards:
         odd = (large[0] - 2 * small[0], large[1] - 2 * small[1])  # the row or column that halving dropped
         up += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, output_padding=odd), nn.ReLU()]
-    decoder = nn.Sequential(*dense([latent, *decoder_hidden, flat]), nn.Unflatten(1, (maps[-1], *sizes[-1])), *up[:-1])
+    decoder = nn.Sequential(*dense([latent, *decoder_widths, flat]), nn.Unflatten(1, (maps[-1], *sizes[-1])), *up[:-1])
     return encoder, decoder
+
+
+def _check_single(image_shape: Shape) -> None:
+    if len(image_shape) != 3:
+        raise ValueError(f"takes single images, [C, H, W], got {list(image_shape)}, which are those of pairs")
+
+
+def _both(hidden: Widths, decoder_hidden: Widths | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The encoder's widths and the decoder's."""
+    of_encoder = widths(hidden)
+    return of_encoder, of_encoder[::-1] if decoder_hidden is None else widths(decoder_hidden)
+
+
+NETWORKS: dict[Network, Callable[..., tuple[Encoder, nn.Sequential]]] = {"mlp": mlp, "conv": conv}
+"""The networks that all models take by name: functions of (image_shape, latent, channels, hidden, decoder_hidden)."""
 
 
 def initialise(model: nn.Module, init: Init) -> None:

@@ -15,49 +15,61 @@ image, so that q(z|x) is a function of x alone; the steps are then not different
 
 from __future__ import annotations
 
+from typing import Any, Unpack
+
 import torch
 from torch import Tensor
 
-from models import schedules
-from models.base import VAE, PosteriorPart, assemble
+from models.base import VAE, Shared, assemble, merged
 from models.distributions import Gaussian
-from models.domains import Count, Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Whole, Widths
+from models.domains import Count, Positive, Shape, Whole
 from models.gaussian import GaussianPosterior, StandardPrior
+from models.parts import PosteriorPart
 from models.schedules import Step
 
 SEED = 0  # of the noise in the exact form
 
 
 class RefinedPosterior(PosteriorPart):
-    """q(z|x): a Gaussian posterior and `steps` steps up the ELBO, 0 of which leave it as it is.
+    """q(z|x): a Gaussian posterior and `svi_steps` steps up the ELBO, 0 of which leave it as it is.
 
     Args:
         features: of the encoder.
         latent: Z.
-        steps: K.
-        rate: eta.
-        clip: c; None leaves gradients as they are.
+        svi_steps: K.
+        svi_rate: eta.
+        svi_clip: c; None leaves gradients as they are.
         second_order: whether training differentiates g_k too.
     """
+
+    name = "svi"
+    uses_prior = True
 
     def __init__(
         self,
         features: int,
         latent: int,
         *,
-        steps: int,
-        rate: float,
-        clip: float | None = 5.0,
+        svi_steps: Whole = 4,
+        svi_rate: Positive = 0.02,
+        svi_clip: Positive | None = 5.0,
         second_order: bool = True,
     ):
         super().__init__()
         self.amortised = GaussianPosterior(features, latent)
-        self.steps, self.rate, self.clip, self.second_order = steps, rate, clip, second_order
+        self.rate, self.clip, self.second_order = svi_rate, svi_clip, second_order
         generator = torch.Generator().manual_seed(SEED)
         self.noise: Tensor
         self.register_buffer(
-            "noise", torch.randn(steps, latent, generator=generator, dtype=torch.float32), persistent=False
+            "noise", torch.randn(svi_steps, latent, generator=generator, dtype=torch.float32), persistent=False
         )
+
+    @classmethod
+    def draw(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "svi_steps": trial.suggest_int("svi_steps", 1, 8, log=True),
+            "svi_rate": trial.suggest_float("svi_rate", 1e-3, 0.3, log=True),
+        }
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Gaussian:
         noise = self.noise[:, None].expand(-1, len(x), -1)
@@ -96,6 +108,10 @@ class RefinedPosterior(PosteriorPart):
         return g * (self.clip / torch.linalg.vector_norm(g, dim=-1, keepdim=True).clamp(min=self.clip))
 
 
+PAPER: Shared = {"hidden": (500, 500), "likelihood": "gaussian", "init": "vlae"}
+"""Of the settings that all models share, those that Park et al. (2019) have their own values of."""
+
+
 def build(
     image_shape: Shape,
     *,
@@ -104,16 +120,7 @@ def build(
     svi_rate: Positive = 0.02,
     svi_clip: Positive | None = 5.0,
     second_order: bool = True,
-    beta: Positive = 1.0,
-    kl_warmup: Fraction = 0.0,
-    network: Network = "mlp",
-    hidden: Widths = (500, 500),
-    decoder_hidden: Widths | None = None,
-    likelihood: LikelihoodName = "gaussian",
-    sigma: Sigma = "learned",
-    logit: Margin | None = None,
-    init: Init = "vlae",
-    steps: Count = 20_000,
+    **shared: Unpack[Shared],
 ) -> VAE:
     """A semi-amortised VAE for images of that shape.
 
@@ -125,30 +132,14 @@ def build(
         svi_clip: largest norm of each half of that gradient; None is no limit.
         second_order: whether training differentiates through the gradients of the steps; without, only through the
             sums of the steps.
-        beta: weight of the KL in the training loss.
-        kl_warmup: share of the training over which that weight rises from 0.
-        network: "mlp" or "conv".
-        hidden: widths of the encoder's fully connected layers, input side first.
-        decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
-        likelihood: "bernoulli", "gaussian" or "logistic".
-        sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
-        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x), see `models.likelihoods.LogitLikelihood`.
-        init: how weights start, see `models.networks.initialise`.
-        steps: length of the training that schedules are shares of, in optimiser steps.
+        **shared: see `models.base.Shared`.
     """
     return assemble(
         image_shape,
         latent=latent,
         posterior=lambda features: RefinedPosterior(
-            features, latent, steps=svi_steps, rate=svi_rate, clip=svi_clip, second_order=second_order
+            features, latent, svi_steps=svi_steps, svi_rate=svi_rate, svi_clip=svi_clip, second_order=second_order
         ),
         prior=StandardPrior(latent),
-        network=network,
-        hidden=hidden,
-        decoder_hidden=decoder_hidden,
-        likelihood=likelihood,
-        sigma=sigma,
-        logit=logit,
-        init=init,
-        beta=schedules.linear(0.0, beta, kl_warmup * steps),
+        **merged(PAPER, shared),
     )

@@ -1,4 +1,7 @@
-"""Schedules: functions of the optimiser step, which is an int or a 0-d tensor; nothing is kept between calls."""
+"""Schedules: functions of the optimiser step, which is an int or a 0-d tensor, and of the training's length in steps.
+
+Nothing is kept between calls: a resumed training goes on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,22 @@ import torch
 from torch import Tensor
 
 Step = int | Tensor
-Schedule = Callable[[Step], float | Tensor]
+Schedule = Callable[[Step, int], float | Tensor]
 
 
-def linear(start: float, stop: float, length: float) -> Schedule:
-    """From `start` at step 0 in a straight line to `stop` at step `length`, and `stop` from there on.
+def linear(start: float, stop: float, share: float) -> Schedule:
+    """From `start` at step 0 in a straight line to `stop`, and `stop` from there on.
 
     Args:
         start: value at step 0.
-        stop: value at `length` and after it.
-        length: in optimiser steps; at 0 the schedule is `stop` throughout.
+        stop: value at the end of the share and after it.
+        share: of the training, in [0, 1]; at 0 the schedule is `stop` throughout.
     """
-    if length <= 0 or start == stop:
-        return lambda step: stop
+    if share <= 0 or start == stop:
+        return lambda step, budget: stop
 
-    def schedule(step: Step) -> Tensor:
-        return start + (stop - start) * (torch.as_tensor(step, dtype=torch.float64) / length).clamp(max=1.0)
+    def schedule(step: Step, budget: int) -> Tensor:
+        done = torch.as_tensor(step, dtype=torch.float64) / (share * budget)
+        return start + (stop - start) * done.clamp(max=1.0)
 
     return schedule

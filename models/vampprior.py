@@ -6,6 +6,7 @@ p(z) = 1/K sum_k q(z|u_k)
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from torch.distributions import Distribution, constraints
 
 from models.base import VAE
 from models.distributions import Size
-from models.domains import Shape
+from models.domains import Count, Shape
+from models.parts import PriorPart
 
 ROWS = 2**22  # numbers that are compared at once: codes times components times Z
 START = (0.05, 0.01)  # mean and deviation of pseudo-inputs' pixels at the start, the authors' for MNIST and OMNIGLOT
@@ -49,7 +51,7 @@ class EqualMixture(Distribution):
         return torch.cat(log_p).reshape(value.shape[:-1]) - math.log(components)
 
 
-class VampPrior(nn.Module):
+class VampPrior(PriorPart):
     """p(z), whose pseudo-inputs are free images that are clamped to [0, 1].
 
     Args:
@@ -57,10 +59,21 @@ class VampPrior(nn.Module):
         pseudo_inputs: K.
     """
 
-    def __init__(self, image_shape: Shape, pseudo_inputs: int):
+    name = "vamp"
+    point_masses = None
+    uses_posterior = True
+
+    def __init__(self, image_shape: Shape, *, pseudo_inputs: Count = 500):
         super().__init__()
         mean, deviation = START
         self.pseudo_inputs = nn.Parameter(mean + deviation * torch.randn(pseudo_inputs, *image_shape))
+
+    @classmethod
+    def draw(cls, trial: Any) -> dict[str, Any]:
+        return {"pseudo_inputs": trial.suggest_int("pseudo_inputs", 50, 500, log=True)}
+
+    def own_rates(self) -> dict[str, list[nn.Parameter]]:
+        return {"lr_pseudo_inputs": [self.pseudo_inputs]}
 
     def forward(self, model: VAE) -> EqualMixture:
         return EqualMixture(model.posterior(self.pseudo_inputs.clamp(0, 1)))

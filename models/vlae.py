@@ -18,17 +18,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d, linear
 
-from models import schedules
-from models.base import VAE, PosteriorPart, assemble
+from models.base import VAE, Shared, assemble, merged
 from models.distributions import PrecisionGaussian
-from models.domains import Count, Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Whole, Widths
+from models.domains import Count, Positive, Shape, Whole
 from models.gaussian import StandardPrior
+from models.parts import PosteriorPart
 from models.schedules import Step
 
 Damping = Literal["harmonic", "geometric", "constant"]
@@ -47,21 +47,46 @@ class LaplacePosterior(PosteriorPart):
         features: of the encoder.
         latent: Z.
         updates: T.
-        rate: alpha_0.
+        update_rate: alpha_0.
         damping: how alpha_t falls.
     """
 
-    def __init__(self, features: int, latent: int, *, updates: int, rate: float, damping: Damping = "harmonic"):
+    name = "laplace"
+    uses_prior = True
+
+    def __init__(
+        self,
+        features: int,
+        latent: int,
+        *,
+        updates: Whole = 4,
+        update_rate: Positive = 0.5,
+        damping: Damping = "harmonic",
+    ):
         super().__init__()
         self.mu = nn.Linear(features, latent)
-        self.rates = [rate * DAMPINGS[damping](t) for t in range(updates)]
+        self.rates = [update_rate * DAMPINGS[damping](t) for t in range(updates)]
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> PrecisionGaussian:
         return self.search(model, x)[-1]
 
+    @classmethod
+    def draw(cls, trial: Any) -> dict[str, Any]:
+        return {
+            "updates": trial.suggest_int("updates", 1, 4, log=True),
+            "update_rate": trial.suggest_float("update_rate", 0.3, 1.0),
+        }
+
     def check(self, model: VAE) -> None:
-        """Raises ValueError where the model's likelihood has no quadratic model."""
+        """Raises ValueError where the likelihood has no quadratic model, or no Jacobian is known of the decoder."""
         model.likelihood_part.check_quadratic()
+        for layer in model.decoder.children():
+            if not isinstance(layer, LINEARISED):
+                known = ", ".join(kind.__name__ for kind in LINEARISED)
+                raise ValueError(
+                    f"a Laplace posterior needs the decoder's Jacobian, and none is known of the layer "
+                    f"{type(layer).__name__}; known are {known}"
+                )
 
     def search(self, model: VAE, x: Tensor) -> list[PrecisionGaussian]:
         """The Laplace approximations at mu_0 .. mu_T."""
@@ -75,6 +100,10 @@ class LaplacePosterior(PosteriorPart):
             newton = torch.cholesky_solve((gradient - mu)[..., None], factor)[..., 0]
             mu = mu + rate * newton
         return [*found, PrecisionGaussian(mu, cholesky(local(mu)[0]))]
+
+
+LINEARISED = (nn.Linear, nn.ReLU, nn.Unflatten, nn.ConvTranspose2d)
+"""The layers that `linearise` knows."""
 
 
 class Local(NamedTuple):
@@ -180,6 +209,10 @@ def cholesky(precision: Tensor) -> Tensor:
     return torch.where(info[..., None, None] == 0, factor, math.nan)
 
 
+PAPER: Shared = {"hidden": (500, 500), "likelihood": "gaussian", "init": "vlae"}
+"""Of the settings that all models share, those that Park et al. (2019) have their own values of."""
+
+
 def build(
     image_shape: Shape,
     *,
@@ -187,16 +220,7 @@ def build(
     updates: Whole = 4,
     update_rate: Positive = 0.5,
     damping: Damping = "harmonic",
-    beta: Positive = 1.0,
-    kl_warmup: Fraction = 0.0,
-    network: Network = "mlp",
-    hidden: Widths = (500, 500),
-    decoder_hidden: Widths | None = None,
-    likelihood: LikelihoodName = "gaussian",
-    sigma: Sigma = "learned",
-    logit: Margin | None = None,
-    init: Init = "vlae",
-    steps: Count = 20_000,
+    **shared: Unpack[Shared],
 ) -> VAE:
     """A variational Laplace autoencoder for images of that shape.
 
@@ -206,33 +230,17 @@ def build(
         updates: T, steps of the search for the mode; 0 is the Laplace approximation where the encoder points.
         update_rate: alpha_0.
         damping: alpha_t is that rate times 1 / (t + 1), 0.9^t or 1.
-        beta: weight of the KL in the training loss.
-        kl_warmup: share of the training over which that weight rises from 0.
-        network: "mlp" or "conv".
-        hidden: widths of the encoder's fully connected layers, input side first.
-        decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
-        likelihood: "bernoulli" or "gaussian", that with one sigma.
-        sigma: the Gaussian likelihood's standard deviation: a number or "learned".
-        logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x), see `models.likelihoods.LogitLikelihood`.
-        init: how weights start, see `models.networks.initialise`.
-        steps: length of the training that schedules are shares of, in optimiser steps.
+        **shared: see `models.base.Shared`; of the likelihoods, those with a quadratic model.
 
     Raises:
-        ValueError: the likelihood has no quadratic model.
+        ValueError: the likelihood has no quadratic model, or the decoder a layer of which no Jacobian is known.
     """
     return assemble(
         image_shape,
         latent=latent,
         posterior=lambda features: LaplacePosterior(
-            features, latent, updates=updates, rate=update_rate, damping=damping
+            features, latent, updates=updates, update_rate=update_rate, damping=damping
         ),
         prior=StandardPrior(latent),
-        network=network,
-        hidden=hidden,
-        decoder_hidden=decoder_hidden,
-        likelihood=likelihood,
-        sigma=sigma,
-        logit=logit,
-        init=init,
-        beta=schedules.linear(0.0, beta, kl_warmup * steps),
+        **merged(PAPER, shared),
     )

@@ -88,6 +88,13 @@ def branches(space: Space) -> list[Branch]:
     return found
 
 
+def asked_for(draw: Space) -> list[str]:
+    """The names that a function asks a trial for, in the first way through it."""
+    walk = _Walk(())
+    draw(walk)  # type: ignore[arg-type]  # it draws, and does nothing else with a trial
+    return list(walk.drawn)
+
+
 class _Walk:
     """A trial that takes given categorical choices, then the first ones."""
 

@@ -1,15 +1,16 @@
 """Search space of the VAE: Kingma & Welling (2014), with the KL weight of Higgins et al. (2017), and over the
-posteriors and priors of the other papers. What a part needs is drawn where the part is; elsewhere it keeps its default.
+posteriors and priors of the other papers. What a part needs is drawn where the part is, as the part says; elsewhere it
+keeps its default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from optuna.trial import BaseTrial
 
-from searchspaces import pins
+from models.vae import pairs, posteriors, priors, settings
+from searchspaces import asked_for, pins
 
 DEFAULTS: dict[str, Any] = {
     "latent": 20,  # Kingma & Welling, Figure 2: 3 to 200 on MNIST; 20 is among their best
@@ -19,69 +20,39 @@ DEFAULTS: dict[str, Any] = {
     "lr": 1e-3,  # Adam's own; the paper used Adagrad at 0.01 to 0.1
     "posterior": "gaussian",  # the paper's
     "prior": "standard",  # the paper's
-    "updates": 4,  # searchspaces/vlae.py
-    "update_rate": 0.5,  # likewise
-    "svi_steps": 4,  # searchspaces/savae.py
-    "svi_rate": 0.02,  # likewise
-    "flows": 4,  # searchspaces/householder.py, iaf.py
-    "pseudo_inputs": 500,  # Tomczak & Welling (2018)
+    **{  # those of the parts, where they have their sources
+        name: settings()[name][1]
+        for part in (*posteriors().values(), *priors().values())
+        for name in asked_for(part.draw)
+    },
 }
 
 
 def space(trial: BaseTrial) -> dict[str, Any]:
     """Draws a VAE's configuration; only pairs of posterior and prior that go together, and with what is pinned."""
-    pinned = pins(trial).get("prior")
-    posteriors = [name for name, (priors, _) in POSTERIORS.items() if pinned in (None, *priors)]
+    pinned, go_with = pins(trial).get("prior"), pairs()
     drawn: dict[str, Any] = {
         "latent": trial.suggest_int("latent", 2, 200, log=True),
         "hidden": trial.suggest_int("hidden", 100, 1000, log=True),
         "beta": trial.suggest_float("beta", 0.25, 4.0, log=True),  # trials are compared at 1
         "kl_warmup": trial.suggest_float("kl_warmup", 0.0, 0.3),
         "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
-        "posterior": trial.suggest_categorical("posterior", posteriors),
+        "posterior": trial.suggest_categorical(
+            "posterior", [name for name, others in go_with.items() if pinned in (None, *others)]
+        ),
     }
-    priors, draw = POSTERIORS[drawn["posterior"]]
-    drawn |= {"prior": pinned or _prior(trial, priors), **draw(trial)}
-    if drawn["prior"] == "vamp":
-        drawn["pseudo_inputs"] = trial.suggest_int("pseudo_inputs", 50, 500, log=True)
+    drawn["prior"] = pinned or _prior(trial, go_with[drawn["posterior"]])
+    drawn |= posteriors()[drawn["posterior"]].draw(trial)
+    drawn |= priors()[drawn["prior"]].draw(trial)
     return {**DEFAULTS, **drawn}
 
 
-def _prior(trial: BaseTrial, priors: tuple[str, ...]) -> str:
-    if len(priors) == 1:
-        return priors[0]
-    name = "prior" if "standard" in priors else "sparse_prior"  # Optuna knows one range by one name
-    return trial.suggest_categorical(name, list(priors))
+NAMES: dict[tuple[str, ...], str] = {("standard", "vamp"): "prior", ("spike_slab", "vamp"): "sparse_prior"}
+"""What the choice among some priors is called: Optuna knows one range by one name."""
 
 
-def _nothing(trial: BaseTrial) -> dict[str, Any]:
-    return {}
-
-
-def _laplace(trial: BaseTrial) -> dict[str, Any]:
-    return {
-        "updates": trial.suggest_int("updates", 1, 4, log=True),
-        "update_rate": trial.suggest_float("update_rate", 0.3, 1.0),
-    }
-
-
-def _svi(trial: BaseTrial) -> dict[str, Any]:
-    return {
-        "svi_steps": trial.suggest_int("svi_steps", 1, 8, log=True),
-        "svi_rate": trial.suggest_float("svi_rate", 1e-3, 0.3, log=True),
-    }
-
-
-def _flows(trial: BaseTrial) -> dict[str, Any]:
-    return {"flows": trial.suggest_int("flows", 1, 8, log=True)}
-
-
-POSTERIORS: dict[str, tuple[tuple[str, ...], Callable[[BaseTrial], dict[str, Any]]]] = {
-    "gaussian": (("standard", "vamp"), _nothing),
-    "laplace": (("standard",), _laplace),
-    "svi": (("standard",), _svi),
-    "householder": (("standard", "vamp"), _flows),
-    "iaf": (("standard",), _flows),
-    "spike_slab": (("spike_slab", "vamp"), _nothing),
-}
-"""The priors that each posterior goes with, and how its own settings are drawn."""
+def _prior(trial: BaseTrial, choices: tuple[str, ...]) -> str:
+    if len(choices) == 1:
+        return choices[0]
+    chosen: Any = trial.suggest_categorical(NAMES.get(choices, f"prior of {', '.join(choices)}"), choices)
+    return str(chosen)

@@ -161,7 +161,7 @@ def evaluate(
         seen = Images(getattr(splits, part), preprocessing, part=part, pairing=model.config["pairing"])
         found = evaluation.evaluate(model, seen)
         print(f"{name}, {part}, {len(seen)} images: " + ", ".join(f"{k} {v:.6g}" for k, v in found.items()))
-        kind = model.likelihood_part.kind(seen.binary)
+        kind = model.likelihood_part.kind(seen.pixels)
         print(f"  kind: {kind}; {preprocessing} images; nats an image; one draw from the exact posterior each")
     if samples:
         weighted = evaluation.importance_weighted(model, seen, samples, first=images)

@@ -54,7 +54,7 @@ def best(run: Run, study: optuna.Study | None = None) -> Best:
         raise RunError(str(error)) from error
     if state is None:
         raise RunError(f"the checkpoint of the best trial, {path}, is gone")
-    model = build(spec, state["settings"], steps=spec.steps)
+    model = build(spec, state["settings"])
     model.load_state_dict(state["training"]["model"])
     return Best(trial.number, model.eval(), state["settings"], state["report"])
 

@@ -241,7 +241,7 @@ def owed(study: optuna.Study, spec: StudySpec) -> int:
 def describe_data(study: optuna.Study, spec: StudySpec, splits: Splits) -> None:
     """Notes in the study what its ELBOs are: `bound` on a log-likelihood, or `soft cross-entropy`."""
     valid = images_of(splits, "valid", spec.preprocessing, spec.pairing)
-    study.set_user_attr(KIND, build(spec, spec.fixed).likelihood_part.kind(valid.binary))
+    study.set_user_attr(KIND, build(spec, spec.fixed).likelihood_part.kind(valid.pixels))
 
 
 def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:

@@ -7,25 +7,42 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from models.base import VAE
-from study.spec.settings import is_setting
+from models.domains import Shape
+from study.spec.problems import nearest
+from study.spec.settings import SETTINGS, is_setting
 
 if TYPE_CHECKING:
     from study.spec.specification import StudySpec
 
 
-def build(spec: StudySpec, settings: Mapping[str, Any], **more: Any) -> VAE:
-    """The model of a configuration, for the images and the likelihood of the specification.
+def build(spec: StudySpec, settings: Mapping[str, Any], image_shape: Shape | None = None) -> VAE:
+    """The model of a configuration, with the likelihood of the specification.
 
     Args:
         spec: of the study.
-        settings: a configuration; what is the training's in it is left out.
-        **more: further hyperparameters.
+        settings: a configuration; of the training's settings in it, the rates must be ones that the model has.
+        image_shape: of the images; None is that of the specification's data set.
 
     Raises:
-        ModelError: a hyperparameter is not known, or a value is outside its domain.
+        ModelError: a hyperparameter is not known, a value is outside its domain, or a rate is nobody's.
     """
     hyperparameters = {key: value for key, value in settings.items() if not is_setting(key)}
-    return models.build(spec.model, spec.images.image_shape, **hyperparameters, **_likelihood(spec), **more)
+    model = models.build(spec.model, image_shape or spec.images.image_shape, **hyperparameters, **_likelihood(spec))
+    if problems := _nobodys(settings, model):
+        raise models.ModelError("; ".join(f"{spec.model}: {problem}" for problem in problems))
+    return model
+
+
+def _nobodys(settings: Mapping[str, Any], model: VAE) -> list[str]:
+    """The rates and betas among the settings that no optimiser of the model would read, in a line each."""
+    groups = model.parameter_groups()
+    known = [*SETTINGS, *(rate for group in groups.values() for rate in group), *(f"betas_{name}" for name in groups)]
+    known = list(dict.fromkeys(known))
+    return [
+        f"{key}: no parameters have such a setting; there are: {', '.join(known)}{nearest(key, known)}"
+        for key in settings
+        if is_setting(key) and key not in known
+    ]
 
 
 def _likelihood(spec: StudySpec) -> dict[str, Any]:

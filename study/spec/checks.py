@@ -80,7 +80,7 @@ def _check_rungs(spec: StudySpec) -> list[str]:
 
 def _check_fixed(spec: StudySpec) -> list[str]:
     known = {**models.hyperparameters(spec.model), **searchspaces.defaults(spec.model), **SETTINGS}
-    for key in ("likelihood", "sigma", "logit", "steps"):
+    for key in ("likelihood", "sigma", "logit"):
         known.pop(key, None)
     problems = []
     for key in spec.fixed:
@@ -90,11 +90,11 @@ def _check_fixed(spec: StudySpec) -> list[str]:
             problems.append("fixed.logit: it is preprocessing.logit in the preset itself; move it out of `fixed`")
         elif key == "steps":
             problems.append("fixed.steps: the length of a training is budget.steps")
-        elif key not in known:
+        elif key not in known and not is_setting(key):  # whose names the build judges
             problems.append(
                 f"fixed.{key}: {spec.model} has no such setting; it has: {', '.join(known)}{nearest(key, list(known))}"
             )
-    fixed = {key: value for key, value in spec.fixed.items() if key in known}
+    fixed = {key: value for key, value in spec.fixed.items() if key in known or is_setting(key)}
     training = {key: value for key, value in fixed.items() if is_setting(key)}
     model = {key: value for key, value in fixed.items() if not is_setting(key)}
     wrong = check_settings(training) + models.check(spec.model, model)

@@ -27,13 +27,14 @@ def check(raw: Mapping[str, Any]) -> list[str]:
         StudySpec(**{str(key): value for key, value in raw.items()})
         return []
     except ValidationError as error:
-        for key, message in (_worded(e) for e in error.errors() if e["loc"]):
+        told = (e for e in error.errors() if e["loc"] and e["type"] != "default_factory_not_called")
+        for key, message in map(_worded, told):
             problems[key] = f"{problems[key]}, or: {message}" if key in problems else message  # members of a union
     sound: dict[str, Any] = {}
     for key, field in StudySpec.model_fields.items():
         if key in problems or (field.is_required() and key not in raw):
             continue
-        value = raw.get(key, field.get_default(call_default_factory=True))
+        value = raw.get(key, field.get_default(call_default_factory=True, validated_data=sound))
         if isinstance(value, Mapping):  # what is wrong in it is told already; the rest may be checked
             value = {k: v for k, v in value.items() if f"{key}.{k}" not in problems}
         annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation

@@ -10,14 +10,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import optuna
+import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 import imagesets
 import models
 import searchspaces
+from models.domains import LikelihoodName, Shape
 from study.spec import checks
 from study.spec.measures import METRICS
 from study.spec.preprocessing import Pairing, Preprocessing
@@ -106,6 +110,21 @@ class Resources(_Part):
     gpus: Annotated[float, AfterValidator(_share_or_whole)] = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
+def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:
+    """The likelihood of a model's paper; of a model that is not known, any."""
+    name = given.get("model")
+    own: LikelihoodName = models.hyperparameters(name)["likelihood"] if name in models.names() else "bernoulli"
+    return own
+
+
+@cache
+def _batches(model: str, image_shape: Shape) -> int:
+    """How many batches of images a step of the model takes."""
+    with torch.device("meta"), suppress(models.ModelError):  # that it cannot be built, the checks tell
+        return models.build(model, image_shape).batches
+    return 1
+
+
 class StudySpec(_Part):
     """A whole study. Built directly, it raises pydantic's ValidationError; `load` words the mistakes for people."""
 
@@ -115,7 +134,7 @@ class StudySpec(_Part):
     dataset_options: dict[str, Any] = Field(default_factory=dict)
     preprocessing: Preprocessing = Preprocessing()
     pairing: Pairing = "index"
-    likelihood: Literal["bernoulli", "gaussian", "logistic"] = "bernoulli"
+    likelihood: LikelihoodName = Field(default_factory=_own_likelihood)
     sigma: float | Literal["learned", "per_pixel"] = "learned"
     fixed: dict[str, Any] = Field(default_factory=dict)
     objective: Annotated[str | list[str], AfterValidator(_metrics)] = "elbo"
@@ -159,7 +178,8 @@ class StudySpec(_Part):
         if self.budget.steps is not None:
             return self.budget.steps
         assert self.budget.epochs is not None
-        return self.budget.epochs * math.ceil(self.images.train / self.budget.batch)
+        batch = self.budget.batch * _batches(self.model, self.images.image_shape)
+        return self.budget.epochs * math.ceil(self.images.train / batch)
 
     @property
     def report_every(self) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from imagesets import PackedImages, Split, Splits
+from models.likelihoods import Pixels
 from study.spec.preprocessing import GREY, Pairing, Preprocessing
 
 Part = Literal["train", "valid", "test"]
@@ -65,13 +66,14 @@ class Images:
         return self._count
 
     @property
-    def binary(self) -> bool:
-        """Whether every pixel that a model sees is 0 or 1."""
+    def pixels(self) -> Pixels:
+        """What the pixels that a model sees are: 0 and 1, any of 256 grey levels, or dequantised."""
         if self.preprocessing.dequantise:
-            return False
+            return "dequantised"
         if self.preprocessing.binarise or self._bits is not None:
-            return True
-        return all(bool(((part == 0) | (part == 255)).all()) for part in self._pixels.split(CHUNK))
+            return "binary"
+        binary = all(bool(((part == 0) | (part == 255)).all()) for part in self._pixels.split(CHUNK))
+        return "binary" if binary else "grey"
 
     def partners(self, seed: int) -> Tensor:
         """For each image another of the same label, drawn by the seed; every image is somebody's partner once, [N]."""

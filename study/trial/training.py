@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,7 +38,7 @@ class Losses(NamedTuple):
     """Training losses of one step, in nats an image."""
 
     step: int
-    values: dict[str, float]  # by optimiser
+    values: dict[str, float]  # by what was minimised; the mean where a step did so several times
 
 
 class Training:
@@ -52,7 +52,7 @@ class Training:
         device: where model and data are.
 
     Raises:
-        ModelError: a hyperparameter is not known, or a value is outside its domain.
+        ModelError: a hyperparameter is not known, a value is outside its domain, or a rate is nobody's.
     """
 
     def __init__(
@@ -73,13 +73,18 @@ class Training:
         self.pairing = spec.pairing
         self._random = _Random(seed, self.device)
         with self._random.swapped_in():
-            self.model = build(spec, config, steps=spec.steps).to(self.device)
+            self.model = build(spec, config, self.train_images.image_shape).to(self.device)
+            self.model.budget = self.budget
             self.model.fit_statistics(self.train_images)
 
         self.grad_clip: float | None = settings["grad_clip"]
         self.drop_at = math.ceil(settings["lr_drop"] * self.budget) if settings["lr_drop"] < 1 else None
         self.parameters = {
             name: [p for parameters in groups.values() for p in parameters]
+            for name, groups in self.model.parameter_groups().items()
+        }
+        self.rates = {
+            name: [settings.get(rate, settings["lr"]) for rate in groups]
             for name, groups in self.model.parameter_groups().items()
         }
         self.optimisers = {
@@ -97,25 +102,24 @@ class Training:
             NonFiniteLossError: a loss was not finite. It is looked for at the end only: reading it sooner would make
                 the device wait at every step.
         """
-        losses = self.model.losses()
-        seen = torch.empty(steps, len(losses), device=self.device)
+        updates = self.model.updates()
+        seen = torch.empty(steps, len(updates), device=self.device)
         first = self.step
         with self._random.swapped_in():
             for i in range(steps):
-                if self.step == self.drop_at:
-                    self._drop_rates()
+                self._set_rates()
                 x = self.images_of(self.step)
-                for j, (name, loss) in enumerate(losses):
-                    seen[i, j] = self._apply(name, loss(x, self.step))
+                for j, update in enumerate(updates):
+                    seen[i, j] = self._apply(update.optimiser, update.loss(x, self.step))
                 self.step += 1
         values = seen.cpu()
         bad = (~values.isfinite()).nonzero()
         if len(bad):
             i, j = bad[0].tolist()
-            raise NonFiniteLossError(f"loss of {losses[j][0]!r}", first + i)
+            raise NonFiniteLossError(f"loss of {updates[j].name!r}", first + i)
         logged = range(-first % self.log_every, steps, self.log_every)
-        names = [name for name, _ in losses]
-        return [Losses(first + i, dict(zip(names, values[i].tolist()))) for i in logged]
+        names = [update.name for update in updates]
+        return [Losses(first + i, _by_name(names, values[i].tolist())) for i in logged]
 
     def _apply(self, name: str, loss: Tensor) -> Tensor:
         optimiser, parameters = self.optimisers[name], self.parameters[name]
@@ -126,10 +130,12 @@ class Training:
         optimiser.step()
         return loss.detach()
 
-    def _drop_rates(self) -> None:
-        for optimiser in self.optimisers.values():
-            for group in optimiser.param_groups:
-                group["lr"] *= 0.1
+    def _set_rates(self) -> None:
+        """The step sizes of this step: those of the configuration, or a tenth of them after the drop."""
+        share = 0.1 if self.drop_at is not None and self.step >= self.drop_at else 1.0
+        for name, optimiser in self.optimisers.items():
+            for group, rate in zip(optimiser.param_groups, self.rates[name]):
+                group["lr"] = rate * share
 
     def images_of(self, step: Step) -> Tensor:
         """The images of a step, floats in [0, 1], [batches * B, C, H, W].
@@ -182,6 +188,13 @@ class Training:
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(copy.deepcopy(state["optimisers"][name]))  # Adam would go on in what it is given
         self._random.state = state["random"]
+
+
+def _by_name(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for name, value in zip(names, values):
+        found.setdefault(name, []).append(value)
+    return {name: sum(repeats) / len(repeats) for name, repeats in found.items()}
 
 
 def derived_seed(*parts: int) -> int:

@@ -9,18 +9,19 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import MultivariateNormal
 from torch.testing import assert_close
 
 import models
 from models import vlae
 from models.distributions import Gaussian, SpikeSlab
+from models.parts import PosteriorPart
 
 Z, D, SIGMA, ALPHA = 5, 9, 0.6, 0.3
 
 
-class ExactPosterior(nn.Module):
+class ExactPosterior(PosteriorPart):
     """p(z|x): a Gaussian, or a spike and slab where the prior is one."""
 
     def forward(self, model, x: Tensor, step=None):
@@ -94,7 +95,7 @@ def laplace(request):
     settings = {"latent": Z, "hidden": (), "likelihood": "gaussian", "sigma": request.param}
     model = models.build("vlae", (1, 1, D), updates=1, update_rate=1.0, **settings).double()
     if request.param == "learned":
-        nn.init.constant_(model.likelihood_part.log_var, 2 * math.log(SIGMA))
+        torch.nn.init.constant_(model.likelihood_part.log_var, 2 * math.log(SIGMA))
     return model
 
 

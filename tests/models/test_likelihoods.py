@@ -187,8 +187,12 @@ def test_logistic_likelihood_reads_locations_then_log_scales():
 @pytest.mark.parametrize(("name", "sigma"), SETTINGS)
 def test_kind_of_the_bound(name, sigma):
     part = likelihood_part(name, SHAPE, sigma)
-    assert part.kind(binary=True) == "bound"
-    assert part.kind(binary=False) == ("soft cross-entropy" if name == "bernoulli" else "bound")
+    kinds = {
+        "bernoulli": ("bound", "soft cross-entropy", "soft cross-entropy"),
+        "gaussian": ("density of grey levels", "density of grey levels", "bound"),
+        "logistic": ("bound", "bound", "bound"),
+    }
+    assert tuple(part.kind(pixels) for pixels in ("binary", "grey", "dequantised")) == kinds[name]
 
 
 @pytest.mark.parametrize(("name", "sigma"), SETTINGS)

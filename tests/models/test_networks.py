@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import models
-from models.networks import encoder_decoder, initialise
+from models.networks import NETWORKS, initialise
 
 IMAGE_SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (1, 9, 14), (3, 32, 32), (3, 64, 64)]
 
@@ -37,7 +37,7 @@ def test_parameter_counts_equal_the_replication(name, image_shape, settings, cou
 @pytest.mark.parametrize("parameters_per_pixel", [1, 2])
 def test_output_shapes(network, image_shape, parameters_per_pixel):
     channels = parameters_per_pixel * image_shape[0]
-    encoder, decoder = encoder_decoder(network, image_shape, 5, (24, 16), None, channels)
+    encoder, decoder = NETWORKS[network](image_shape, 5, channels, (24, 16), None)
     assert encoder(torch.rand(2, *image_shape)).shape == (2, encoder.features) == (2, 16)
     assert decoder(torch.randn(2, 5)).shape == (2, channels, *image_shape[1:])
 
@@ -45,7 +45,7 @@ def test_output_shapes(network, image_shape, parameters_per_pixel):
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_the_code_reaches_every_pixel_and_every_pixel_the_code(network):
     image_shape = (2, 28, 20)
-    encoder, decoder = encoder_decoder(network, image_shape, 5, (64,), None, 2)
+    encoder, decoder = NETWORKS[network](image_shape, 5, 2, (64,), None)
 
     def reached(f: nn.Module, point: Tensor) -> Tensor:
         """The Jacobian's absolute sums, by output and by input."""
@@ -77,7 +77,7 @@ def test_the_decoder_may_have_widths_of_its_own():
     [(8, [64]), (16, [64, 64]), (28, [32, 64, 64]), (64, [32, 32, 64, 64]), (128, [32, 32, 32, 64, 64])],
 )
 def test_convolutions_follow_the_image_size(side, maps):
-    encoder, decoder = encoder_decoder("conv", (3, side, side), 5, 16, None, 3)
+    encoder, decoder = NETWORKS["conv"]((3, side, side), 5, 3, 16, None)
     down = [layer.out_channels for layer in encoder if isinstance(layer, nn.Conv2d)]
     up = [layer.out_channels for layer in decoder if isinstance(layer, nn.ConvTranspose2d)]
     assert (down, up) == (maps, [*maps[-2::-1], 3])

@@ -25,7 +25,7 @@ from models.base import VAE
 from models.distributions import Gaussian, PrecisionGaussian, SpikeSlab
 from models.householder import Reflected
 from models.iaf import Flowed
-from models.vae import PAIRS
+from models.vae import pairs
 
 SHAPE = (1, 8, 8)
 STEPS = 300
@@ -44,7 +44,7 @@ SETTINGS: dict[str, dict] = {
 # The pairs of a posterior and a prior in `vae` that are no model of the folder, see test_pairs.py.
 SETTINGS |= {
     f"vae-{posterior}-vamp": {"posterior": posterior, "prior": "vamp", "pseudo_inputs": 5}
-    for posterior, priors in PAIRS.items()
+    for posterior, priors in pairs().items()
     if "vamp" in priors
 }
 NAMES = [*models.names(), *(name for name in SETTINGS if name not in models.names())]
@@ -76,7 +76,7 @@ def model_of(name: str, trained: bool) -> VAE:
     adam = {key: torch.optim.Adam([{"params": p} for p in group.values()], 2e-3) for key, group in groups.items()}
     for step in range(STEPS):
         x = data[torch.randint(len(data), (64 * model.batches,))]
-        for optimiser, loss in model.losses():
+        for optimiser, _, loss in model.updates():
             adam[optimiser].zero_grad()
             loss(x, step).backward(inputs=[p for group in adam[optimiser].param_groups for p in group["params"]])
             adam[optimiser].step()

@@ -75,14 +75,12 @@ def test_codes_are_mu_where_the_slab_is_likelier_and_else_exactly_zero():
     assert 0 < on.double().mean() < 1
     assert torch.equal(codes[on], q.loc[on])
     assert (codes[~on] == 0).all()
-    assert_close(model.mean_codes(x), q.probs * q.loc, rtol=0, atol=0)
+    assert_close(q.mean, q.probs * q.loc, rtol=0, atol=0)
 
 
 def test_steepness_reaches_its_end_at_the_configured_step_and_evaluation_has_none():
-    model, x = (
-        build(steps=1000, steepness=50.0, steepness_final=200.0, steepness_ramp=0.4),
-        torch.rand(2, *SHAPE).double(),
-    )
+    model = build(steepness=50.0, steepness_final=200.0, steepness_ramp=0.4)
+    model.budget, x = 1000, torch.rand(2, *SHAPE).double()
     assert [float(model.posterior(x, step).steepness) for step in (0, 200, 400, 1000)] == [50.0, 125.0, 200.0, 200.0]
     assert model.posterior(x).steepness is None
 

@@ -10,7 +10,9 @@ from optuna.trial import FixedTrial
 
 import models
 import searchspaces
-from models.vae import PAIRS
+from models.vae import pairs
+
+PAIRS = pairs()
 
 TRAINING = ("lr", "betas")  # how the names of what training takes begin; `lr_drop` is among them
 TRAINING_EXACTLY = {"weight_decay", "grad_clip"}

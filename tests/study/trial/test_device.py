@@ -80,9 +80,9 @@ def test_everything_is_on_the_device_that_training_is_given(small, splits, model
     x = training.images_of(0)
     held = [*training.model.parameters(), *training.model.buffers(), *training.valid_images]
     assert {tensor.device.type for tensor in [*held, x]} == {"meta"}
-    for name, loss in training.model.losses():
-        value = loss(x, 0)
+    for update in training.model.updates():
+        value = update.loss(x, 0)
         assert value.device.type == "meta"
-        training._apply(name, value)
+        training._apply(update.optimiser, value)
     assert training.model.elbo(x).log_lik.device.type == "meta"
     assert training.model.codes(x).device.type == "meta"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import models
-from models.base import VAE
+from models.base import VAE, Update
 from study.spec import StudySpec
 from study.spec.settings import check_settings
 from study.trial import checkpoint
@@ -330,14 +330,17 @@ class Halves:
             "encoder": {"lr_encoder": heads},
         }
 
-    def losses(self):
-        return [("decoder", lambda x, step: 0.0 * VAE.loss(self, x, step)), ("encoder", self.loss)]
+    def updates(self):
+        return [
+            Update("decoder", "nothing", lambda x, step: 0.0 * VAE.loss(self, x, step)),
+            Update("encoder", "elbo", self.loss),
+        ]
 
 
 @pytest.fixture
 def halves(monkeypatch):
     monkeypatch.setattr(VAE, "parameter_groups", Halves.parameter_groups)
-    monkeypatch.setattr(VAE, "losses", Halves.losses)
+    monkeypatch.setattr(VAE, "updates", Halves.updates)
 
 
 def test_a_group_may_have_a_rate_and_an_optimiser_betas_of_its_own(training, halves):
@@ -353,7 +356,7 @@ def test_each_loss_moves_its_own_optimisers_parameters_and_leaves_no_gradient_el
     decoder = [p.detach().clone() for p in one.model.decoder.parameters()]
     encoder = [p.detach().clone() for p in one.model.encoder.parameters()]
     (logged,) = one.advance(1)
-    assert logged.values["decoder"] == 0 < logged.values["encoder"]
+    assert logged.values["nothing"] == 0 < logged.values["elbo"]
     assert identical(decoder, [p.detach() for p in one.model.decoder.parameters()])
     assert not any(p.grad.any() for p in one.model.decoder.parameters())
     assert not identical(encoder, [p.detach() for p in one.model.encoder.parameters()])
@@ -363,14 +366,14 @@ def test_losses_are_applied_one_after_the_other(training, halves, monkeypatch):
     """The second loss sees the weights that the first one moved."""
     seen = []
 
-    def losses(self):
+    def updates(self):
         def look(x, step):
             seen.append(self.decoder[0].weight.detach().clone())
             return VAE.loss(self, x, step)
 
-        return [("decoder", look), ("encoder", look)]
+        return [Update("decoder", "first", look), Update("encoder", "second", look)]
 
-    monkeypatch.setattr(VAE, "losses", losses)
+    monkeypatch.setattr(VAE, "updates", updates)
     training().advance(1)
     assert not torch.equal(*seen)
 
@@ -406,7 +409,7 @@ def test_settings_inside_their_domains_are_taken():
 
 def test_the_budget_reaches_the_models_schedules(training):
     one = training(steps=20, kl_warmup=0.5, beta=3.0)
-    assert [float(one.model.beta(step)) for step in (0, 5, 10, 19)] == pytest.approx([0, 1.5, 3, 3])
+    assert [float(one.model.beta(step, one.model.budget)) for step in (0, 5, 10, 19)] == pytest.approx([0, 1.5, 3, 3])
 
 
 def test_epochs_are_steps_that_see_every_image_so_often(raw):
@@ -482,14 +485,14 @@ def test_the_step_named_is_the_first_also_when_the_weights_explode(training):
 
 
 def test_of_several_losses_the_first_that_was_not_finite_is_named(training, halves, monkeypatch):
-    def losses(self):
+    def updates(self):
         return [
-            ("decoder", lambda x, step: VAE.loss(self, x, step) * (math.nan if step >= 7 else 1)),
-            ("encoder", lambda x, step: VAE.loss(self, x, step) * (math.nan if step == 5 else 1)),
+            Update("decoder", "first", lambda x, step: VAE.loss(self, x, step) * (math.nan if step >= 7 else 1)),
+            Update("encoder", "second", lambda x, step: VAE.loss(self, x, step) * (math.nan if step == 5 else 1)),
         ]
 
-    monkeypatch.setattr(VAE, "losses", losses)
-    with pytest.raises(NonFiniteLossError, match="loss of 'encoder' was not finite at step 5"):
+    monkeypatch.setattr(VAE, "updates", updates)
+    with pytest.raises(NonFiniteLossError, match="loss of 'second' was not finite at step 5"):
         training().advance(20)
 
 

@@ -1,0 +1,32 @@
+"""What is measured of a model, and what an evaluation sees of it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+
+class Elbo(NamedTuple):
+    """The two halves of an evidence lower bound, each [B], in nats; the bound is their difference."""
+
+    log_lik: Tensor  # log p(x|z) at one draw z ~ q(z|x)
+    kl: Tensor  # KL(q(z|x) || p(z)), exact or at that draw
+
+
+class Look(NamedTuple):
+    """What an evaluation sees of a batch of images, for which the posterior is found once."""
+
+    elbo: Elbo  # each half [B], exact form
+    codes: Tensor  # [B, Z]
+
+
+class Measure(NamedTuple):
+    """A number that is taken of a model."""
+
+    name: str  # of the column
+    unit: str  # "nats", "share", "units", ...
+    better: Literal["more", "less"] | None  # None: neither
+    kind: Literal["bound", "importance-weighted", "estimate", "share", "score"]
+    when: Literal["report", "confirm"] = "report"
+    needs: tuple[str, ...] = ()  # of: elbo, codes, weights, factors, labels
