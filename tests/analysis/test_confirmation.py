@@ -40,7 +40,7 @@ def test_mean_and_standard_deviation_by_hand():
 
 def test_failures_are_counted_and_leave_the_mean_alone():
     rows = [
-        row("defaults", 0, cause="nan: the loss of 'model' was not finite at step 3"),
+        row("defaults", 0, cause="nan: the loss of 'elbo' was not finite at step 3"),
         row("trial-4", 0, -100.0),
         row("defaults", 1, cause="oom: not enough memory"),
         row("trial-4", 1, cause="lost: WorkerCrashedError"),

@@ -423,7 +423,7 @@ class Ending(NamedTuple):
 
 
 FULL = Ending(20)
-ENDINGS = (FULL, Ending(10), FULL, Ending(0, "nan: the loss of 'model' was not finite at step 3"), FULL)
+ENDINGS = (FULL, Ending(10), FULL, Ending(0, "nan: the loss of 'elbo' was not finite at step 3"), FULL)
 ALWAYS = ["learning_curves", "elbo_sparsity", "reconstructions", "samples", "traversal"]
 
 

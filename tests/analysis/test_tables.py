@@ -161,7 +161,7 @@ def make(tmp_path):
         store_report(study, trials[1]._trial_id, {**report(100, -1.0, [[50, {"model": 1.0}]]), "hoyer": NAN})
         finish(study, 1, report(100, -1.0), 100)
         store_report(study, trials[2]._trial_id, report(50, -9.0))
-        fail(study, 2, "nan: the loss of 'model' was not finite at step 77")
+        fail(study, 2, "nan: the loss of 'elbo' was not finite at step 77")
         return run
 
     return run
@@ -172,7 +172,7 @@ def test_a_row_says_what_a_trial_was_and_how_it_ended(make):
     rows = analysis.trials(run.path).set_index("number")
     assert list(rows["state"]) == ["PRUNED", "COMPLETE", "FAIL", "RUNNING"]
     assert list(rows["steps"]) == [50, 100, 50, 0]
-    assert list(rows["cause"]) == ["", "", "nan: the loss of 'model' was not finite at step 77", ""]
+    assert list(rows["cause"]) == ["", "", "nan: the loss of 'elbo' was not finite at step 77", ""]
     assert list(rows["metrics.elbo"])[:3] == [-2.0, -1.0, -9.0]
     assert math.isnan(rows.loc[3, "metrics.elbo"])
     assert math.isnan(rows.loc[1, "metrics.hoyer"])

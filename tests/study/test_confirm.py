@@ -65,7 +65,7 @@ def searched(spec: StudySpec, run: Run, given: tuple[Given, ...] = SEARCH) -> op
         trial = study.ask()
         spec.space(trial)
         if state == TrialState.FAIL:
-            fail(study, trial.number, "nan: the loss of 'model' was not finite at step 3")
+            fail(study, trial.number, "nan: the loss of 'elbo' was not finite at step 3")
         elif state != TrialState.RUNNING:
             steps = FULL if state == TrialState.COMPLETE else EVERY
             report = {**dict.fromkeys(METRICS, 0.5), "elbo": elbo, "steps": steps, "seconds": 1.0, "train": []}
@@ -289,7 +289,7 @@ def test_a_configuration_that_fails_is_a_row_with_its_cause(make, ray_up, tmp_pa
     frame = pd.read_parquet(run.table("confirm"))
     broken, fine = frame[frame.configuration == "defaults"], frame[frame.configuration == "trial-2"]
     assert len(broken) == len(fine) == SEEDS
-    assert broken.cause.str.fullmatch("nan: the (loss of 'model'|validation ELBO) was not finite at step [0-9]+").all()
+    assert broken.cause.str.fullmatch("nan: the (loss of 'elbo'|validation ELBO) was not finite at step [0-9]+").all()
     assert broken[[f"metrics.{key}" for key in TEST] + ["valid_elbo", "seconds"]].isna().all(axis=None)
     assert (broken["params.lr"] == 1e18).all()
     assert (fine.cause == "").all()

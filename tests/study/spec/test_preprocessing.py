@@ -130,11 +130,11 @@ def test_only_what_is_dynamic_is_drawn_afresh_and_from_torchs_generator(noise, p
 @every
 def test_whether_every_pixel_is_black_or_white(noise, preprocessing):
     black_and_white = (noise > 127) * np.uint8(255)
-    assert Images(Split(noise), preprocessing).binary is (preprocessing.binarise is not None)
-    assert Images(Split(black_and_white), preprocessing).binary is not preprocessing.dequantise
+    assert (Images(Split(noise), preprocessing).pixels == "binary") is (preprocessing.binarise is not None)
+    assert (Images(Split(black_and_white), preprocessing).pixels == "binary") is not preprocessing.dequantise
     almost = black_and_white.copy()
     almost[-1, -1, -1, -1] = 1
-    assert not Images(Split(almost)).binary
+    assert Images(Split(almost)).pixels == "grey"
 
 
 @every
@@ -151,7 +151,7 @@ def test_packed_images_are_seen_as_the_same_bytes_are(noise, preprocessing):
     assert torch.equal(one, plain.fresh(index))
     assert torch.equal(packed.fixed(index), plain.fixed(index))
     assert torch.equal(packed.bytes(index), plain.bytes(index))
-    assert packed.binary is plain.binary
+    assert packed.pixels == plain.pixels
     whole = Images(Split(PackedImages(pack(noise > 127), (3, 5, 7))), preprocessing)
     assert torch.equal(whole.fixed(index), Images(Split(black_and_white), preprocessing).fixed(index))
 

@@ -13,11 +13,11 @@ from optuna.trial import TrialState
 
 import imagesets
 from study import solo
-from study.record.folder import Run, RunError
+from study.record.folder import Run
 from study.record.storage import open_study, reports, store_report
 from study.spec import StudySpec
 from study.trial import checkpoint
-from study.trial.checkpoint import BEST, LAST, PREVIOUS
+from study.trial.checkpoint import BEST, LAST, PREVIOUS, CheckpointError
 from study.trial.training import derived_seed
 from study.trial.trial import LOG, Trial
 
@@ -188,7 +188,7 @@ def test_every_byte_of_a_tensor_is_under_a_checksum(tmp_path):
         path.write_bytes(
             content[: at + offset] + bytes([content[at + offset] ^ 1]) + content[at + offset + 1 :],
         )
-        with pytest.raises(RunError, match="is damaged"):
+        with pytest.raises(CheckpointError, match="is damaged"):
             checkpoint.load(path)
     path.write_bytes(content)
     assert torch.equal(checkpoint.load(path)["a"], torch.arange(64.0))

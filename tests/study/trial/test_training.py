@@ -449,7 +449,7 @@ def test_a_logged_loss_is_that_of_the_step_before_it_was_applied(training, monke
         return value
 
     monkeypatch.setattr(VAE, "loss", watched)
-    assert [entry.values["model"] for entry in training().advance(5)] == computed
+    assert [entry.values["elbo"] for entry in training().advance(5)] == computed
 
 
 def nan_from(step: int):
@@ -461,7 +461,7 @@ def test_a_loss_that_is_not_finite_is_found_at_the_end_of_the_advance_and_its_st
     monkeypatch.setattr(VAE, "loss", nan_from(37))
     one = training(steps=100)
     one.advance(30)
-    with pytest.raises(NonFiniteLossError, match="the loss of 'model' was not finite at step 37") as caught:
+    with pytest.raises(NonFiniteLossError, match="the loss of 'elbo' was not finite at step 37") as caught:
         one.advance(30)
     assert caught.value.step == 37
     assert one.step == 60

@@ -75,7 +75,7 @@ def made() -> Made:
         {"steps": FULL, "elbo": -120.0},
         {"steps": FULL, "elbo": -110.25},
         {"steps": 20, "elbo": -90.0},
-        {"steps": 10, "cause": "nan: the loss of 'model' was not finite at step 13"},
+        {"steps": 10, "cause": "nan: the loss of 'elbo' was not finite at step 13"},
         {"steps": 30, "elbo": -105.0, "running": True},
         {"steps": 10, "elbo": -95.0},
     ):
@@ -105,7 +105,7 @@ def test_a_trial_in_a_line(made, spec):
     assert describe(made[1], spec) == "trial 1    complete  at step     60   elbo -110.25"
     assert describe(made[2], spec) == "trial 2    pruned    at step     20   elbo -90.00"
     assert describe(made[4], spec) == "trial 4    running   at step     30   elbo -105.00"
-    cause = "nan: the loss of 'model' was not finite at step 13"
+    cause = "nan: the loss of 'elbo' was not finite at step 13"
     assert describe(made[3], spec) == f"trial 3    fail      at step     10   {cause}"
     assert describe(made[made.add(0, running=True)], spec) == "trial 6    running   at step      0"
 

@@ -107,7 +107,7 @@ def search(raw, tmp_path):
     return make
 
 
-NAN = {**failed(NonFiniteLossError("loss of 'model'", 3), 10), "done": True}
+NAN = {**failed(NonFiniteLossError("loss of 'elbo'", 3), 10), "done": True}
 
 
 def full_disk(error_code: int = errno.ENOSPC) -> dict[str, Any]:
@@ -411,7 +411,7 @@ def test_trials_that_fail_say_why_the_sampler_is_told_and_the_others_finish(
     assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "FAIL", "COMPLETE"]
     assert told == {trial.number: trial.state for trial in trials}
     step = first_bad_step(undisturbed(spec, trials[1], lr=1e18))
-    assert trials[1].user_attrs == {"cause": f"nan: the loss of 'model' was not finite at step {step}"}
+    assert trials[1].user_attrs == {"cause": f"nan: the loss of 'elbo' was not finite at step {step}"}
     assert (trials[1].values, trials[1].intermediate_values) == (None, {})
     kind, raised, message = trials[3].user_attrs["cause"].split(": ", 2)
     assert (kind, "no_such_setting" in message) == ("crash", True)
@@ -428,7 +428,7 @@ def test_too_many_failures_end_a_search_early_with_exit_1(ray_up, command, prese
     code, out, err = command("run", path, "--root", tmp_path / "runs")
     run = Run(tmp_path / "runs" / "tiny")
     assert code == 1
-    first = "1 of 12 trials failed, more than the share that max_failed allows, 0; the last: nan: the loss of 'model'"
+    first = "1 of 12 trials failed, more than the share that max_failed allows, 0; the last: nan: the loss of 'elbo'"
     assert err.startswith(first)
     assert err.endswith(f"\ngo on with: python -m study resume {run.path}\n")
     assert "Traceback" not in out + err

@@ -201,9 +201,9 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
 def test_tensorboard_shows_every_report_and_every_logged_loss(searched):
     for trial in searched.trials:
         shown = scalars(searched.run.trial(trial.number))
-        assert set(shown) == {"train/loss_model", *(f"valid/{key}" for key in METRICS)}
+        assert set(shown) == {"train/loss_elbo", *(f"valid/{key}" for key in METRICS)}
         assert shown["valid/elbo"] == pytest.approx(trial.intermediate_values, rel=1e-6)
-        assert list(shown["train/loss_model"]) == list(range(0, max(shown["valid/elbo"]), 5))
+        assert list(shown["train/loss_elbo"]) == list(range(0, max(shown["valid/elbo"]), 5))
 
 
 # Tables.
@@ -243,12 +243,12 @@ def test_results_are_the_trials(searched):
 
 def test_train_holds_the_logged_losses(searched):
     train = analysis.train(searched.run.path)
-    assert list(train.columns) == ["study", "number", "step", "loss_model"]
+    assert list(train.columns) == ["study", "number", "step", "loss_elbo"]
     for trial in searched.trials:
         mine = train[train["number"] == trial.number]
         assert list(mine["step"]) == list(range(0, last(searched, trial.number)["steps"], 5))
         stored = [losses["model"] for report in reports(trial).values() for _, losses in report["train"]]
-        assert list(mine["loss_model"]) == stored
+        assert list(mine["loss_elbo"]) == stored
 
 
 def test_a_table_is_rebuilt_when_it_is_older_than_the_study_and_only_then(searched, tmp_path):
@@ -385,7 +385,7 @@ def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exit
     assert [trial.state for trial in trials] == [TrialState.FAIL] * 2
     for trial in trials:
         cause = trial.user_attrs["cause"]
-        assert cause.startswith("nan: the loss of 'model' was not finite at step ")
+        assert cause.startswith("nan: the loss of 'elbo' was not finite at step ")
         assert 0 <= int(cause.split()[-1]) < EVERY
         assert reports(trial) == {}
     results = analysis.trials(run.path)
