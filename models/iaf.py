@@ -129,7 +129,16 @@ class Flowed(Distribution):
 
 
 class FlowPosterior(PosteriorPart):
-    """q(z|x): a Gaussian posterior and `flows` autoregressive steps, 0 of which leave it as it is."""
+    """q(z|x): a Gaussian posterior and `flows` autoregressive steps, 0 of which leave it as it is.
+
+    Args:
+        features: of the encoder, F.
+        latent: Z.
+        flows: K, how many steps.
+        flow_hidden: hidden units of each step's MADE.
+        context: whether the steps see the encoder's features; without, as published, they are the same for all images.
+        gate_bias: where logit s starts; large is near the identity.
+    """
 
     name = "iaf"
     density = "own draws"
@@ -186,10 +195,7 @@ def build(
     Args:
         image_shape: [C, H, W].
         latent: size of the code, Z.
-        flows: K, how many steps; 0 is the plain VAE.
-        flow_hidden: hidden units of each step's MADE.
-        context: whether the steps see the encoder's features; without, as published, they are the same for all images.
-        gate_bias: where logit s starts; large is near the identity.
+        flows, flow_hidden, context, gate_bias: see `FlowPosterior`.
         **shared: see `models.base.Shared`.
     """
     return assemble(

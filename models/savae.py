@@ -37,9 +37,10 @@ class RefinedPosterior(PosteriorPart):
         features: of the encoder.
         latent: Z.
         svi_steps: K.
-        svi_rate: eta.
-        svi_clip: c; None leaves gradients as they are.
-        second_order: whether training differentiates g_k too.
+        svi_rate: eta, for the gradient of one image's ELBO.
+        svi_clip: c, the largest norm of each half of that gradient; None is no limit.
+        second_order: whether training differentiates through the gradients of the steps; without, only through the
+            sums of the steps.
     """
 
     name = "svi"
@@ -127,11 +128,7 @@ def build(
     Args:
         image_shape: [C, H, W].
         latent: size of the code, Z.
-        svi_steps: K, steps of refinement; 0 is the plain VAE.
-        svi_rate: eta, for the gradient of one image's ELBO.
-        svi_clip: largest norm of each half of that gradient; None is no limit.
-        second_order: whether training differentiates through the gradients of the steps; without, only through the
-            sums of the steps.
+        svi_steps, svi_rate, svi_clip, second_order: see `RefinedPosterior`.
         **shared: see `models.base.Shared`.
     """
     return assemble(

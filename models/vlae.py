@@ -46,9 +46,9 @@ class LaplacePosterior(PosteriorPart):
     Args:
         features: of the encoder.
         latent: Z.
-        updates: T.
+        updates: T, steps of the search for the mode; 0 is the Laplace approximation where the encoder points.
         update_rate: alpha_0.
-        damping: how alpha_t falls.
+        damping: alpha_t is that rate times 1 / (t + 1), 0.9^t or 1.
     """
 
     name = "laplace"
@@ -227,9 +227,7 @@ def build(
     Args:
         image_shape: [C, H, W].
         latent: size of the code, Z.
-        updates: T, steps of the search for the mode; 0 is the Laplace approximation where the encoder points.
-        update_rate: alpha_0.
-        damping: alpha_t is that rate times 1 / (t + 1), 0.9^t or 1.
+        updates, update_rate, damping: see `LaplacePosterior`.
         **shared: see `models.base.Shared`; of the likelihoods, those with a quadratic model.
 
     Raises:

@@ -15,7 +15,7 @@ steepness_final 200, kl_warmup 0.
 from __future__ import annotations
 
 import math
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -120,33 +120,20 @@ def build(
     steepness_ramp: Fraction = 1.0,
     **shared: Unpack[Shared],
 ) -> VAE:
-    """A variational sparse coder for images of that shape.
+    """A variational sparse coder for images of that shape, [C, H, W], with codes of the size `latent`.
 
-    Args:
-        image_shape: [C, H, W].
-        latent: size of the code, Z.
-        alpha: the prior's share of non-zero coordinates.
-        gamma_param: how gamma follows from the network, see `SpikeSlabPosterior`.
-        gamma_init: gamma at the start; None leaves it to the layer's initialisation.
-        gate: how the gate is relaxed in training, see `SpikeSlab`.
-        steepness: c of the relaxed gate at the first step.
-        steepness_final: c after the ramp.
-        steepness_ramp: share of the training over which c grows.
-        **shared: see `models.base.Shared`.
+    `alpha` is the prior's share of non-zero coordinates; for the rest see `SpikeSlabPosterior` and `models.base.Shared`.
     """
+    gamma: dict[str, Any] = {"gamma_param": gamma_param, "gamma_init": gamma_init}
+    ramp: dict[str, Any] = {
+        "steepness": steepness,
+        "steepness_final": steepness_final,
+        "steepness_ramp": steepness_ramp,
+    }
     return assemble(
         image_shape,
         latent=latent,
-        posterior=lambda features: SpikeSlabPosterior(
-            features,
-            latent,
-            gamma_param=gamma_param,
-            gamma_init=gamma_init,
-            gate=gate,
-            steepness=steepness,
-            steepness_final=steepness_final,
-            steepness_ramp=steepness_ramp,
-        ),
+        posterior=lambda features: SpikeSlabPosterior(features, latent, gate=gate, **gamma, **ramp),
         prior=SpikeSlabPrior(latent, alpha=alpha),
         **merged(PAPER, shared),
     )
