@@ -122,14 +122,10 @@ def build(
 ) -> VAE:
     """A variational sparse coder for images of that shape, [C, H, W], with codes of the size `latent`.
 
-    `alpha` is the prior's share of non-zero coordinates; for the rest see `SpikeSlabPosterior` and `models.base.Shared`.
+    `alpha` is the prior's share of non-zero coordinates; for the rest see `SpikeSlabPosterior`, `models.base.Shared`.
     """
-    gamma: dict[str, Any] = {"gamma_param": gamma_param, "gamma_init": gamma_init}
-    ramp: dict[str, Any] = {
-        "steepness": steepness,
-        "steepness_final": steepness_final,
-        "steepness_ramp": steepness_ramp,
-    }
+    gamma: Any = {"gamma_param": gamma_param, "gamma_init": gamma_init}
+    ramp: Any = {"steepness": steepness, "steepness_final": steepness_final, "steepness_ramp": steepness_ramp}
     return assemble(
         image_shape,
         latent=latent,

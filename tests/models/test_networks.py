@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import models
-from models.networks import NETWORKS, initialise
+from models.base import assemble
+from models.gaussian import GaussianPosterior, StandardPrior
+from models.networks import NETWORKS, Encoder, initialise
+from models.vlae import LaplacePosterior
 
 IMAGE_SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (1, 9, 14), (3, 32, 32), (3, 64, 64)]
 
@@ -145,3 +148,35 @@ def test_every_model_hands_its_init_on(name, network):
     assert not torch.equal(torch_, vlae)
     assert not torch.equal(torch_, glorot)
     assert not torch.equal(vlae, glorot)
+
+
+def test_a_papers_own_networks_are_taken_as_they_are():
+    def ring(image_shape, latent, channels):
+        encoder = Encoder(nn.Flatten(), nn.Linear(math.prod(image_shape), 7), nn.Tanh(), features=7)
+        decoder = nn.Sequential(
+            nn.Linear(latent, math.prod(image_shape)), nn.Unflatten(1, (channels, *image_shape[1:]))
+        )
+        return encoder, decoder
+
+    model = assemble(
+        (1, 8, 8), latent=3, posterior=lambda f: GaussianPosterior(f, 3), prior=StandardPrior(3), network=ring
+    )
+    assert model.elbo(torch.rand(5, 1, 8, 8)).log_lik.shape == (5,)
+    assert isinstance(model.encoder[2], nn.Tanh)
+
+
+def test_a_laplace_posterior_refuses_a_decoder_whose_jacobian_it_does_not_know():
+    def smooth(image_shape, latent, channels):
+        encoder, decoder = NETWORKS["mlp"](image_shape, latent, channels, (6,), None)
+        return encoder, nn.Sequential(nn.Linear(latent, 4), nn.Tanh(), *decoder[2:])
+
+    with pytest.raises(ValueError, match="Jacobian, and none is known of the layer Tanh; known are Linear, ReLU"):
+        assemble(
+            (1, 8, 8), latent=3, posterior=lambda f: LaplacePosterior(f, 3), prior=StandardPrior(3), network=smooth
+        )
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_pairs_of_images_are_refused_by_networks_for_single_ones(network):
+    with pytest.raises(models.ModelError, match=r"takes single images, \[C, H, W\], got \[2, 1, 8, 8\]"):
+        models.build("vae", (2, 1, 8, 8), network=network)

@@ -1,4 +1,4 @@
-"""The posteriors and priors that `vae` puts together, and the plain VAE that each of them holds as a special case.
+"""The papers' posteriors and priors that `vae` puts together, and the plain VAE that each holds as a special case.
 
 What every model has to do, these pairs do too: test_contract.py, test_quadrature.py.
 """
@@ -32,7 +32,7 @@ PRIORS = {
     "vamp": vampprior.EqualMixture,
     "spike_slab": distributions.SpikeSlab,
 }
-VALID = [(posterior, prior) for posterior, priors in vae.pairs().items() for prior in priors]
+VALID = [(posterior, prior) for posterior in POSTERIORS for prior in vae.pairs()[posterior] if prior in PRIORS]
 INVALID = sorted(set(itertools.product(POSTERIORS, PRIORS)) - set(VALID))
 
 

@@ -67,8 +67,10 @@ def model_of(name: str, trained: bool) -> VAE:
     """A model with a code of two, in float64, at its initial weights or after a short training."""
     if not trained:
         torch.manual_seed(0)
-        settings = {"latent": 2, "hidden": 16, "decoder_hidden": (), "steps": STEPS, **SETTINGS.get(name, {})}
-        return models.build(name.split("-")[0], SHAPE, **settings).double()
+        settings = {"latent": 2, "hidden": 16, "decoder_hidden": (), **SETTINGS.get(name, {})}
+        model = models.build(name.split("-")[0], SHAPE, **settings).double()
+        model.budget = STEPS
+        return model
     model, data = copy.deepcopy(model_of(name, False)), images(512, seed=1)
     model.fit_statistics(data)
     torch.manual_seed(1)

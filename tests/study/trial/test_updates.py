@@ -1,0 +1,87 @@
+"""Updates by name, rates as functions of the step, and settings that no optimiser reads."""
+
+import pytest
+
+import models
+from models.base import VAE, Update
+from study.spec import StudySpec, check
+from study.trial.training import Training
+
+SIZES = {"latent": 4, "hidden": 12}
+
+
+@pytest.fixture
+def training(small, splits):
+    def make(*, steps=20, **config) -> Training:
+        spec = small("vae", budget={"steps": steps, "batch": 16, "log_every": 1, "report_every": None})
+        return Training(spec, {**SIZES, "lr": 1e-3, **config}, splits, seed=1)
+
+    return make
+
+
+def test_repeats_of_an_update_are_averaged_and_two_on_one_optimiser_are_both_logged(training, monkeypatch):
+    def updates(self):
+        said = {"first": [2.0, 4.0], "second": [7.0]}
+        return [
+            Update("model", name, lambda x, step, value=value: VAE.loss(self, x, step) * 0 + value)
+            for name, values in said.items()
+            for value in values
+        ]
+
+    monkeypatch.setattr(VAE, "updates", updates)
+    assert training().advance(1)[0].values == {"first": 3.0, "second": 7.0}
+
+
+def test_a_rate_is_a_function_of_the_step_and_not_of_what_came_before(training):
+    one, resumed = training(lr_drop=0.5), training(lr_drop=0.5)
+    one.advance(15)
+    resumed.load_state_dict(one.state_dict())
+    for each in (one, resumed):
+        each.advance(1)
+        assert [group["lr"] for group in each.optimisers["model"].param_groups] == [1e-3 * 0.1]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("lr_pseudo_inputs", 1e-3), ("lr_encoder", 1e-3), ("betas_encoder", [0.5, 0.9]), ("lr_dorp", 0.5)],
+)
+def test_a_setting_that_no_optimiser_reads_is_refused_from_a_space(training, key, value):
+    with pytest.raises(models.ModelError, match=f"vae: {key}: no parameters have such a setting; there are: lr, betas"):
+        training(**{key: value})
+
+
+def test_and_likewise_as_a_pin(raw):
+    (problem,) = check(raw(fixed={"lr_pseudo_inputs": 1e-3}))
+    assert "lr_pseudo_inputs: no parameters have such a setting" in problem
+    vamp = {"model": "vae", "fixed": {"prior": "vamp", "posterior": "gaussian", "lr_pseudo_inputs": 1e-3}}
+    assert check(raw(**vamp)) == []
+
+
+def test_pseudo_inputs_are_trained_at_their_own_rate(training):
+    config = {"prior": "vamp", "pseudo_inputs": 4}
+    still, moving = training(**config, lr_pseudo_inputs=1e-9), training(**config)
+    before = still.model.prior_part.pseudo_inputs.detach().clone()
+    still.advance(3)
+    moving.advance(3)
+    assert (still.model.prior_part.pseudo_inputs - before).abs().max() < 1e-7
+    assert (moving.model.prior_part.pseudo_inputs - before).abs().max() > 1e-4
+
+
+def test_epochs_count_all_the_batches_of_a_step(raw, monkeypatch):
+    given = raw(budget={"steps": None, "epochs": 2, "batch": 64})
+    assert StudySpec(**given).steps == 2 * 63  # mnist5k has 4000
+    monkeypatch.setattr(VAE, "batches", 2)
+    from study.spec import specification
+
+    specification._batches.cache_clear()
+    try:
+        assert StudySpec(**given).steps == 2 * 32
+    finally:
+        specification._batches.cache_clear()
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_a_preset_without_a_likelihood_takes_the_models_own(raw, model):
+    given = raw(model=model, fixed={"alpha": 0.1} if model == "vsc" else {})
+    given.pop("likelihood", None)
+    assert StudySpec(**given).likelihood == models.hyperparameters(model)["likelihood"]
