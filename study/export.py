@@ -130,6 +130,10 @@ def _model_card(config: dict[str, Any], found: dict[str, Any], trials: int) -> s
             "The images are grey and the likelihood is Bernoulli: the value is a soft cross-entropy plus KL, "
             "comparable between models on the same data, but no bound on a log-likelihood."
         ),
+        "density of grey levels": (
+            "The likelihood is a density over 256 grey levels that were not dequantised: comparable between models on "
+            "the same data, but it has no upper limit and is no bound on a log-likelihood."
+        ),
     }.get(found["kind"], "")
     return f"""# {config["model"]} on {config["dataset"]}
 

@@ -239,7 +239,7 @@ def owed(study: optuna.Study, spec: StudySpec) -> int:
 
 
 def describe_data(study: optuna.Study, spec: StudySpec, splits: Splits) -> None:
-    """Notes in the study what its ELBOs are: `bound` on a log-likelihood, or `soft cross-entropy`."""
+    """Notes in the study what its ELBOs are: `bound` on a log-likelihood, or something else by its name."""
     valid = images_of(splits, "valid", spec.preprocessing, spec.pairing)
     study.set_user_attr(KIND, build(spec, spec.fixed).likelihood_part.kind(valid.pixels))
 

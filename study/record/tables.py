@@ -23,7 +23,7 @@ from study.trial.training import derived_seed
 def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
     """One row a trial: what it was, how it ended, its hyperparameters (`params.*`) and last report (`metrics.*`).
 
-    `kind` says what its ELBO is: `bound` on a log-likelihood, or `soft cross-entropy`.
+    `kind` says what its ELBO is: a `bound` on a log-likelihood, a `soft cross-entropy` or a `density of grey levels`.
     """
     about = {
         "study": spec.name,
