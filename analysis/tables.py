@@ -7,11 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from study.record import folder, tables
+from study.spec.measures import RENAMED, in_order
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
-CONFIRMED = ("elbo", "log_likelihood", "log_lik", "kl", "zero_fraction", "active_units", "accuracy")
+CONFIRMED = ("elbo", "log_likelihood", "reconstruction", "kl", "zero_fraction", "active_units", "accuracy")
 COMPARABLE = ("dataset", "preprocessing", "likelihood", "kind")  # ELBOs compare where these are equal
-HEADLINE = ("elbo", "log_lik", "kl", "zero_fraction", "active_units")
+HEADLINE = ("elbo", "reconstruction", "kl", "zero_fraction", "active_units")
 
 
 def trials(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
@@ -43,7 +44,7 @@ def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame
     Arguments and errors as for `trials`.
     """
     found = [folder.find(given, root).table("confirm") for given in runs]
-    frames = [pd.read_parquet(path) for path in found if path.is_file()]
+    frames = [_renamed(pd.read_parquet(path)) for path in found if path.is_file()]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -96,22 +97,34 @@ def _frame(run: folder.Run, name: str) -> pd.DataFrame:
             tables.write(run)
         except OSError:
             return tables.make(run, name)
-    return pd.read_parquet(run.table(name))
+    return _renamed(pd.read_parquet(run.table(name)))
+
+
+def _renamed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table with today's names, whichever release wrote it."""
+    return frame.rename(
+        columns={f"{lead}{old}": f"{lead}{new}" for old, new in RENAMED.items() for lead in ("", "metrics.")}
+    )
 
 
 def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     """The table that people read: complete trials first, best first in each state, what varies and the metrics only.
 
+    The best is the one with the largest first objective, each study's own.
+
     Args:
         frame: from `trials`.
     """
     parameters = [c for c in frame if c.startswith("params.") and frame[c].nunique(dropna=False) > 1]
-    found = [f"metrics.{metric}" for metric in HEADLINE]
+    objectives = frame["objective"] if "objective" in frame else pd.Series("elbo", frame.index)
+    named = dict.fromkeys([*HEADLINE, *objectives])
+    found = [f"metrics.{name}" for name in in_order(set(named)) if f"metrics.{name}" in frame]
+    values = [row.get(f"metrics.{name}") for name, (_, row) in zip(objectives, frame.iterrows())]
     several = ["study"] if frame["study"].nunique() > 1 else []
     differing = _differing(frame)
     cause = ["cause"] if (frame["cause"] != "").any() else []
     order = frame["state"].map({state: i for i, state in enumerate(STATES)})
-    ranked = frame.assign(order=order).sort_values(["order", "metrics.elbo"], ascending=[True, False])
+    ranked = frame.assign(order=order, value=values).sort_values(["order", "value"], ascending=[True, False])
     shown = ranked[[*several, "number", "state", *cause, "steps", "seconds", *differing, *found, *parameters]]
     return shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics."))
 

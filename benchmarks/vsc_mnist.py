@@ -34,7 +34,7 @@ COLUMNS = (
     "steps",
     "relaxed",
     "elbo",
-    "log_lik",
+    "reconstruction",
     "kl",
     "zero_fraction",
     "active_units",

@@ -22,11 +22,12 @@ class Look(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """A number that is taken of a model."""
+    """A number that is taken of a model: a mean over images, or a number of all their codes."""
 
     name: str  # of the column
+    title: str  # in a figure or a card
     unit: str  # "nats", "share", "units", ...
-    better: Literal["more", "less"] | None  # None: neither
+    better: Literal["more", "less"]
     kind: Literal["bound", "importance-weighted", "estimate", "share", "score"]
+    needs: tuple[Literal["elbo", "codes", "weights", "factors", "labels"], ...] = ("elbo",)
     when: Literal["report", "confirm"] = "report"
-    needs: tuple[str, ...] = ()  # of: elbo, codes, weights, factors, labels

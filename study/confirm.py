@@ -22,7 +22,7 @@ from study.record.storage import KIND, open_study, owed
 from study.record.tables import cell
 from study.signals import stopping_on_signals
 from study.spec import StudySpec
-from study.spec.measures import METRICS
+from study.spec.measures import MEASURES, current, in_order
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
 from study.trial.files import write_whole
 from study.trial.images import images_of
@@ -30,7 +30,8 @@ from study.trial.training import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
-TEST = (*METRICS, "log_likelihood", "effective_samples", "accuracy")
+TEST = tuple(measure.name for measure in MEASURES)
+BESIDE = ("valid_elbo", "steps", "seconds", "cause")  # what a result holds besides measures
 
 
 class Candidate(NamedTuple):
@@ -97,7 +98,7 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
             "cause": "",
         }
     except Exception as error:
-        lost = failed(error, trial.training.step if trial else 0)
+        lost = failed(error, trial.training.step if trial else 0, spec)
         return {
             **dict.fromkeys((*TEST, "valid_elbo", "seconds"), math.nan),
             "steps": lost["steps"],
@@ -184,7 +185,7 @@ def _is_done(run: Run, job: Job) -> bool:
 
 def _row(run: Run, spec: StudySpec, study: optuna.Study, job: Job) -> dict[str, Any]:
     """One row of confirm.parquet; `metrics.*` are those of the test set."""
-    found = json.loads(_result(run, job).read_text())
+    found = current(json.loads(_result(run, job).read_text()))
     return {
         "study": spec.name,
         "model": spec.model,
@@ -201,6 +202,6 @@ def _row(run: Run, spec: StudySpec, study: optuna.Study, job: Job) -> dict[str, 
         "samples": spec.confirm.samples,
         "images": spec.confirm.images,
         "valid_elbo": found.get("valid_elbo"),
-        **{f"metrics.{key}": found.get(key) for key in TEST},
+        **{f"metrics.{key}": found.get(key) for key in in_order({*TEST, *found} - {*BESIDE})},
         **{f"params.{key}": cell(value) for key, value in job.candidate.settings.items()},
     }

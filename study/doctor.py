@@ -25,8 +25,9 @@ from optuna.trial import FrozenTrial, TrialState
 from study.record import backend, storage, tables
 from study.record.extension import differences
 from study.record.folder import Run, RunError
-from study.record.storage import SPACE, SPEC, has_ended, reports
+from study.record.storage import SPACE, SPEC, ended, reports
 from study.spec import StudySpec, dump, storage_url
+from study.spec.measures import current
 from study.trial import checkpoint
 from study.trial.checkpoint import BEST, LAST, PREVIOUS, CheckpointError
 from study.trial.files import write_whole
@@ -293,7 +294,7 @@ def unfinished(case: Case) -> list[Fault]:
             functools.partial(storage.settle, study, spec),
         )
         for trial in case.trials
-        if trial.state == TrialState.RUNNING and has_ended(trial, spec)
+        if trial.state == TrialState.RUNNING and ended(reports(trial), spec)
     ]
 
 
@@ -321,12 +322,11 @@ def _wrong_end(spec: StudySpec, trial: FrozenTrial) -> Iterator[str]:
         yield "is FAIL without a cause"
     if state == TrialState.PRUNED and last not in spec.rungs:
         yield f"is PRUNED at step {last}, which is no rung; rungs: {', '.join(map(str, spec.rungs)) or 'none'}"
+    end = ended(made, spec)
     if state == TrialState.COMPLETE and last != spec.steps:
         yield f"is COMPLETE without a report at step {spec.steps}; its last is at step {last}"
-    elif state == TrialState.COMPLETE:
-        reported = [made[last].get(metric) for metric in spec.objectives]
-        if trial.values != reported:
-            yield f"has the values {trial.values}, and its last report says {reported}"
+    elif state == TrialState.COMPLETE and end is not None and trial.values != end.values:
+        yield f"has the values {trial.values}, and its last report says {end.values or end.cause}"
     if len(spec.objectives) == 1:
         given = {step: report.get(spec.objectives[0]) for step, report in made.items()}
         reported = {step: value for step, value in given.items() if value is not None}
@@ -386,16 +386,17 @@ class Kept(NamedTuple):
     settings: dict[str, Any]
     seed: int | None
     steps: int
-    elbo: float
+    value: float  # of the first objective
 
 
-def _kept(path: Path) -> Kept | str | None:
+def _kept(path: Path, objective: str) -> Kept | str | None:
     """What a checkpoint holds, or how it is damaged; None where there is none."""
     try:
         state = checkpoint.load(path)
         if state is None:
             return None
-        return Kept(state["settings"], state.get("seed"), state["report"]["steps"], state["report"]["elbo"])
+        report = current(state["report"])
+        return Kept(state["settings"], state.get("seed"), report["steps"], report[objective])
     except CheckpointError as error:
         return str(error)
     except (KeyError, TypeError, AttributeError):
@@ -403,7 +404,7 @@ def _kept(path: Path) -> Kept | str | None:
 
 
 def _checkpoint_faults(spec: StudySpec, trial: FrozenTrial, folder: Path) -> list[Fault]:
-    found = {name: _kept(folder / name) for name in (LAST, PREVIOUS, BEST)}
+    found = {name: _kept(folder / name, spec.objectives[0]) for name in (LAST, PREVIOUS, BEST)}
     sound = {name: kept for name, kept in found.items() if isinstance(kept, Kept)}
     complete, running = trial.state == TrialState.COMPLETE, trial.state == TrialState.RUNNING
     if others := [name for name, kept in sound.items() if not _is_own(spec, trial, kept)]:
@@ -455,8 +456,9 @@ def _needed(name: str, sound: dict[str, Kept]) -> bool:
 def _twin(spec: StudySpec, made: dict[int, dict[str, Any]], name: str, sound: dict[str, Kept]) -> str | None:
     """Another checkpoint of a complete trial that was written with the same state."""
     if name == BEST:
-        best = max((report["elbo"] for report in made.values() if report["elbo"] is not None), default=None)
-        return next((other for other, kept in sound.items() if kept.elbo == best), None)
+        values = [report.get(spec.objectives[0]) for report in made.values()]
+        best = max((value for value in values if value is not None), default=None)
+        return next((other for other, kept in sound.items() if kept.value == best), None)
     if name == LAST:
         return next((other for other, kept in sound.items() if kept.steps == spec.steps), None)
     return None

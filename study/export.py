@@ -16,7 +16,7 @@ from models.base import VAE
 from study.record.folder import Run, RunError
 from study.record.storage import KIND, best_trial, open_study
 from study.spec.build import build
-from study.spec.measures import METRICS
+from study.spec.measures import BESIDE, current, in_order, measure
 from study.spec.settings import is_setting
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
@@ -34,7 +34,7 @@ class Best(NamedTuple):
 
 
 def best(run: Run, study: optuna.Study | None = None) -> Best:
-    """The checkpoint with the highest validation ELBO of the complete trial with the best first objective.
+    """The best checkpoint of the best complete trial, both by the first objective.
 
     Args:
         run: its folder.
@@ -56,7 +56,7 @@ def best(run: Run, study: optuna.Study | None = None) -> Best:
         raise RunError(f"the checkpoint of the best trial, {path}, is gone")
     model = build(spec, state["settings"])
     model.load_state_dict(state["training"]["model"])
-    return Best(trial.number, model.eval(), state["settings"], state["report"])
+    return Best(trial.number, model.eval(), state["settings"], current(state["report"]))
 
 
 def export(run: Run, out: Path) -> Path:
@@ -96,7 +96,7 @@ def export(run: Run, out: Path) -> Path:
         "kind": study.user_attrs.get(KIND),
         "split": "valid",
         "seed": SEED,
-        **{key: report[key] if math.isfinite(report[key]) else None for key in METRICS},  # JSON has no NaN
+        **{key: report[key] if math.isfinite(report[key]) else None for key in _taken(report)},  # JSON has no NaN
     }
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -113,6 +113,16 @@ def export(run: Run, out: Path) -> Path:
     return out
 
 
+def _taken(report: dict[str, Any]) -> list[str]:
+    """The measures that a report holds."""
+    return in_order({key for key in report if key not in (*BESIDE, "measures")})
+
+
+def _title(name: str) -> str:
+    known = measure(name)
+    return f"{known.title} (nats an image)" if known.unit == "nats" else known.title
+
+
 def _text(value: float | None, decimals: int) -> str:
     return "not defined" if value is None else f"{value:.{decimals}f}"
 
@@ -122,6 +132,11 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def _model_card(config: dict[str, Any], found: dict[str, Any], trials: int) -> str:
+    measured = "\n".join(
+        f"| {_title(key)} | {_text(found[key], 0 if measure(key).unit == 'units' else 4)} |"
+        for key in found
+        if key not in ("kind", "split", "seed")
+    )
     rows = "\n".join(f"| {key} | {value} |" for key, value in config["hyperparameters"].items())
     training = "\n".join(f"| {key} | {value} |" for key, value in config["training"].items())
     meaning = {
@@ -147,12 +162,7 @@ Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {con
 
 | metric | value |
 | --- | --- |
-| ELBO (nats an image) | {found["elbo"]:.4f} |
-| log p(x given z) | {found["log_lik"]:.4f} |
-| KL | {found["kl"]:.4f} |
-| share of exact zeros in codes | {_text(found["zero_fraction"], 4)} |
-| Hoyer sparsity of codes | {_text(found["hoyer"], 4)} |
-| active units | {_text(found["active_units"], 0)} |
+{measured}
 
 Kind: {found["kind"]}. {meaning}
 One draw from the exact posterior an image, KL weight 1. These are validation numbers of the configuration that won a

@@ -98,18 +98,18 @@ def _go(run: Run, spec: StudySpec, study: optuna.Study, splits: imagesets.Splits
             seed, folder = derived_seed(spec.seed, stored.number), run.trial(stored.number)
             trial = Trial(spec, settings, splits, seed=seed, folder=folder, device=where)
         except Exception as error:
-            report = failed(error, 0)
+            report = failed(error, 0, spec)
         while trial is not None and not trial.done and stop.signal is None:
             try:
                 report = {**trial.report(), "cause": "", "done": trial.done}
             except Exception as error:
-                report = failed(error, trial.training.step)
+                report = failed(error, trial.training.step, spec)
                 break
             store_report(study, stored._trial_id, report)
             print(describe(study.trials[stored.number], spec), flush=True)
         halted = report["cause"] if report.get("halt") else ""
         if stop.signal is None and not halted:
-            finish(study, stored.number, report, spec.steps)
+            finish(study, stored.number, report, spec)
         if trial is not None:
             trial.close()
         with suppress(OSError) if halted else nullcontext():

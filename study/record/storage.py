@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 
 import optuna
 import yaml
-from optuna.distributions import CategoricalDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from imagesets import Splits
@@ -25,7 +31,7 @@ from study.record.folder import Run, RunError
 from study.record.sampling import sampler
 from study.spec import SpecError, StudySpec, dump, parse, storage_url
 from study.spec.build import build
-from study.spec.measures import METRICS
+from study.spec.measures import RENAMED, current
 from study.trial.files import write_whole
 from study.trial.images import images_of
 
@@ -129,7 +135,7 @@ def check_storage_is_new(spec: StudySpec) -> None:
 
 def make(storage: optuna.storages.BaseStorage, spec: StudySpec) -> None:
     """Makes the study, or what a maker that died left out of it."""
-    directions = ["maximize"] * len(spec.objectives)
+    directions = [optuna.study.StudyDirection.MAXIMIZE] * len(spec.objectives)
     study = optuna.create_study(storage=storage, study_name=spec.name, directions=directions, load_if_exists=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -170,6 +176,7 @@ def _range(distribution: str | None) -> str:
     drawn = json_to_distribution(distribution)
     if isinstance(drawn, CategoricalDistribution):
         return f"one of {list(drawn.choices)}"
+    assert isinstance(drawn, FloatDistribution | IntDistribution)
     return f"{drawn.low:g} to {drawn.high:g}" + (" (log)" if drawn.log else "")
 
 
@@ -186,7 +193,10 @@ class Outcome(NamedTuple):
 def outcome(study: optuna.Study, signum: int | None = None, halted: str = "") -> Outcome:
     """Counts the study's trials by how they ended."""
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    return Outcome(*map(states.count, (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)), signum, halted)
+    complete, pruned, failed = (
+        states.count(state) for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    )
+    return Outcome(complete, pruned, failed, signum, halted)
 
 
 def reopen(run: Run, spec: StudySpec) -> optuna.Study:
@@ -219,18 +229,38 @@ def made_with(study: optuna.Study) -> StudySpec | None:
 def settle(study: optuna.Study, spec: StudySpec) -> None:
     """Ends the trials whose end was decided and reported when their driver died, but not told."""
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        if has_ended(trial, spec):
-            last, report = list(reports(trial).items())[-1]
-            report = {**report, "steps": last, "cause": ""}
-            _store_value(study, trial._trial_id, report)  # the death may have come between the two
-            finish(study, trial.number, report, spec.steps)
+        made = reports(trial)
+        if end := ended(made, spec):
+            last, report = list(made.items())[-1]
+            _store_value(study, trial._trial_id, {**report, "steps": last})  # the death may have come between the two
+            tell(study, trial.number, end)
 
 
-def has_ended(trial: FrozenTrial, spec: StudySpec) -> bool:
-    """Whether a trial's last report is the one that it ends with, at the full budget or because ASHA stopped it."""
-    made = reports(trial)
-    last = max(made, default=0)
-    return bool(made) and (last >= spec.steps or bool(made[last].get(STOPPED)))
+class End(NamedTuple):
+    """What a trial ended as."""
+
+    state: TrialState
+    values: list[float] | None  # of the objectives, where the state is COMPLETE
+    cause: str  # where it is FAIL
+
+
+def ended(reports: Mapping[int, Mapping[str, Any]], spec: StudySpec) -> End | None:
+    """What a trial with these reports ended as; None while it goes on.
+
+    COMPLETE at the full budget, PRUNED below it where its last report says that ASHA stopped it, and FAIL where an
+    objective is not finite at the end.
+
+    Args:
+        reports: steps -> measures.
+        spec: of the study.
+    """
+    last = max(reports, default=0)
+    if last < spec.steps:
+        return End(TrialState.PRUNED, None, "") if reports and reports[last].get(STOPPED) else None
+    values = [math.nan if (value := reports[last].get(name)) is None else value for name in spec.objectives]
+    if all(math.isfinite(value) for value in values):
+        return End(TrialState.COMPLETE, values, "")
+    return End(TrialState.FAIL, None, f"nan: {list(spec.objectives)} were {values} at step {last}")
 
 
 def owed(study: optuna.Study, spec: StudySpec) -> int:
@@ -245,8 +275,10 @@ def describe_data(study: optuna.Study, spec: StudySpec, splits: Splits) -> None:
 
 
 def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
-    """All reports of a trial: steps -> metrics, ascending."""
-    found = {int(key[len(REPORT) :]): value for key, value in trial.user_attrs.items() if key.startswith(REPORT)}
+    """All reports of a trial: steps -> measures, ascending."""
+    found = {
+        int(key[len(REPORT) :]): current(value) for key, value in trial.user_attrs.items() if key.startswith(REPORT)
+    }
     return dict(sorted(found.items()))
 
 
@@ -256,11 +288,12 @@ def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) 
     Args:
         study: whose storage.
         trial_id: the storage's id of the trial.
-        report: metrics, `steps`, `seconds` and `train`; what is not finite is stored as null. `done`, where it is
-            given, says that the trial ends here: below the full budget because ASHA stopped it.
+        report: the measures that its `measures` names, `steps`, `seconds` and `train`; what is not finite is stored
+            as null. `done`, where it is given, says that the trial ends here: below the full budget because ASHA
+            stopped it.
     """
     steps = report["steps"]
-    kept = {key: _finite(report[key]) for key in (*METRICS, "seconds", "train")}
+    kept = {key: _finite(report[key]) for key in (*report["measures"], "seconds", "train")}
     if report.get("done"):
         kept[STOPPED] = True
     study._storage.set_trial_user_attr(trial_id, f"{REPORT}{steps}", kept)
@@ -270,38 +303,32 @@ def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) 
 def _store_value(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) -> None:
     """Keeps a report's value beside it, where the study has a single objective and the value is finite."""
     if len(study.directions) == 1:
-        value, steps = report[study.metric_names[0]], report["steps"]
+        (name,) = study.metric_names or ("elbo",)
+        value, steps = report[RENAMED.get(name, name)], report["steps"]
         if value is not None and math.isfinite(value):
             study._storage.set_trial_intermediate_value(trial_id, steps, value)
 
 
-def finish(study: optuna.Study, number: int, report: Mapping[str, Any], full: int) -> None:
-    """Ends a trial after its last report: COMPLETE at the full budget, PRUNED below it, FAIL with a cause.
+def finish(study: optuna.Study, number: int, report: Mapping[str, Any], spec: StudySpec) -> None:
+    """Ends a trial after its last report, which says the cause where the trial failed."""
+    end = End(TrialState.FAIL, None, report["cause"])
+    if not end.cause:
+        end = ended({report["steps"]: {**report, STOPPED: True}}, spec) or end
+    tell(study, number, end, report.get("traceback", ""))
 
-    Args:
-        study: to tell.
-        number: of the trial.
-        report: its last, with `cause`.
-        full: the budget in steps.
-    """
-    values = [math.nan if report[metric] is None else report[metric] for metric in study.metric_names]
-    if report["cause"]:
-        fail(study, number, report["cause"], report.get("traceback", ""))
-    elif report["steps"] < full:
-        study.tell(number, state=TrialState.PRUNED)
-    elif all(math.isfinite(value) for value in values):
-        study.tell(number, values)
-    else:
-        fail(study, number, f"nan: {study.metric_names} were {values} at step {report['steps']}")
+
+def tell(study: optuna.Study, number: int, end: End, traceback: str = "") -> None:
+    """Ends a trial in the study; of a crash, with the last lines of its traceback."""
+    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    for key, value in (("cause", end.cause), ("traceback", traceback)):
+        if value:
+            study._storage.set_trial_user_attr(trial_id, key, value)
+    study.tell(number, end.values, end.state)
 
 
 def fail(study: optuna.Study, number: int, cause: str, traceback: str = "") -> None:
-    """Ends a trial as FAIL, with its cause, and of a crash the last lines of its traceback."""
-    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-    study._storage.set_trial_user_attr(trial_id, "cause", cause)
-    if traceback:
-        study._storage.set_trial_user_attr(trial_id, "traceback", traceback)
-    study.tell(number, state=TrialState.FAIL)
+    """Ends a trial as FAIL."""
+    tell(study, number, End(TrialState.FAIL, None, cause), traceback)
 
 
 def _finite(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import optuna
@@ -13,9 +13,9 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from study.record.folder import Run
-from study.record.storage import KIND, open_study, reports
+from study.record.storage import KIND, STOPPED, open_study, reports
 from study.spec import StudySpec
-from study.spec.measures import METRICS
+from study.spec.measures import BESIDE, METRICS, in_order
 from study.trial.files import write_whole
 from study.trial.training import derived_seed
 
@@ -32,9 +32,12 @@ def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
         "preprocessing": str(spec.preprocessing),
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
+        "objective": spec.objectives[0],
         "commit": json.loads(run.environment.read_text())["commit"] if run.environment.is_file() else None,
     }
-    rows = [{**about, **_row(spec, trial)} for trial in study.get_trials(deepcopy=False)]
+    trials = study.get_trials(deepcopy=False)
+    taken = _taken(trials)
+    rows = [{**about, **_row(spec, trial, taken)} for trial in trials]
     nothing = [
         *about,
         "number",
@@ -44,12 +47,18 @@ def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
         "seconds",
         "seed",
         "drawn",
-        *(f"metrics.{key}" for key in METRICS),
+        *(f"metrics.{key}" for key in taken),
     ]
     return pd.DataFrame(rows, columns=None if rows else nothing)
 
 
-def _row(spec: StudySpec, trial: FrozenTrial) -> dict:
+def _taken(trials: Iterable[FrozenTrial]) -> list[str]:
+    """The measures that any report of these trials holds; before the first report, those that all models have."""
+    found = {key for trial in trials for report in reports(trial).values() for key in report} - {*BESIDE, STOPPED}
+    return in_order(found or set(METRICS))
+
+
+def _row(spec: StudySpec, trial: FrozenTrial, taken: list[str]) -> dict:
     made = reports(trial)
     steps = max(made, default=0)
     last = made.get(steps, {})
@@ -63,7 +72,7 @@ def _row(spec: StudySpec, trial: FrozenTrial) -> dict:
         "seed": derived_seed(spec.seed, trial.number),
         "drawn": ", ".join(trial.params),
         **{f"params.{key}": cell(value) for key, value in settings.items()},
-        **{f"metrics.{key}": last.get(key) for key in METRICS},
+        **{f"metrics.{key}": last.get(key) for key in taken},
     }
 
 
@@ -72,17 +81,19 @@ def cell(value: object) -> object:
 
 
 def curves(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
-    """One row a report: trial, steps, seconds and the validation metrics."""
+    """One row a report: trial, steps, seconds and the validation measures."""
+    trials = study.get_trials(deepcopy=False)
+    taken = _taken(trials)
     rows = [
-        {"number": trial.number, "steps": steps, **{key: report.get(key) for key in ("seconds", *METRICS)}}
-        for trial in study.get_trials(deepcopy=False)
+        {"number": trial.number, "steps": steps, **{key: report.get(key) for key in ("seconds", *taken)}}
+        for trial in trials
         for steps, report in reports(trial).items()
     ]
-    return pd.DataFrame(rows, columns=["number", "steps", "seconds", *METRICS])
+    return pd.DataFrame(rows, columns=["number", "steps", "seconds", *taken])
 
 
 def train(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
-    """One row a logged step: trial, step and the training losses by optimiser, in nats an image."""
+    """One row a logged step: trial, step and the training losses by name, in nats an image."""
     rows = [
         {"number": trial.number, "step": step, **{f"loss_{name}": value for name, value in losses.items()}}
         for trial in study.get_trials(deepcopy=False)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 import models
 from models.base import VAE
@@ -31,6 +35,14 @@ def build(spec: StudySpec, settings: Mapping[str, Any], image_shape: Shape | Non
     if problems := _nobodys(settings, model):
         raise models.ModelError("; ".join(f"{spec.model}: {problem}" for problem in problems))
     return model
+
+
+@cache
+def usual(model: str, image_shape: Shape) -> VAE | None:
+    """A model at its defaults, without weights: for what it says of itself. None where there is no such model."""
+    with torch.device("meta"), suppress(models.ModelError):
+        return models.build(model, image_shape)
+    return None
 
 
 def _nobodys(settings: Mapping[str, Any], model: VAE) -> list[str]:

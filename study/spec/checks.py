@@ -15,7 +15,9 @@ import torch
 import imagesets
 import models
 import searchspaces
-from study.spec.build import build
+from models.measures import Measure
+from study.spec.build import build, usual
+from study.spec.measures import MEASURES
 from study.spec.problems import nearest
 from study.spec.settings import SETTINGS, check_settings, is_setting
 
@@ -129,8 +131,29 @@ def _check_sigma(spec: StudySpec) -> list[str]:
     return []
 
 
+def _check_measures(spec: StudySpec) -> list[str]:
+    own: list[Measure] = []
+    if all(hasattr(spec, key) for key in ("model", "dataset", "dataset_options")) and not _check_dataset_options(spec):
+        model = usual(spec.model, spec.images.image_shape)
+        own = [] if model is None else list(model.measures())
+    known = {measure.name: measure for measure in (*MEASURES, *own)}
+    eligible = [name for name, measure in known.items() if measure.when == "report" and measure.better == "more"]
+    problems = []
+    for name in spec.objectives:
+        if name not in known:
+            lead = f"metric {name!r} is not known; known: {', '.join(eligible)}{nearest(name, eligible)}"
+            problems.append(f"objective: {lead}")
+        elif known[name].when != "report":
+            problems.append(f"objective: {name} is taken on the test set only; known: {', '.join(eligible)}")
+        elif known[name].better != "more":
+            problems.append(
+                f"objective: less {name} is better, and objectives are maximised; known: {', '.join(eligible)}"
+            )
+    return problems
+
+
 def _check_objective(spec: StudySpec) -> list[str]:
-    objectives = [spec.objective] if isinstance(spec.objective, str) else spec.objective
+    objectives = spec.objectives
     return [
         f"objective: {'/'.join(objectives)} alone would drive {key} to one end of its range; "
         f"pin it (fixed: {{{key}: ...}}) or make it a trade-off (objective: [elbo, {second}])"
@@ -164,6 +187,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("likelihood", "preprocessing"), _check_preprocessing),
     (("likelihood", "sigma"), _check_sigma),
     (("fixed", "model", "dataset", "dataset_options", "likelihood", "sigma", "preprocessing"), _check_fixed),
+    (("objective",), _check_measures),
     (("objective", "fixed", "model"), _check_objective),
     (("sampler", "objective"), _check_sampler),
     (

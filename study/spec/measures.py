@@ -1,6 +1,45 @@
-"""What a trial reports of a model, and so what an objective may be."""
+"""What is measured of a model: at each report of a trial, or once on the test set, by `confirm`.
+
+A model adds its own, see `models.base.VAE.measures`. Trials are compared on their first objective, everywhere.
+"""
 
 from __future__ import annotations
 
-METRICS = ("elbo", "log_lik", "kl", "zero_fraction", "hoyer", "active_units")
-"""Per image and in nats: the first three."""
+from collections.abc import Mapping
+from typing import Any
+
+from models.measures import Measure
+
+MEASURES = (
+    Measure("elbo", "ELBO", "nats", "more", "bound"),
+    Measure("reconstruction", "log p(x given z)", "nats", "more", "estimate"),
+    Measure("kl", "KL", "nats", "less", "estimate"),
+    Measure("zero_fraction", "share of exact zeros in codes", "share", "more", "share", ("codes",)),
+    Measure("hoyer", "Hoyer sparsity of codes", "score", "more", "score", ("codes",)),
+    Measure("active_units", "active units", "units", "more", "score", ("codes",)),
+    Measure("log_likelihood", "log p(x)", "nats", "more", "importance-weighted", ("weights",), "confirm"),
+    Measure("effective_samples", "effective samples", "draws", "more", "score", ("weights",), "confirm"),
+    Measure("accuracy", "accuracy of a probe on codes", "share", "more", "share", ("codes", "labels"), "confirm"),
+)
+"""Those that every model has; nats are per image."""
+
+METRICS = tuple(measure.name for measure in MEASURES if measure.when == "report")
+BESIDE = ("steps", "seconds", "train")  # what a stored report holds besides measures
+RENAMED = {"log_lik": "reconstruction"}  # in what earlier releases wrote
+
+
+def current(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A report or a result with today's names, whichever release wrote it."""
+    return {RENAMED.get(key, key): value for key, value in found.items()}
+
+
+def in_order(names: set[str]) -> list[str]:
+    """The names of measures in the table's order, a model's own after them."""
+    known = [measure.name for measure in MEASURES]
+    return [name for name in known if name in names] + sorted(names - set(known))
+
+
+def measure(name: str) -> Measure:
+    """A measure of the table by its name; of a model's own, what can be said without the model."""
+    own = Measure(name, name.replace("_", " "), "", "more", "score")
+    return next((known for known in MEASURES if known.name == name), own)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from study.spec import checks
 from study.spec.preprocessing import Preprocessing
 from study.spec.problems import SpecError, nearest
-from study.spec.specification import Asha, Budget, Confirm, Resources, StudySpec
+from study.spec.specification import Asha, Budget, Confirm, Resources, StudySpec, Validation
 from study.spec.text import parse
 
 PRESETS = Path(__file__).parent.parent / "presets"
@@ -75,6 +75,7 @@ def _keys_beside(location: Sequence[str]) -> list[str]:
             "confirm": Confirm,
             "preprocessing": Preprocessing,
             "resources": Resources,
+            "validation": Validation,
         }.get(key, part)
     return list(part.model_fields)
 

@@ -10,20 +10,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import cache
 from typing import Annotated, Any, Literal
 
 import optuna
-import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 import imagesets
 import models
 import searchspaces
-from models.domains import LikelihoodName, Shape
+from models.domains import LikelihoodName
 from study.spec import checks
-from study.spec.measures import METRICS
+from study.spec.build import usual
+from study.spec.measures import RENAMED
 from study.spec.preprocessing import Pairing, Preprocessing
 from study.spec.problems import nearest
 from study.spec.storage_url import without_password
@@ -52,13 +50,10 @@ def _folder_name(value: str) -> str:
 
 
 def _metrics(value: str | list[str]) -> str | list[str]:
-    given = [value] if isinstance(value, str) else value
-    unknown = [_unknown("metric", metric, METRICS) for metric in given if metric not in METRICS]
-    if unknown:
-        raise ValueError("; ".join(unknown))
+    given = [RENAMED.get(name, name) for name in ([value] if isinstance(value, str) else value)]
     if not given or len(set(given)) != len(given):
         raise ValueError(f"must be a metric, or several different ones, got {given}")
-    return value
+    return given[0] if isinstance(value, str) else given
 
 
 def _share_or_whole(value: float) -> float:
@@ -117,12 +112,10 @@ def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:
     return own
 
 
-@cache
-def _batches(model: str, image_shape: Shape) -> int:
-    """How many batches of images a step of the model takes."""
-    with torch.device("meta"), suppress(models.ModelError):  # that it cannot be built, the checks tell
-        return models.build(model, image_shape).batches
-    return 1
+class Validation(_Part):
+    """How many validation images each report reads, always the same ones; all of them if not given."""
+
+    images: int | None = Field(default=None, ge=1)
 
 
 class StudySpec(_Part):
@@ -142,6 +135,7 @@ class StudySpec(_Part):
     trials: int = Field(default=64, ge=1)
     asha: Asha | None = None
     budget: Budget
+    validation: Validation = Validation()
     confirm: Confirm = Confirm()
     resources: Resources = Resources()
     storage: Annotated[str, AfterValidator(without_password)] | None = None
@@ -178,7 +172,8 @@ class StudySpec(_Part):
         if self.budget.steps is not None:
             return self.budget.steps
         assert self.budget.epochs is not None
-        batch = self.budget.batch * _batches(self.model, self.images.image_shape)
+        model = usual(self.model, self.images.image_shape)
+        batch = self.budget.batch * (1 if model is None else model.batches)
         return self.budget.epochs * math.ceil(self.images.train / batch)
 
     @property

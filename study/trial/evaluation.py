@@ -1,8 +1,10 @@
-"""Validation and test metrics of a model: exact form, beta = 1, constants kept."""
+"""Validation and test measures of a model: exact form, beta = 1, constants kept."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +20,22 @@ SEED = 0
 BATCH = 500
 
 
-@torch.no_grad()
-def evaluate(model: VAE, images: Images, seed: int = SEED) -> dict[str, float]:
-    """Mean metrics over a set of images.
+@contextmanager
+def evaluating(model: VAE, images: Images, seed: int = SEED) -> Iterator[None]:
+    """Evaluation mode and a random stream of its own, no gradients; afterwards everything is as before."""
+    training = model.training
+    model.eval()
+    devices = [images.device] if images.device.type == "cuda" else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        model.train(training)
+
+
+def evaluate(model: VAE, images: Images, seed: int = SEED, count: int | None = None) -> dict[str, float]:
+    """Mean measures over a set of images; the model is looked at once a batch.
 
     Every image gets one draw from the exact posterior, with the same noise at each call: differences between two
     evaluations are then differences between models.
@@ -28,25 +43,34 @@ def evaluate(model: VAE, images: Images, seed: int = SEED) -> dict[str, float]:
     Args:
         model: on the images' device; left in the mode it was in.
         images: of one split.
-        seed: of the draws.
+        seed: of the draws, and of the choice of images.
+        count: of how many images, where not of all; always the same ones.
 
     Returns:
-        `METRICS` by name; the ELBO and its halves in nats an image.
+        `study.spec.measures.METRICS` by name, and the model's own; the ELBO and its halves in nats an image.
     """
-    log_lik, kl, codes = [], [], []
-    training = model.training
-    model.eval()
-    devices = [images.device] if images.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        for x in images.batches(BATCH):
-            elbo = model.elbo(x)
-            log_lik.append(elbo.log_lik)
-            kl.append(elbo.kl)
-            codes.append(model.codes(x))
-    model.train(training)
-    mean_log_lik, mean_kl = (torch.cat(parts).double().mean().item() for parts in (log_lik, kl))
-    return {"elbo": mean_log_lik - mean_kl, "log_lik": mean_log_lik, "kl": mean_kl, **_sparsity(torch.cat(codes))}
+    reconstruction, kl, codes = [], [], []
+    own: dict[str, list[Tensor]] = {}
+    with evaluating(model, images, seed):
+        for x in images.batches(BATCH, among=None if count is None else _some(len(images), count, seed)):
+            look = model.look(x)
+            reconstruction.append(look.elbo.log_lik)
+            kl.append(look.elbo.kl)
+            codes.append(look.codes)
+            for measure, take in model.measures().items():
+                own.setdefault(measure.name, []).append(take(x, look))
+    means = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}
+    elbo = means["reconstruction"] - means["kl"]
+    return {"elbo": elbo, **means, **_sparsity(torch.cat(codes)), **{key: _mean(parts) for key, parts in own.items()}}
+
+
+def _some(n: int, count: int, seed: int) -> Tensor:
+    """Some of n images in ascending order, or all of them."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count].sort().values
+
+
+def _mean(parts: list[Tensor]) -> float:
+    return torch.cat(parts).double().mean().item()
 
 
 def _sparsity(codes: Tensor) -> dict[str, float]:
@@ -67,7 +91,6 @@ class Importance(NamedTuple):
     effective_samples: NDArray[np.float64]  # [B], of the S draws
 
 
-@torch.no_grad()
 def importance_weighted(
     model: VAE, images: Images, samples: int, *, first: int | None = None, seed: int = SEED
 ) -> Importance:
@@ -81,16 +104,13 @@ def importance_weighted(
         seed: of the draws.
     """
     parts = []
-    devices = [images.device] if images.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    with evaluating(model, images, seed):
         for x in images.batches(100, first):
             parts.append(model.log_weights(x, samples).double().cpu().numpy())
     log_weights = np.concatenate(parts, axis=1)
     return Importance(metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights))
 
 
-@torch.no_grad()
 def probe_accuracy(model: VAE, train: Images, test: Images, examples: int = 5000) -> float:
     """Share of test labels that a logistic regression on codes, trained to convergence, gets right.
 
@@ -101,16 +121,17 @@ def probe_accuracy(model: VAE, train: Images, test: Images, examples: int = 5000
         examples: how many.
 
     Returns:
-        A share in [0, 1]; NaN where the data has no labels.
+        A share in [0, 1]; NaN where the data has no labels, or those of the `examples` are all the same.
     """
-    if train.labels is None or test.labels is None:
+    if train.labels is None or test.labels is None or len(np.unique(train.labels[:examples])) < 2:
         return math.nan
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     def codes(images: Images, first: int | None = None) -> NDArray[np.float32]:
-        return torch.cat([model.codes(x).cpu() for x in images.batches(BATCH, first)]).numpy()
+        with evaluating(model, images):
+            return torch.cat([model.codes(x).cpu() for x in images.batches(BATCH, first)]).numpy()
 
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     probe.fit(codes(train, examples), train.labels[:examples])

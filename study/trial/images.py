@@ -116,11 +116,17 @@ class Images:
             return pixels.add_(torch.rand_like(pixels)).div_(256)
         return self.fixed(index, partners)
 
-    def batches(self, size: int = CHUNK, first: int | None = None) -> Iterator[Tensor]:
-        """All images, or the first few, `size` at a time, with the draws that never change."""
-        end = len(self) if first is None else min(first, len(self))
-        for start in range(0, end, size):
-            yield self.fixed(torch.arange(start, min(start + size, end), device=self.device))
+    def batches(self, size: int = CHUNK, first: int | None = None, among: Tensor | None = None) -> Iterator[Tensor]:
+        """All images, `size` at a time, with the draws that never change.
+
+        Args:
+            size: how many at a time.
+            first: only so many, from the first on.
+            among: only those of these numbers, [N].
+        """
+        chosen = torch.arange(len(self)) if among is None else among
+        for index in chosen[:first].split(size):
+            yield self.fixed(index.to(self.device))
 
     def __iter__(self) -> Iterator[Tensor]:
         return self.batches()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.base import VAE
+from study.trial.evaluation import evaluating
 from study.trial.files import write_whole
 from study.trial.images import Images
 
@@ -20,7 +21,6 @@ READ = 256  # validation images that say which coordinates vary, and how far
 Pixels = NDArray[np.uint8]
 
 
-@torch.no_grad()
 def take(model: VAE, images: Images) -> dict[str, NDArray]:
     """Looks at a model.
 
@@ -35,7 +35,11 @@ def take(model: VAE, images: Images) -> dict[str, NDArray]:
         originals and reconstructions, uint8 [8, C, H, W]; traversal, uint8 [R, F, C, H, W]; coordinates, [R];
         values, [R, F]; codes of the eight images, [8, Z].
     """
-    x = next(images.batches(READ))
+    with evaluating(model, images):
+        return _taken(model, next(images.batches(READ)))
+
+
+def _taken(model: VAE, x: Tensor) -> dict[str, NDArray]:
     codes = model.codes(x)
     coordinates = codes.var(0, correction=0).argsort(descending=True)[:ROWS]
     low, high = codes.amin(0)[coordinates], codes.amax(0)[coordinates]

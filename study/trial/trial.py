@@ -20,7 +20,7 @@ import torch
 from tensorboardX import SummaryWriter
 
 import imagesets
-from study.spec.measures import METRICS
+from study.spec import measures
 from study.trial import checkpoint, snapshot
 from study.trial.training import Losses, NonFiniteLossError, Training
 
@@ -66,6 +66,7 @@ class Trial:
         torch.set_num_threads(spec.resources.cpus)
         self.spec, self.settings, self.folder, self.seed = spec, settings, folder, seed
         self.training = Training(spec, settings, splits, seed=seed, device=device)
+        self.objective = spec.objectives[0]  # by which the best checkpoint is the best
         self.seconds, self.best = 0.0, -math.inf
         self.notes: list[str] = []
         self._repeat: dict[str, Any] | None = None
@@ -76,7 +77,9 @@ class Trial:
             state = None
         if state is not None:
             self.training.load_state_dict(state["training"])
-            self.seconds, self.best, self._repeat = state["seconds"], state["best"], state["report"]
+            self.seconds, self._repeat = state["seconds"], _report_of(state)
+            if state.get("objective", "elbo") == self.objective:  # earlier releases went by the ELBO always
+                self.best = state["best"]
             self._note(f"goes on from step {self.training.step}")
 
     @property
@@ -90,10 +93,11 @@ class Trial:
         After a resume the first report is the one that the checkpoint holds: whoever keeps the reports may not have it.
 
         Returns:
-            `METRICS` on the validation images, `steps`, `seconds` of work so far, and `train`: [step, losses] pairs.
+            Measures on the validation images, and in `measures` their names; `steps`, `seconds` of work so far, and
+            `train`: [step, losses] pairs.
 
         Raises:
-            NonFiniteLossError: a loss or the validation ELBO was not finite.
+            NonFiniteLossError: a loss or the first objective was not finite.
         """
         if self._repeat is not None:
             report, self._repeat = self._repeat, None
@@ -101,11 +105,13 @@ class Trial:
         started = time.perf_counter()
         losses = self.training.advance(min(self.spec.report_every, self.spec.steps - self.training.step))
         found = self.training.evaluate()
-        if not math.isfinite(found["elbo"]):
-            raise NonFiniteLossError("validation ELBO", self.training.step)
+        if not math.isfinite(found[self.objective]):
+            title = measures.measure(self.objective).title
+            raise NonFiniteLossError(f"validation {title}", self.training.step)
         self.seconds += time.perf_counter() - started
         report = {
             **found,
+            "measures": list(found),
             "steps": self.training.step,
             "seconds": self.seconds,
             "train": [[entry.step, entry.values] for entry in losses],
@@ -130,8 +136,8 @@ class Trial:
         self._writer.flush()
 
     def _save(self, report: dict[str, Any]) -> None:
-        better = report["elbo"] > self.best
-        self.best = max(self.best, report["elbo"])
+        better = report[self.objective] > self.best
+        self.best = max(self.best, report[self.objective])
         state = {
             "training": self.training.state_dict(),
             "settings": dict(self.settings),
@@ -139,6 +145,7 @@ class Trial:
             "report": report,
             "seconds": self.seconds,
             "best": self.best,
+            "objective": self.objective,
         }
         if better:
             checkpoint.save(self.folder / checkpoint.BEST, state)
@@ -163,14 +170,20 @@ class Trial:
             self._writer = None
 
 
-def failed(error: Exception, steps: int) -> dict[str, Any]:
+def _report_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The report that a checkpoint holds."""
+    report = measures.current(state["report"])
+    return {"measures": [key for key in report if key not in measures.BESIDE], **report}
+
+
+def failed(error: Exception, steps: int, spec: StudySpec | None = None) -> dict[str, Any]:
     """The report of a trial that ended with an error: its cause, and no numbers.
 
     `halt` says that the error is the machine's, not the trial's: the disk is full. The trial is to go on later.
     """
-    nothing = dict.fromkeys(METRICS, math.nan)
     return {
-        **nothing,
+        **dict.fromkeys((*measures.METRICS, *(spec.objectives if spec else ())), math.nan),  # ASHA looks for its own
+        "measures": [],
         "steps": steps,
         "seconds": math.nan,
         "train": [],

@@ -61,7 +61,7 @@ class Ledger(tune.Callback):
         if self.halt:
             return
         number = trial.config["number"]
-        self._end(number, lambda: finish(self.study, number, result, self.spec.steps), result["cause"])
+        self._end(number, lambda: finish(self.study, number, result, self.spec), result["cause"])
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         number = trial.config["number"]

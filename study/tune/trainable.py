@@ -30,9 +30,10 @@ class Trainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.trial: Trial | None = None
+        self.spec: StudySpec | None = None
         self.failure: Exception | None = None
         try:
-            spec = StudySpec(**config["spec"])
+            self.spec = spec = StudySpec(**config["spec"])
             self.trial = Trial(
                 spec,
                 config["settings"],
@@ -53,10 +54,12 @@ class Trainable(tune.Trainable):
         try:
             if self.failure is not None:
                 raise self.failure
+            assert self.trial is not None
             report = {**self.trial.report(), "cause": "", "done": self.trial.done}
             return {**report, "notes": self.trial.take_notes()}
         except Exception as error:
-            return {**failed(error, self.trial.training.step if self.trial else 0), "done": True}
+            steps = self.trial.training.step if self.trial else 0
+            return {**failed(error, steps, self.spec), "done": True}
 
     def cleanup(self) -> None:
         if self.trial is not None:

@@ -103,10 +103,17 @@ def make(tmp_path) -> Callable[..., Run]:
         study.set_user_attr(KIND, "soft cross-entropy")
         trial = study.ask()
         spec.space(trial)
-        metrics = {"elbo": -90.0, "log_lik": -80.0, "kl": 10.0, "zero_fraction": 0.0, "hoyer": 0.2, "active_units": 7.0}
-        report = {**metrics, "steps": 20, "seconds": 1.0, "train": [], "cause": ""}
+        metrics = {
+            "elbo": -90.0,
+            "reconstruction": -80.0,
+            "kl": 10.0,
+            "zero_fraction": 0.0,
+            "hoyer": 0.2,
+            "active_units": 7.0,
+        }
+        report = {**metrics, "measures": list(metrics), "steps": 20, "seconds": 1.0, "train": [], "cause": ""}
         store_report(study, trial._trial_id, report)
-        finish(study, trial.number, report, 20)
+        finish(study, trial.number, report, spec)
         if rows is not None:
             pd.DataFrame(rows).assign(study=name).to_parquet(made.table("confirm"))
         return made

@@ -69,7 +69,7 @@ def test_what_does_not_vary_is_left_out():
         "steps",
         "seconds",
         "elbo",
-        "log_lik",
+        "reconstruction",
         "kl",
         "zero_fraction",
         "active_units",
@@ -108,7 +108,7 @@ def test_text_is_aligned_short_and_shows_nothing_for_nothing():
 
 
 def test_confirmation_gives_mean_and_deviation_over_sound_seeds():
-    metrics = ("elbo", "log_likelihood", "log_lik", "kl", "zero_fraction", "active_units", "accuracy")
+    metrics = ("elbo", "log_likelihood", "reconstruction", "kl", "zero_fraction", "active_units", "accuracy")
     rows = [("defaults", "", -10.0), ("defaults", "", -14.0), ("defaults", "nan: ...", NAN), ("trial-3", "", -20.0)]
     given = pd.DataFrame(
         [
@@ -127,7 +127,7 @@ def test_confirmation_gives_mean_and_deviation_over_sound_seeds():
 
 
 def report(steps: int, elbo: float, train=()) -> dict:
-    metrics = {**dict.fromkeys(METRICS, 0.5), "elbo": elbo}
+    metrics = {**dict.fromkeys(METRICS, 0.5), "measures": list(METRICS), "elbo": elbo}
     return {**metrics, "steps": steps, "seconds": steps / 10, "train": list(train), "cause": ""}
 
 
@@ -156,10 +156,10 @@ def make(tmp_path):
             spec.space(trial)
         trials[3].suggest_int("hidden", 100, 1000, log=True)
         store_report(study, trials[0]._trial_id, report(50, -2.0, [[0, {"model": 3.0}], [25, {"model": 2.5}]]))
-        finish(study, 0, report(50, -2.0), 100)
+        finish(study, 0, report(50, -2.0), spec)
         store_report(study, trials[1]._trial_id, report(50, -1.5, [[0, {"model": 4.0}]]))
         store_report(study, trials[1]._trial_id, {**report(100, -1.0, [[50, {"model": 1.0}]]), "hoyer": NAN})
-        finish(study, 1, report(100, -1.0), 100)
+        finish(study, 1, report(100, -1.0), spec)
         store_report(study, trials[2]._trial_id, report(50, -9.0))
         fail(study, 2, "nan: the loss of 'elbo' was not finite at step 77")
         return run

@@ -111,13 +111,21 @@ def attacked(tmp_path):
         made.spec.space(trial)
         for steps in made_at:
             store_report(study, trial._trial_id, report(steps, -float(steps + trial.number)))
-    finish(study, 0, report(1200, -1200.0), 1200)
-    finish(study, 1, report(200, -201.0), 1200)
+    finish(study, 0, report(1200, -1200.0), made.spec)
+    finish(study, 1, report(200, -201.0), made.spec)
     return made, study
 
 
 def report(steps: int, elbo: float) -> dict:
-    return {**dict.fromkeys(METRICS, 0.5), "elbo": elbo, "steps": steps, "seconds": 1.0, "train": [], "cause": ""}
+    return {
+        **dict.fromkeys(METRICS, 0.5),
+        "measures": list(METRICS),
+        "elbo": elbo,
+        "steps": steps,
+        "seconds": 1.0,
+        "train": [],
+        "cause": "",
+    }
 
 
 def ended(made: chaos.Study, *tables: dict) -> None:

@@ -68,9 +68,16 @@ def searched(spec: StudySpec, run: Run, given: tuple[Given, ...] = SEARCH) -> op
             fail(study, trial.number, "nan: the loss of 'elbo' was not finite at step 3")
         elif state != TrialState.RUNNING:
             steps = FULL if state == TrialState.COMPLETE else EVERY
-            report = {**dict.fromkeys(METRICS, 0.5), "elbo": elbo, "steps": steps, "seconds": 1.0, "train": []}
+            report = {
+                **dict.fromkeys(METRICS, 0.5),
+                "measures": list(METRICS),
+                "elbo": elbo,
+                "steps": steps,
+                "seconds": 1.0,
+                "train": [],
+            }
             store_report(study, trial._trial_id, report)
-            finish(study, trial.number, {**report, "cause": ""}, FULL)
+            finish(study, trial.number, {**report, "cause": ""}, spec)
     return study
 
 
@@ -223,7 +230,7 @@ def test_a_training_by_hand_gives_the_same_numbers(confirmed):
     assert evaluate(training.model, test) == {key: row[f"metrics.{key}"] for key in METRICS}
     assert training.evaluate()["elbo"] == row["valid_elbo"]
     weighted = importance_weighted(training.model, test, samples=8, first=40)
-    assert weighted.log_likelihood.mean() == row["metrics.log_likelihood"]
+    assert weighted.log_likelihood.mean() == row["metrics.reconstructionelihood"]
     assert weighted.effective_samples.mean() == row["metrics.effective_samples"]
     assert probe_accuracy(training.model, training.train_images, test) == row["metrics.accuracy"]
 

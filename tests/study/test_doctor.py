@@ -53,7 +53,7 @@ def build(raw: Callable, folder: Path, **changes) -> Run:
             store_report(study, asked._trial_id, {**report, "done": number == 1 and report["steps"] == until})
         trial.close()
         if number < 2:
-            finish(study, number, report, spec.steps)
+            finish(study, number, report, spec)
     fail(study, 2, "lost: the worker's process ended")
     tables.write(run)
     return run

@@ -449,7 +449,7 @@ def test_a_file_that_another_process_holds_longer_than_sqlite_waits_only_delays(
     finally:
         holder.wait()
         holder.stdout.close()
-    finish(study, 0, {"elbo": -1.0, "steps": 60, "cause": ""}, full=60)
+    finish(study, 0, {"elbo": -1.0, "steps": 60, "cause": ""}, spec)
     (stored,) = open_study(run, spec).get_trials()
     assert (stored.state, stored.intermediate_values, reports(stored)) == (TrialState.COMPLETE, {10: -1.0}, {})
     assert capsys.readouterr().err.startswith("the storage does not answer (database is locked); waiting for it\n")

@@ -28,7 +28,15 @@ def make(raw, tmp_path):
 
 def report(steps: int, **metrics) -> dict:
     train = [[0, {"model": 1.5}]]
-    return {**dict.fromkeys(METRICS, 0.5), **metrics, "steps": steps, "seconds": 1.0, "train": train, "cause": ""}
+    return {
+        **dict.fromkeys(METRICS, 0.5),
+        "measures": list(METRICS),
+        **metrics,
+        "steps": steps,
+        "seconds": 1.0,
+        "train": train,
+        "cause": "",
+    }
 
 
 # Making it.
@@ -72,7 +80,7 @@ def test_it_may_lie_elsewhere(make, tmp_path):
 
 # Reports.
 
-OWN = ("steps", "cause")  # of a report, and not stored in it
+OWN = ("measures", "steps", "cause")  # of a report, and not stored in it
 
 
 def test_a_report_is_kept_whole_and_its_value_beside_it(make):
@@ -120,33 +128,33 @@ def test_several_objectives_have_no_intermediate_values(make):
 
 @pytest.mark.parametrize(("steps", "state"), [(50, TrialState.PRUNED), (60, TrialState.COMPLETE)])
 def test_a_trial_is_complete_at_the_full_budget_only(make, steps, state):
-    _, _, study = make()
+    _, spec, study = make()
     store_report(study, study.ask()._trial_id, report(steps, elbo=-7.0))
-    finish(study, 0, report(steps, elbo=-7.0), full=60)
+    finish(study, 0, report(steps, elbo=-7.0), spec)
     (stored,) = study.get_trials()
     assert (stored.state, stored.value) == (state, -7.0)
 
 
 def test_several_objectives_are_told_in_their_order(make):
-    _, _, study = make(objective=["hoyer", "elbo"])
+    _, spec, study = make(objective=["hoyer", "elbo"])
     study.ask()
-    finish(study, 0, report(60, elbo=-7.0, hoyer=0.25), full=60)
+    finish(study, 0, report(60, elbo=-7.0, hoyer=0.25), spec)
     assert study.get_trials()[0].values == [0.25, -7.0]
 
 
 def test_a_cause_is_a_failure_whatever_the_step(make):
-    _, _, study = make()
+    _, spec, study = make()
     study.ask()
-    finish(study, 0, {**report(60), "cause": "nan: the loss ..."}, full=60)
+    finish(study, 0, {**report(60), "cause": "nan: the loss ..."}, spec)
     (stored,) = study.get_trials()
     assert stored.state == TrialState.FAIL
     assert stored.user_attrs["cause"] == "nan: the loss ..."
 
 
 def test_an_objective_that_is_not_a_number_at_the_end_is_a_failure(make):
-    _, _, study = make(objective="hoyer")
+    _, spec, study = make(objective="hoyer")
     study.ask()
-    finish(study, 0, report(60, hoyer=math.nan), full=60)
+    finish(study, 0, report(60, hoyer=math.nan), spec)
     (stored,) = study.get_trials()
     assert stored.state == TrialState.FAIL
     assert stored.user_attrs["cause"].startswith("nan: ")
@@ -159,9 +167,9 @@ def test_outcome_owed_and_best(make):
     assert best_trial(study) is None
     for _ in range(4):
         study.ask()
-    finish(study, 0, report(60, elbo=-9.0), 60)
-    finish(study, 1, report(60, elbo=-8.0), 60)
-    finish(study, 2, report(10, elbo=-1.0), 60)
+    finish(study, 0, report(60, elbo=-9.0), spec)
+    finish(study, 1, report(60, elbo=-8.0), spec)
+    finish(study, 2, report(10, elbo=-1.0), spec)
     fail(study, 3, "lost: ...")
     study.ask()
     assert outcome(study) == Outcome(2, 1, 1)
@@ -249,7 +257,7 @@ def test_the_front_of_several_objectives_has_complete_trials_only(make):
         number = study.ask().number
         store_report(study, study.get_trials()[number]._trial_id, made)
         if number != 3:  # its driver died
-            finish(study, number, made, spec.steps)
+            finish(study, number, made, spec)
     fail(study, study.ask().number, "nan: ...")
     assert {trial.number for trial in study.best_trials} == {0, 2}
     reopened = storage.reopen(run, spec)

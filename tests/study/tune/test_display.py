@@ -46,6 +46,7 @@ class Made:
     def __init__(self, *objectives: str):
         self.study = optuna.create_study(directions=["maximize"] * len(objectives))
         self.study.set_metric_names(list(objectives))
+        self.spec = SimpleNamespace(steps=FULL, objectives=objectives)
 
     def add(
         self, steps: int, elbo: float = -100.0, cause: str | None = None, running: bool = False, **more: float
@@ -53,13 +54,21 @@ class Made:
         """A trial with one report at that step, ended accordingly; its number."""
         trial = self.study.ask()
         trial.suggest_float("lr", 1e-4, 1e-2, log=True)
-        report = {**dict.fromkeys(METRICS, 0.25), "elbo": elbo, **more, "steps": steps, "seconds": 1.0, "train": []}
+        report = {
+            **dict.fromkeys(METRICS, 0.25),
+            "measures": list(METRICS),
+            "elbo": elbo,
+            **more,
+            "steps": steps,
+            "seconds": 1.0,
+            "train": [],
+        }
         if steps:
             store_report(self.study, trial._trial_id, report)
         if cause is not None:
             fail(self.study, trial.number, cause)
         elif not running:
-            finish(self.study, trial.number, {**report, "cause": ""}, FULL)
+            finish(self.study, trial.number, {**report, "cause": ""}, self.spec)
         return trial.number
 
     def __getitem__(self, number: int) -> FrozenTrial:
@@ -113,7 +122,14 @@ def test_a_trial_in_a_line(made, spec):
 def test_the_last_report_is_the_one_in_the_line(made, spec):
     trial = made[made.add(20, -105.0, running=True)]
     for steps, elbo in ((30, -104.0), (10, -106.0)):
-        report = {**dict.fromkeys(METRICS, 0.25), "elbo": elbo, "steps": steps, "seconds": 1.0, "train": []}
+        report = {
+            **dict.fromkeys(METRICS, 0.25),
+            "measures": list(METRICS),
+            "elbo": elbo,
+            "steps": steps,
+            "seconds": 1.0,
+            "train": [],
+        }
         store_report(made.study, trial._trial_id, report)
     assert describe(made[trial.number], spec).endswith("running   at step     30   elbo -104.00")
 

@@ -32,6 +32,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 def result(steps: int = 60, **changes: Any) -> dict[str, Any]:
     made = {
         **dict.fromkeys(METRICS, 0.5),
+        "measures": list(METRICS),
         "steps": steps,
         "seconds": 1.0,
         "train": [],
