@@ -69,7 +69,7 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
             {
                 "study": study,
                 "configuration": configuration,
-                **group.iloc[0][_differing(frame)],
+                **group.iloc[0][differing(frame)],
                 "seeds": len(sound),
                 "failed": len(group) - len(sound),
                 **spread,
@@ -108,11 +108,11 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     parameters = [c for c in frame if c.startswith("params.") and frame[c].nunique(dropna=False) > 1]
     found = [f"metrics.{metric}" for metric in HEADLINE]
     several = ["study"] if frame["study"].nunique() > 1 else []
-    differing = _differing(frame)
+    unlike = differing(frame)
     cause = ["cause"] if (frame["cause"] != "").any() else []
     order = frame["state"].map({state: i for i, state in enumerate(STATES)})
     ranked = frame.assign(order=order).sort_values(["order", "metrics.elbo"], ascending=[True, False])
-    shown = ranked[[*several, "number", "state", *cause, "steps", "seconds", *differing, *found, *parameters]]
+    shown = ranked[[*several, "number", "state", *cause, "steps", "seconds", *unlike, *found, *parameters]]
     return shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics."))
 
 
@@ -121,8 +121,8 @@ def text(frame: pd.DataFrame) -> str:
     return frame.to_string(index=False, na_rep="", float_format=_number)
 
 
-def _differing(frame: pd.DataFrame) -> list[str]:
-    """What of COMPARABLE is not the same in all rows."""
+def differing(frame: pd.DataFrame) -> list[str]:
+    """What of COMPARABLE is not the same in all rows; where anything is not, their ELBOs do not compare."""
     return [column for column in COMPARABLE if column in frame and frame[column].nunique(dropna=False) > 1]
 
 
