@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -57,14 +59,30 @@ def figures(
     data: Data = None,
     format_: Annotated[str, typer.Option("--format", help="png, pdf or svg.")] = "png",
 ) -> None:
-    """Draw learning curves, hyperparameters, sparsity and pictures of the best model, into each run's folder."""
-    from analysis.figures import draw_all
+    """Draw each run's figures into its folder `figures`; of several runs, what compares them too.
+
+    A comparison lies in `figures/compared` of the first run.
+
+    Runs compare where data set, preprocessing, likelihood, kind of ELBO and first objective are the same.
+    """
+    from analysis import figures as drawing
 
     if format_ not in ("png", "pdf", "svg"):
         raise typer.BadParameter(f"must be png, pdf or svg, got {format_!r}", param_hint="--format")
-    for run in [find(given, root) for given in runs]:
-        for path in draw_all(run, data, format_):
-            print(path)
+    found = {run.path: run for run in (find(given, root) for given in runs)}
+    several = [drawing.Results(run, data) for run in found.values()]
+    for results in several:
+        _print_each(drawing.draw(results, format_))
+    if len(several) > 1:
+        if apart := drawing.apart(several):
+            print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
+        else:
+            _print_each(drawing.draw_compared(several, format_))
+
+
+def _print_each(paths: Iterable[Path]) -> None:
+    for path in paths:
+        print(path)
 
 
 if __name__ == "__main__":

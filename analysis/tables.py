@@ -70,7 +70,7 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
             {
                 "study": study,
                 "configuration": configuration,
-                **group.iloc[0][_differing(frame)],
+                **group.iloc[0][differing(frame)],
                 "seeds": len(sound),
                 "failed": len(group) - len(sound),
                 **spread,
@@ -121,11 +121,11 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     found = [f"metrics.{name}" for name in in_order(set(named)) if f"metrics.{name}" in frame]
     values = [row.get(f"metrics.{name}") for name, (_, row) in zip(objectives, frame.iterrows())]
     several = ["study"] if frame["study"].nunique() > 1 else []
-    differing = _differing(frame)
+    unlike = differing(frame)
     cause = ["cause"] if (frame["cause"] != "").any() else []
     order = frame["state"].map({state: i for i, state in enumerate(STATES)})
     ranked = frame.assign(order=order, value=values).sort_values(["order", "value"], ascending=[True, False])
-    shown = ranked[[*several, "number", "state", *cause, "steps", "seconds", *differing, *found, *parameters]]
+    shown = ranked[[*several, "number", "state", *cause, "steps", "seconds", *unlike, *found, *parameters]]
     return shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics."))
 
 
@@ -134,8 +134,8 @@ def text(frame: pd.DataFrame) -> str:
     return frame.to_string(index=False, na_rep="", float_format=_number)
 
 
-def _differing(frame: pd.DataFrame) -> list[str]:
-    """What of COMPARABLE is not the same in all rows."""
+def differing(frame: pd.DataFrame) -> list[str]:
+    """What of COMPARABLE is not the same in all rows; where anything is not, their ELBOs do not compare."""
     return [column for column in COMPARABLE if column in frame and frame[column].nunique(dropna=False) > 1]
 
 

@@ -16,10 +16,12 @@ import imagesets
 import models
 from study import spec as specs
 from study.record.folder import RUNS, Run, RunError, find
-from study.spec import SpecError, StudySpec
+from study.spec import preset as preset_files
+from study.spec.problems import SpecError
 
 if TYPE_CHECKING:
     from study.record.storage import Outcome
+    from study.spec import StudySpec
 
 MISTAKES = (SpecError, RunError, imagesets.DataError, models.ModelError)
 
@@ -210,11 +212,14 @@ def export(
 
 @app.command()
 def presets() -> None:
-    """The presets that come with the project."""
+    """The presets that come with the project, by model."""
+    of: dict[str, list[str]] = {}
     for name in specs.presets():
-        spec = specs.load(name)
-        objective = ", ".join(spec.objectives)
-        print(f"{name:24s} {spec.model} on {spec.data}: {spec.trials} trials of {spec.steps} steps, {objective}")
+        of.setdefault(preset_files.read(name)[1]["model"], []).append(name)
+    for model, names in sorted(of.items()):
+        print(model)
+        for name in names:
+            print(f"    {name:28s}{preset_files.purpose(name)}")
 
 
 @app.command("models")

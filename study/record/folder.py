@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from study.spec import SpecError, StudySpec, dump, load
-from study.spec.problems import nearest
+from study import spec as specs
+from study.spec.problems import SpecError, nearest
+from study.spec.text import dump
 from study.trial.files import write_whole
+
+if TYPE_CHECKING:
+    from study.spec import StudySpec
 
 RUNS = Path("runs")
 
@@ -67,7 +69,7 @@ class Run:
             RunError: study.yaml is missing or damaged.
         """
         try:
-            return load(self.study_yaml)
+            return specs.load(self.study_yaml)
         except SpecError as error:
             raise RunError(
                 f"{self.study_yaml} is not the specification of a run any more: {error}\n"
@@ -172,6 +174,8 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
 
 def environment() -> dict[str, Any]:
     """What a result depends on beside its specification: versions, code, machine."""
+    import torch
+
     packages = ("torch", "ray", "optuna", "numpy", "pandas", "torchvision")
     return {
         "python": sys.version.split()[0],

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from study.spec.preprocessing import Preprocessing
+    from study.spec.preset import presets
     from study.spec.problems import SpecError
-    from study.spec.reading import check, load, options, presets
+    from study.spec.reading import check, load, options
     from study.spec.specification import Asha, Budget, Confirm, Resources, StudySpec
     from study.spec.text import dump, parse
 
@@ -33,8 +34,9 @@ __all__ = [
 
 _FILES = {
     "preprocessing": ("Preprocessing",),
+    "preset": ("presets",),
     "problems": ("SpecError",),
-    "reading": ("check", "load", "options", "presets"),
+    "reading": ("check", "load", "options"),
     "specification": ("Asha", "Budget", "Confirm", "Resources", "StudySpec"),
     "text": ("dump", "parse"),
 }

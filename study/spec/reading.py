@@ -1,4 +1,4 @@
-"""Reads a preset, checks it whole, and words every mistake for people."""
+"""Checks a preset whole and words every mistake for people."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from study.spec import checks
 from study.spec.preprocessing import Preprocessing
+from study.spec.preset import BASE, read
 from study.spec.problems import SpecError, nearest
 from study.spec.specification import Asha, Budget, Confirm, Resources, StudySpec, Validation
 from study.spec.text import parse
-
-PRESETS = Path(__file__).parent.parent / "presets"
 
 
 def check(raw: Mapping[str, Any]) -> list[str]:
@@ -77,12 +76,7 @@ def _keys_beside(location: Sequence[str]) -> list[str]:
             "resources": Resources,
             "validation": Validation,
         }.get(key, part)
-    return list(part.model_fields)
-
-
-def presets() -> list[str]:
-    """Names of the presets that come with the project."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    return [*part.model_fields, *([BASE] if part is StudySpec else [])]
 
 
 def load(preset: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
@@ -95,11 +89,7 @@ def load(preset: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
     Raises:
         SpecError: the file cannot be read, or something in it is wrong; all mistakes are named.
     """
-    path = Path(preset)
-    if str(preset) in presets():
-        path = PRESETS / f"{preset}.yaml"
-    source = path.name
-    raw = _read(path, str(preset))
+    source, raw = read(preset)
     malformed = [problem for override in overrides if (problem := _apply(raw, override))]
     problems = malformed + check(raw)
     if problems:
@@ -120,36 +110,6 @@ def options(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _read(path: Path, given: str) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        raise SpecError(
-            given,
-            [
-                f"no such preset or file; presets: {', '.join(presets())}{nearest(given, presets())}"
-                " (a file of yours is named by its path, ending in .yaml)"
-            ],
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a text file in UTF-8"
-        raise SpecError(given, [f"cannot be read: {reason}; a preset is a YAML file"]) from None
-    try:
-        raw = parse(text)
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise SpecError(
-            path.name, [f"is not YAML{where}: {getattr(error, 'problem', None) or 'unreadable characters'}"]
-        ) from None
-    if not isinstance(raw, dict):
-        found = "nothing" if raw is None else f"a {type(raw).__name__}"
-        raise SpecError(
-            path.name, [f"holds {found}; a preset is a mapping of keys such as name, model, dataset, budget"]
-        )
-    return raw
-
-
 def _apply(raw: dict[str, Any], override: str, flag: str = "--set") -> str | None:
     """Sets one "key=value" in the raw specification, or says what is wrong with it."""
     key, equals, text = override.partition("=")
@@ -160,6 +120,8 @@ def _apply(raw: dict[str, Any], override: str, flag: str = "--set") -> str | Non
         value = parse(text)
     except (yaml.YAMLError, ValueError):
         return f"{flag} {override!r}: the value is not YAML"
+    if parts[0] == BASE and flag == "--set":
+        return f"{flag} {override!r}: a base is named in a file; give that preset in this one's place"
     target = raw
     for part in parts[:-1]:
         if target.get(part) is None:

@@ -32,8 +32,8 @@ def take(model: VAE, images: Images) -> dict[str, NDArray]:
         images: of one split.
 
     Returns:
-        originals and reconstructions, uint8 [8, C, H, W]; traversal, uint8 [R, F, C, H, W]; coordinates, [R];
-        values, [R, F]; codes of the eight images, [8, Z].
+        originals and reconstructions, uint8 [8, C, H, W], or [8, 2, C, H, W] of pairs; traversal, uint8
+        [R, F, C, H, W], or with pairs; coordinates, [R]; values, [R, F]; codes of the eight images, [8, Z].
     """
     with evaluating(model, images):
         return _taken(model, next(images.batches(READ)))
@@ -47,17 +47,18 @@ def _taken(model: VAE, x: Tensor) -> dict[str, NDArray]:
     moved = codes[0].expand(len(coordinates), FRAMES, -1).clone()
     moved[torch.arange(len(coordinates), device=codes.device), :, coordinates] = values
     return {
-        "originals": _pixels(x[:IMAGES]),
-        "reconstructions": _pixels(model.reconstruct(x[:IMAGES])),
-        "traversal": _pixels(model.likelihood(moved).mean.clamp(0, 1)),
+        "originals": pixels(x[:IMAGES]),
+        "reconstructions": pixels(model.reconstruct(x[:IMAGES])),
+        "traversal": pixels(model.likelihood(moved).mean.clamp(0, 1)),
         "coordinates": coordinates.cpu().numpy(),
         "values": values.cpu().numpy(),
         "codes": codes[:IMAGES].cpu().numpy(),
     }
 
 
-def _pixels(images: Tensor) -> Pixels:
-    return (images * 255).round().to(torch.uint8).cpu().numpy()
+def pixels(x: Tensor) -> Pixels:
+    """Images in [0, 1] as bytes, rounded to the nearest; of any shape."""
+    return (x * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def save(seen: dict[str, NDArray], stem: Path) -> None:
@@ -87,19 +88,21 @@ def traversal_sheet(seen: dict[str, NDArray]) -> Pixels:
     return sheet(seen["traversal"])
 
 
-def sheet(images: Pixels, gap: int = 1) -> Pixels:
-    """Images as tiles on white.
+def sheet(tiles: Pixels, gap: int = 1) -> Pixels:
+    """Images as tiles on white; a pair is one tile, its images side by side.
 
     Args:
-        images: [rows, columns, C, H, W], C 1 or 3.
+        tiles: [rows, columns, C, H, W], or [rows, columns, 2, C, H, W], C 1 or 3.
         gap: pixels between tiles.
 
     Returns:
-        [rows * (H + gap) + gap, columns * (W + gap) + gap, 3].
+        [rows * (H + gap) + gap, columns * (width + gap) + gap, 3], where width is W, or 2 W.
     """
-    rows, columns, channels, height, width = images.shape
+    if tiles.ndim == 6:
+        tiles = np.concatenate([tiles[:, :, 0], tiles[:, :, 1]], axis=-1)
+    rows, columns, channels, height, width = tiles.shape
     canvas = np.full((rows, columns, channels, height + gap, width + gap), 255, np.uint8)
-    canvas[..., gap:, gap:] = images
-    tiles = canvas.transpose(0, 3, 1, 4, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
-    tiles = np.pad(tiles, ((0, gap), (0, gap), (0, 0)), constant_values=255)
-    return np.repeat(tiles, 3, axis=2) if channels == 1 else tiles
+    canvas[..., gap:, gap:] = tiles
+    flat = canvas.transpose(0, 3, 1, 4, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
+    flat = np.pad(flat, ((0, gap), (0, gap), (0, 0)), constant_values=255)
+    return np.repeat(flat, 3, axis=2) if channels == 1 else flat

@@ -9,6 +9,7 @@ import safetensors.torch
 
 import analysis.__main__
 import models
+from study import spec as specs
 from study.record.folder import Run
 from study.record.storage import open_study
 from study.spec import StudySpec
@@ -279,3 +280,30 @@ def test_lists_are_printed(command, listing, what):
     assert (code, err) == (0, "")
     assert {"presets": "quickstart", "models": "latent=", "datasets": "mnist5k"}[what] in out
     assert listing() == before
+
+
+def test_presets_stand_under_their_models_with_their_purpose(command):
+    code, out, err = command("presets")
+    assert (code, err) == (0, "")
+    names: list[str] = []
+    under: dict[str, list[str]] = {}
+    for line in out.splitlines():
+        if line.startswith(" "):
+            name, _, purpose = line.strip().partition(" ")
+            names.append(name)
+            assert purpose.strip()
+        else:
+            names = under[line] = []
+    assert list(under) == sorted(models.names())
+    assert under["iaf"] == [name for name in specs.presets() if name.startswith("iaf-")]
+    assert "quickstart" in under["vsc"]
+    assert "The first study: Variational Sparse Coding on 5,000 real digits" in out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["presets"], ["datasets"], ["run", "--help"], ["nonsense"]])
+def test_what_only_lists_does_not_wait_for_torch(python, arguments):
+    done = python("-X", "importtime", "-m", "study", *arguments, check=False)
+    assert done.returncode == (2 if arguments == ["nonsense"] else 0)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "study.cli" in loaded
+    assert not loaded & {"torch", "ray", "optuna", "pandas", "matplotlib"}

@@ -11,7 +11,8 @@ import searchspaces.vae
 from study.record.extension import FREE, differences, extended
 from study.record.folder import Run, RunError
 from study.record.storage import open_study, reports
-from study.spec import SpecError, StudySpec, reading
+from study.spec import SpecError, StudySpec
+from study.spec import preset as files
 from study.tune import runner
 
 
@@ -48,7 +49,7 @@ def test_a_run_is_named_by_its_preset_its_name_or_its_folder(run, preset, tmp_pa
     presets = tmp_path / "presets"
     presets.mkdir()
     shutil.copy(given[0], presets / "of-the-house.yaml")
-    monkeypatch.setattr(reading, "PRESETS", presets)
+    monkeypatch.setattr(files, "PRESETS", presets)
     for one in [*given, "of-the-house"]:
         found, spec = extended(one, [], "+5", run.path.parent)
         assert found.path == run.path

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from torch.distributions import Normal
 
 import models
 from imagesets import Split
@@ -98,6 +99,35 @@ def test_colours_stay_colours(tmp_path):
     assert np.array_equal(reconstruction_sheet(seen)[1:9, 1:9], images[0].numpy().transpose(1, 2, 0))
 
 
+class PairModel:
+    """As much of a model of pairs as a snapshot looks at: its code is the mean of each image, which it draws."""
+
+    def codes(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(dim=(2, 3, 4))  # [B, 2]
+
+    def likelihood(self, z: torch.Tensor) -> Normal:
+        return Normal(z[..., None, None, None].expand(*z.shape, 3, 4, 5), 1.0)
+
+    def reconstruct(self, x: torch.Tensor) -> torch.Tensor:
+        return self.likelihood(self.codes(x)).mean
+
+
+def test_a_pair_is_seen_side_by_side(tmp_path):
+    pairs = np.random.default_rng(2).integers(0, 256, (20, 2, 3, 4, 5), dtype=np.uint8)
+    seen = take(PairModel(), Images(Split(pairs)))
+    assert seen["originals"].shape == seen["reconstructions"].shape == (IMAGES, 2, 3, 4, 5)
+    assert seen["traversal"].shape == (2, FRAMES, 2, 3, 4, 5)
+    assert np.array_equal(seen["originals"], pairs[:IMAGES])
+    above = reconstruction_sheet(seen)
+    assert above.shape == (2 * 5 + 1, IMAGES * 11 + 1, 3)
+    for second in (0, 1):
+        left = 12 + 5 * second
+        assert np.array_equal(above[1:5, left : left + 5], pairs[1, second].transpose(1, 2, 0))
+        assert np.abs(above[6:10, left : left + 5] - pairs[1, second].mean()).max() <= 0.51
+    save(seen, tmp_path / "pair")
+    assert imread(tmp_path / "pair.png").shape[:2] == (11 + 11, IMAGES * 11 + 1)
+
+
 @every_model
 def test_equal_models_give_equal_snapshots_whatever_the_random_state(images, name):
     model = build(name)
@@ -125,7 +155,7 @@ def test_looking_leaves_no_trace_in_the_model(images, name):
 
 def test_pixels_are_rounded_to_the_nearest():
     grey = torch.tensor([0.0, 0.4, 0.6, 127.4, 127.6, 254.6, 255.0]) / 255
-    assert snapshot._pixels(grey).tolist() == [0, 0, 1, 127, 128, 255, 255]
+    assert snapshot.pixels(grey).tolist() == [0, 0, 1, 127, 128, 255, 255]
 
 
 # Sheets, on arrays made by hand.

@@ -1,0 +1,81 @@
+"""What was confirmed over fresh seeds, on the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis.figures import style
+from analysis.figures.results import Results
+
+PLACE = 4
+
+
+class Configuration(NamedTuple):
+    """A confirmed configuration, and a measure of each of its seeds that did not fail."""
+
+    name: str
+    values: NDArray[np.float64]
+
+
+def fits(results: Results) -> bool:
+    return len(results.confirmed) > 0
+
+
+def data(confirmed: pd.DataFrame, measure: str = "elbo") -> list[Configuration]:
+    """Every configuration, in the order of the table.
+
+    Args:
+        confirmed: one row a (configuration, seed).
+        measure: which of the metrics.
+    """
+    return [
+        Configuration(str(name), group[f"metrics.{measure}"].dropna().to_numpy(float))
+        for name, group in confirmed.groupby("configuration", sort=False)
+    ]
+
+
+def draw(ax: Axes, found: list[Configuration], measure: str = "elbo") -> None:
+    """Every seed as a dot, mean and standard deviation beside it, one row a configuration."""
+    for row, (_, values) in enumerate(found):
+        ax.scatter(values, np.full(len(values), row), color=style.BLUE, s=20, zorder=3)
+        if len(values):
+            spread = values.std(ddof=1) if len(values) > 1 else 0.0
+            mark: dict[str, Any] = {"fmt": "D", "color": style.VERMILION, "markersize": 5, "capsize": 4, "zorder": 4}
+            ax.errorbar(values.mean(), row + 0.18, xerr=spread, **mark)
+    ax.set_yticks(range(len(found)), [name for name, _ in found])
+    ax.set_ylim(-0.6, len(found) - 0.4)
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.grid(axis="x", color="0.9")
+    title = "Confirmed over fresh seeds; diamond: mean ± standard deviation"
+    ax.set(xlabel=style.label(measure, "test"), title=title)
+
+
+def figure(results: Results) -> Figure:
+    return _figure([results], data(results.confirmed, results.measure))
+
+
+def compare(several: Sequence[Results]) -> Figure:
+    rows = [
+        Configuration(f"{results.spec.name}, {name}", values)
+        for results in several
+        for name, values in data(results.confirmed, results.measure)
+    ]
+    figure = _figure(several, rows)
+    [ax] = figure.axes
+    ax.set_title(ax.get_title().replace("; ", "\n"))  # beside long names
+    return figure
+
+
+def _figure(several: Sequence[Results], found: list[Configuration]) -> Figure:
+    figure, ax = style.one_axes(1.4 + 0.45 * len(found))
+    draw(ax, found, several[0].measure)
+    style.note(figure, several)
+    return figure

@@ -1,0 +1,110 @@
+"""The first objective of complete trials against each hyperparameter that the study drew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from analysis.figures import style
+from analysis.figures.results import Results
+from study.spec import StudySpec
+
+PLACE = 2
+COLUMNS = 3
+
+
+class Parameter(NamedTuple):
+    """One drawn hyperparameter: complete trials with their measure, and where the stopped ones were."""
+
+    name: str
+    distribution: BaseDistribution
+    values: NDArray  # of the complete trials
+    measured: NDArray[np.float64]
+    stopped: NDArray  # values of the trials that were stopped or failed
+
+
+def fits(results: Results) -> bool:
+    return bool(data(results.trials, results.spec))
+
+
+def data(trials: pd.DataFrame, spec: StudySpec) -> list[Parameter]:
+    """What the study drew, in the order of its space, with its first objective."""
+    found = []
+    for name, distribution in spec.distributions().items():
+        column = f"params.{name}"
+        if column in trials:
+            drew = trials["drawn"] if "drawn" in trials else [name] * len(trials)
+            rows = trials[[name in names.split(", ") for names in drew]]  # some are drawn in some trials only
+            complete, others = rows[rows.state == "COMPLETE"], rows[rows.state != "COMPLETE"]
+            values, stopped = (_values(part[column], distribution) for part in (complete, others))
+            measured = complete[f"metrics.{spec.objectives[0]}"].to_numpy(float)
+            found.append(Parameter(name, distribution, values, measured, stopped))
+    return found
+
+
+def _values(column: pd.Series, distribution: BaseDistribution) -> NDArray:
+    """A column as numbers, or as the choices that it holds, None among them."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return column.dropna().to_numpy(float)
+    return np.array([None if pd.isna(value) else value for value in column], object)
+
+
+def draw(ax: Axes, parameter: Parameter) -> None:
+    """Complete trials as dots; the others, whose numbers do not compare, as ticks on the axis."""
+    values, stopped, drawn = parameter.values, parameter.stopped, parameter.distribution
+    if isinstance(drawn, CategoricalDistribution):
+        choices = list(drawn.choices)
+        values, stopped = (np.array([choices.index(v) for v in part], float) for part in (values, stopped))
+        ax.set_xticks(range(len(choices)), [str(choice).replace("_", "_\n") for choice in choices], fontsize="small")
+        ax.set_xlim(-0.5, len(choices) - 0.5)
+    elif isinstance(drawn, FloatDistribution | IntDistribution):
+        _draw_range(ax, drawn)
+    ax.scatter(values, parameter.measured, s=18, color=style.BLUE, edgecolors="white", linewidths=0.4, zorder=3)
+    height = np.full(len(stopped), 0.02)
+    ax.plot(stopped, height, "|", color=style.GREY, transform=ax.get_xaxis_transform(), markersize=7)
+    ax.set_xlabel(parameter.name)
+
+
+def _draw_range(ax: Axes, drawn: FloatDistribution | IntDistribution, margin: float = 0.05) -> None:
+    low, high = drawn.low, drawn.high
+    ticks = np.geomspace(low, high, 3) if drawn.log else np.linspace(low, high, 3)
+    if drawn.log:
+        ax.set_xscale("log")
+        ax.set_xlim(low * (low / high) ** margin, high * (high / low) ** margin)
+    else:
+        ax.set_xlim(low - margin * (high - low), high + margin * (high - low))
+    ax.set_xticks(ticks, [f"{tick:.2g}" if tick < 10 else f"{tick:.0f}" for tick in ticks], fontsize="small")
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def draw_all(figure: Figure, drawn: Sequence[Parameter], measure: str = "elbo") -> None:
+    """A plot for each parameter, side by side."""
+    axes = figure.subplots(_rows(drawn), COLUMNS, sharey=True, squeeze=False)
+    for ax, parameter in zip(axes.flat, drawn):
+        draw(ax, parameter)
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes.flat[len(drawn) :]:
+        ax.set_visible(False)
+    figure.supylabel(style.label(measure), fontsize="medium")
+    title = f"{style.word(measure)} of complete trials; ticks: what stopped trials had drawn"
+    figure.suptitle(title, fontsize="large")
+
+
+def _rows(drawn: Sequence[Parameter]) -> int:
+    return -(-len(drawn) // COLUMNS)
+
+
+def figure(results: Results) -> Figure:
+    drawn = data(results.trials, results.spec)
+    figure = style.canvas(0.5 + 1.9 * _rows(drawn))
+    draw_all(figure, drawn, results.measure)
+    style.note(figure, [results])
+    return figure

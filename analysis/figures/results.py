@@ -1,0 +1,72 @@
+"""What the figures of a run are made of."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis import tables
+from study.export import Best, best
+from study.record.folder import Run
+from study.trial import snapshot
+from study.trial.images import Images, images_of
+from study.trial.trial import load_data
+
+
+class Results:
+    """A run's tables, its best model and the images to show it; each is read when it is first asked for.
+
+    Args:
+        run: its folder.
+        data: root of the data sets; None is the default one.
+    """
+
+    def __init__(self, run: Run, data: str | None = None):
+        self.run, self.spec, self._data = run, run.spec(), data
+
+    @property
+    def measure(self) -> str:
+        """What the run's trials are compared on: its first objective."""
+        return self.spec.objectives[0]
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial."""
+        return tables.trials(self.run.path)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """One row a report."""
+        return tables.curves(self.run.path)
+
+    @cached_property
+    def confirmed(self) -> pd.DataFrame:
+        """One row a (configuration, seed); empty if nothing is confirmed."""
+        return tables.confirmed(self.run.path)
+
+    @cached_property
+    def best(self) -> Best:
+        """The best checkpoint. Raises RunError if no trial is complete."""
+        return best(self.run)
+
+    @cached_property
+    def valid(self) -> Images:
+        """The validation images, as the model sees them. Raises DataError if the data set is not there."""
+        return images_of(load_data(self.spec, self._data), "valid", self.spec.preprocessing, self.spec.pairing)
+
+    @cached_property
+    def snapshot(self) -> dict[str, NDArray]:
+        """What the best model makes of the first validation images, and a traversal."""
+        return snapshot.take(self.best.model, self.valid)
+
+    @property
+    def which(self) -> str:
+        """The best model, in a title."""
+        return f"trial {self.best.number} of {self.spec.name}"
+
+    @property
+    def kind(self) -> str:
+        """What the ELBOs of the run are, in a note."""
+        return f"ELBO is a {self.trials['kind'].iloc[0]} of {self.spec.preprocessing} images"

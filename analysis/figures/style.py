@@ -1,0 +1,92 @@
+"""What figures share: colours, widths, words, and how a picture is begun, noted and saved.
+
+Colours are those of Okabe & Ito (2008), which the colour-blind can tell apart; marks differ in shape too, for print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.figures.results import Results
+from study.trial import snapshot
+from study.trial.files import write_whole
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8C8C8C"
+RUNS = [(BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (ORANGE, "D"), (PURPLE, "v"), (GREY, "P")]  # of several, each
+WIDTH = 6.5  # inches: a page's text
+GAP = 2  # pixels between the tiles of a sheet
+
+WORDS = {
+    "elbo": ("ELBO", "nats / image"),
+    "log_lik": ("log p(x|z)", "nats / image"),
+    "kl": ("KL", "nats / image"),
+    "zero_fraction": ("share of exact zeros in codes", ""),
+    "hoyer": ("Hoyer sparsity of codes", ""),
+    "active_units": ("active units", ""),
+}
+"""Of each measure: its name and its unit."""
+
+
+def word(measure: str) -> str:
+    """A measure's name in a title."""
+    return WORDS[measure][0]
+
+
+def label(measure: str, part: str = "validation") -> str:
+    """A measure on an axis, with its unit, taken on that part of the data."""
+    name, unit = WORDS[measure]
+    return f"{part} {name} [{unit}]" if unit else f"{part} {name}"
+
+
+def run_style(index: int) -> tuple[str, str]:
+    """Colour and marker of one run among several."""
+    return RUNS[index % len(RUNS)]
+
+
+def canvas(height: float) -> Figure:
+    """An empty picture of a page's width; the height is in inches."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def one_axes(height: float) -> tuple[Figure, Axes]:
+    """A picture of one plot."""
+    figure = canvas(height)
+    ax = figure.add_subplot()
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure, ax
+
+
+def note(figure: Figure, several: Sequence[Results]) -> None:
+    """A line below: whose numbers these are, and what their ELBO is."""
+    names = ", ".join(results.spec.name for results in several)
+    figure.supxlabel(f"{names}: {several[0].kind}", x=0.99, ha="right", fontsize="x-small", color=GREY)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a picture whole, in the format that its path ends in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = path.suffix.removeprefix(".")
+    write_whole(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=200))
+    return path
+
+
+def draw_sheet(ax: Axes, pixels: NDArray[np.uint8], title: str, rows: Sequence[str] = ()) -> None:
+    """Pictures as tiles, [rows, columns, ..., C, H, W], with a name for each row where there is one."""
+    ax.imshow(snapshot.sheet(pixels, gap=GAP), interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    ax.set_title(title)
+    if rows:
+        height = pixels.shape[-2]
+        ax.set_yticks([GAP + row * (height + GAP) + height / 2 for row in range(len(rows))], rows)
+        ax.tick_params(length=0)

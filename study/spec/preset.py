@@ -1,0 +1,109 @@
+"""Preset files as YAML: where they lie, what each is for, and how one that has a base is put together.
+
+A preset with `base: other` says only what differs. Groups of keys are merged key by key, and null takes away what the
+base says, so that the default counts again. `name` is the file's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from study.spec.problems import SpecError, nearest
+from study.spec.text import parse
+
+PRESETS = Path(__file__).parent.parent / "presets"
+BASE = "base"
+
+
+def presets() -> list[str]:
+    """Names of the presets that come with the project."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def purpose(name: str) -> str:
+    """What one of them is for: the first line of its file, where that is a remark."""
+    first, _, _ = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def read(preset: str | Path) -> tuple[str, dict[str, Any]]:
+    """A preset as its file and its base say it, and its file's name; nothing in it is checked.
+
+    Args:
+        preset: a name in study/presets, or the path of a YAML file.
+
+    Raises:
+        SpecError: a file cannot be read, or its base is none.
+    """
+    path = _path(str(preset), Path())
+    raw = _mapping(path, str(preset))
+    given = raw.pop(BASE, None)
+    if given is not None:
+        raw = _on(_base(path, given), raw)
+    raw.setdefault("name", path.stem)
+    return path.name, raw
+
+
+def _path(given: str, folder: Path) -> Path:
+    return PRESETS / f"{given}.yaml" if given in presets() else folder / given
+
+
+def _base(path: Path, given: Any) -> dict[str, Any]:
+    if not isinstance(given, str):
+        raise SpecError(path.name, [f"{BASE}: must be the name of a preset, or the path of a YAML file, got {given!r}"])
+    try:
+        raw = _mapping(_path(given, path.parent), given)
+    except SpecError as error:
+        raise SpecError(path.name, [f"{BASE}: {given}: {problem}" for problem in error.problems]) from None
+    if BASE in raw:
+        further = raw[BASE]
+        raise SpecError(path.name, [f"{BASE}: {given} has a base itself, {further}; start from {further}"])
+    raw.pop("name", None)
+    return raw
+
+
+def _on(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What a preset says on top of its base."""
+    merged = dict(base)
+    for key, value in own.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _on(merged[key], value)
+        elif value is None and key in base:
+            del merged[key]
+        else:
+            merged[key] = value
+    return merged
+
+
+def _mapping(path: Path, given: str) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise SpecError(
+            given,
+            [
+                f"no such preset or file; presets: {', '.join(presets())}{nearest(given, presets())}"
+                " (a file of yours is named by its path, ending in .yaml)"
+            ],
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file in UTF-8"
+        raise SpecError(given, [f"cannot be read: {reason}; a preset is a YAML file"]) from None
+    try:
+        raw = parse(text)
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise SpecError(
+            path.name, [f"is not YAML{where}: {getattr(error, 'problem', None) or 'unreadable characters'}"]
+        ) from None
+    if not isinstance(raw, dict):
+        found = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise SpecError(
+            path.name, [f"holds {found}; a preset is a mapping of keys such as name, model, dataset, budget"]
+        )
+    return raw

@@ -1,0 +1,105 @@
+"""What the tests of figures share: data, runs with trials of every ending, and ways to draw them."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from searches import ENDINGS, search
+
+import analysis.__main__
+import imagesets
+import searchspaces
+from analysis import figures
+from study import cli
+from study.record.folder import Run
+from study.spec import StudySpec
+
+
+@pytest.fixture(scope="package", autouse=True)
+def data(tmp_path_factory) -> Iterator[Path]:
+    """A data folder of the tests' own, which is the default one."""
+    folder = tmp_path_factory.mktemp("data")
+    imagesets.load("mnist5k", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LATENTSWEEP_DATA", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Trials set the number of threads; the rest of the session gets its own back."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def ax() -> Axes:
+    return Figure().add_subplot()
+
+
+@pytest.fixture
+def make() -> Callable[..., StudySpec]:
+    """A small specification; a model's trade-offs are pinned unless `fixed` is given."""
+
+    def spec(model: str = "vae", fixed: dict[str, Any] | None = None, **changes: Any) -> StudySpec:
+        pins = {"hidden": 12, "latent": 4, **dict.fromkeys(searchspaces.trade_offs(model), 0.3)}
+        small = {"steps": 20, "batch": 16, "report_every": 10, "log_every": 10}
+        given = {"name": "tiny", "model": model, "dataset": "mnist5k", "sampler": "random", "budget": small, "seed": 4}
+        return StudySpec(**{**given, "fixed": pins if fixed is None else fixed, "trials": 4, **changes})
+
+    return spec
+
+
+@pytest.fixture(scope="package")
+def runs(tmp_path_factory) -> Callable[[str], Run]:
+    """A run of a model with complete, pruned, failed and half drawn trials; it is made once."""
+    made: dict[str, Run] = {}
+
+    def run(model: str) -> Run:
+        if model not in made:
+            pins = {"hidden": 12, "latent": 4, **dict.fromkeys(searchspaces.trade_offs(model), 0.3)}
+            pins |= {"posterior": "gaussian", "prior": "standard"} if model == "vae" else {}
+            budget = {"steps": 20, "batch": 16, "report_every": 10, "log_every": 10}
+            given = {"name": f"tiny-{model}", "model": model, "dataset": "mnist5k", "likelihood": "bernoulli"}
+            asha = {"grace": 10, "reduction": 2}
+            spec = StudySpec(**given, fixed=pins, budget=budget, sampler="random", trials=6, asha=asha)
+            spec = spec.model_copy(update={"fixed": {**spec.fixed, "kl_warmup": 0.0}})
+            made[model] = search(spec, tmp_path_factory.mktemp(model), ENDINGS, half_drawn=True)
+        return made[model]
+
+    return run
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> Callable[..., dict[str, Figure]]:
+    """Draws a run, or what compares several, and keeps the figures by name; nothing is rendered."""
+
+    def draw(*runs: Run) -> dict[str, Figure]:
+        made: list[Figure] = []
+        monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (made.append(figure), path.write_bytes(b"")))
+        several = [figures.Results(run) for run in runs]
+        paths = figures.draw(several[0]) if len(several) == 1 else figures.draw_compared(several)
+        names = [path.stem for path in paths]
+        return dict(zip(names, made, strict=True))
+
+    return draw
+
+
+@pytest.fixture
+def command(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Calls `python -m analysis` in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["analysis", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(analysis.__main__.app)
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return call

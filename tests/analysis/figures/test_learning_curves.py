@@ -1,0 +1,101 @@
+"""Learning curves: their data against numbers found by hand, what is drawn against the axes."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from marks import ELBO, legend, trials, written
+from matplotlib.colors import to_hex
+
+from analysis.figures.learning_curves import Curve, best_complete, data, draw, draw_compared
+from analysis.figures.style import BLUE, GREY, VERMILION
+
+pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
+NAN = math.nan
+
+
+def test_curves_are_in_order_and_the_best_complete_one_is_last():
+    curves = pd.DataFrame(
+        {
+            "number": [2, 0, 1, 0, 2, 1, 0, 2],
+            "steps": [20, 30, 10, 10, 10, 20, 20, 30],
+            "elbo": [-7.0, -3.0, -9.0, -5.0, -8.0, -1.0, None, -2.0],
+        }
+    )
+    given = trials(state=["COMPLETE", "PRUNED", "COMPLETE", "FAIL"], **{"metrics.elbo": [-2.0, -1.0, -3.0, NAN]})
+    found = data(curves, given)
+    assert [(curve.number, curve.state) for curve in found] == [(1, "PRUNED"), (2, "COMPLETE"), (0, "COMPLETE")]
+    assert [curve.steps.tolist() for curve in found] == [[10, 20], [10, 20, 30], [10, 20, 30]]
+    np.testing.assert_array_equal(found[0].values, [-9, -1])
+    np.testing.assert_array_equal(found[1].values, [-8, -7, -2])
+    np.testing.assert_array_equal(found[2].values, [-5, NAN, -3])
+    assert found[2].values.dtype == float
+
+
+def test_the_best_is_complete():
+    assert best_complete(trials(state=["PRUNED", "COMPLETE"], **{"metrics.elbo": [-1.0, -50.0]})) == 1
+    assert best_complete(trials(number=[7, 9, 8], **{"metrics.elbo": [-3.0, -2.0, -4.0]})) == 9
+    assert best_complete(trials(state=["PRUNED", "FAIL"])) is None
+
+
+@pytest.fixture
+def curves() -> list[Curve]:
+    ten = np.array([10, 20, 30])
+    return [
+        Curve(3, "PRUNED", ten[:1], np.array([-500.0])),
+        Curve(1, "PRUNED", ten[:2], np.array([-200.0, -150.0])),
+        Curve(4, "FAIL", ten[:2], np.array([-210.0, NAN])),
+        Curve(0, "COMPLETE", ten, np.array([-180.0, -140.0, -120.0])),
+        Curve(5, "COMPLETE", ten, np.array([-185.0, -145.0, -125.0])),
+        Curve(2, "COMPLETE", ten, np.array([-170.0, -130.0, -110.0])),
+    ]
+
+
+def test_learning_curves_are_drawn_as_what_they_are(ax, curves):
+    draw(ax, curves, [10, 20], best_number=2)
+    assert written(ax) == ("Learning curves; a cross marks where a trial was stopped", "optimiser steps", ELBO)
+    assert legend(ax) == ["stopped early", "complete", "best, trial 2", "rung"]
+    lines = [line for line in ax.lines if line.get_marker() == "."]
+    colours = [GREY, GREY, GREY, BLUE, BLUE, VERMILION]
+    assert [to_hex(line.get_color()).upper() for line in lines] == colours
+    for line, curve in zip(lines, curves):
+        np.testing.assert_array_equal(line.get_xdata(), curve.steps)
+        np.testing.assert_array_equal(line.get_ydata(), curve.values)
+    crosses = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "x"]
+    assert crosses == [(10, -500), (20, -150)]
+    rungs = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "None"]
+    assert rungs == [10, 20]
+    low, high = ax.get_ylim()
+    assert high > -110
+    assert -500 < low < -200  # one bad start does not flatten the others
+    assert ax.get_xlim()[0] == 0
+
+
+@pytest.mark.parametrize("elbo", [[-120.0], [-120.0, -120.0], [-120.0, NAN]])
+def test_a_single_curve_that_is_flat_can_be_drawn(ax, elbo):
+    curve = Curve(0, "COMPLETE", np.arange(1, len(elbo) + 1) * 10, np.array(elbo))
+    draw(ax, [curve], [], best_number=0)
+    low, high = ax.get_ylim()
+    assert low < -120 < high
+    assert legend(ax) == ["best, trial 0"]
+
+
+def test_curves_and_the_best_are_those_of_the_measure_that_is_asked_for():
+    reports = pd.DataFrame({"number": [0, 1], "steps": [10, 10], "elbo": [-1.0, -2.0], "hoyer": [0.2, 0.7]})
+    given = trials(**{"metrics.elbo": [-1.0, -2.0], "metrics.hoyer": [0.2, 0.7]})
+    assert (best_complete(given), best_complete(given, "hoyer")) == (0, 1)
+    found = data(reports, given, "hoyer")
+    assert [(curve.number, curve.values.tolist()) for curve in found] == [(0, [0.2]), (1, [0.7])]
+    assert best_complete(trials(**{"metrics.hoyer": [NAN, NAN]}), "hoyer") is None
+
+
+def test_each_run_has_its_colour_and_its_best_trial_is_bold(ax, curves):
+    draw_compared(ax, [("a", curves), ("b", curves[4:])])
+    assert legend(ax) == ["a", "b"]
+    bold = [line for line in ax.lines if line.get_linewidth() == 2]
+    assert [line.get_marker() for line in bold] == ["o", "s"]
+    assert [to_hex(line.get_color()).upper() for line in bold] == [BLUE, VERMILION]
+    for line in bold:
+        np.testing.assert_array_equal(line.get_ydata(), curves[-1].values)
+    assert len(ax.lines) == 6 + 2

@@ -1,0 +1,230 @@
+"""Whole runs as files: which figures they get, and what stands in them."""
+
+import math
+import shutil
+import struct
+import xml.etree.ElementTree as ElementTree
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from marks import ELBO, legend, written
+from matplotlib.image import imread
+from searches import ENDINGS, FULL, search
+
+import analysis
+import imagesets
+import models
+import searchspaces
+from analysis import figures
+from analysis.figures.learning_curves import best_complete
+from study.record.folder import Run, RunError
+
+pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
+NAN = math.nan
+ALWAYS = ["learning_curves", "elbo_sparsity", "reconstructions", "samples", "traversal"]
+
+
+def draw_all(run: Run) -> list[Path]:
+    return figures.draw(figures.Results(run))
+
+
+def check_png(path: Path) -> tuple[int, int]:
+    """Reads every chunk of the file; its width and height."""
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    position, kinds = 8, []
+    while position < len(content):
+        length, kind = struct.unpack(">I4s", content[position : position + 8])
+        body = content[position + 4 : position + 8 + length]
+        [crc] = struct.unpack(">I", content[position + 8 + length : position + 12 + length])
+        assert zlib.crc32(body) == crc
+        kinds.append(kind)
+        position += 12 + length
+    assert (kinds[0], kinds[-1]) == (b"IHDR", b"IEND")
+    pixels = imread(path)
+    assert pixels[..., :3].std() > 0.02  # something is drawn
+    return pixels.shape[1], pixels.shape[0]
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_a_run_gets_all_figures_that_it_has_the_data_for(runs, model):
+    run = runs(model)
+    found = draw_all(run)
+    # Only a sparse coder has exact zeros.
+    sparse = ["code_sparsity"] if model == "vsc" else []
+    expected = ["learning_curves", "hyperparameters", *ALWAYS[1:], *sparse]
+    assert found == [run.path / "figures" / f"{name}.png" for name in expected]
+    assert sorted(path.name for path in (run.path / "figures").iterdir()) == sorted(path.name for path in found)
+    for path in found:
+        width, height = check_png(path)
+        assert width == 1300  # 6.5 inches at 200 dots
+        assert height > 300
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_every_figure_says_what_it_shows(runs, drawn, model):
+    run = runs(model)
+    figures_ = drawn(run)
+    [curves] = figures_["learning_curves"].axes
+    assert curves.get_ylabel() == ELBO
+    assert curves.get_xlabel() == "optimiser steps"
+    assert len([line for line in curves.lines if line.get_marker() == "."]) == 4  # the failed one made no report
+    assert len([line for line in curves.lines if line.get_marker() == "x"]) == 1
+    hyperparameters = figures_["hyperparameters"]
+    assert hyperparameters.get_supylabel() == ELBO
+    assert hyperparameters.get_suptitle() == "ELBO of complete trials; ticks: what stopped trials had drawn"
+    visible = [ax for ax in hyperparameters.axes if ax.get_visible()]
+    assert [ax.get_xlabel() for ax in visible] == list(run.spec().distributions())
+    assert all(len(ax.collections[0].get_offsets()) == 3 for ax in visible)
+    assert all(len(ax.lines[0].get_xdata()) == 2 for ax in visible)
+    [sparsity] = figures_["elbo_sparsity"].axes
+    measure = "share of exact zeros in codes" if model == "vsc" else "Hoyer sparsity of codes"
+    assert written(sparsity) == ("ELBO against sparsity", measure, ELBO)
+    number = best_complete(analysis.trials(run.path))
+    titles = {name: figures_[name].axes[0].get_title() for name in ("reconstructions", "samples", "traversal")}
+    which = f"trial {number} of tiny-{model}"
+    assert titles == {
+        "reconstructions": f"Reconstructions, {which}",
+        "samples": f"Draws from the prior, decoded; {which}",
+        "traversal": f"One coordinate of a code, smallest to largest value; {which}",
+    }
+    names = {label.get_text() for label in figures_["traversal"].axes[0].get_yticklabels()}
+    assert names == {"z 0", "z 1", "z 2", "z 3"}
+
+
+def test_a_confirmed_run_shows_it(runs, tmp_path, drawn):
+    run = Run(shutil.copytree(runs("vae").path, tmp_path / "tiny-vae"))
+    frame = pd.DataFrame({"configuration": ["defaults", "trial-0"] * 2, "metrics.elbo": [-9.0, NAN, -8.0, NAN]})
+    frame.to_parquet(run.table("confirm"))
+    [ax] = drawn(run)["confirmed"].axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["defaults", "trial-0"]
+
+
+@pytest.mark.parametrize("suffix", ["pdf", "svg"])
+def test_other_formats_are_whole_files_too(make, tmp_path, suffix, command):
+    run = search(make("vsc", fixed={**make("vsc").fixed, "kl_warmup": 0.0}), tmp_path, (FULL,))
+    code, out, err = command("figures", run.path, "--format", suffix)
+    assert (code, err) == (0, "")
+    found = [Path(line) for line in out.splitlines()]
+    assert {path.stem for path in found} >= {*ALWAYS, "hyperparameters"}
+    for path in found:
+        content = path.read_bytes()
+        if suffix == "pdf":
+            assert content.startswith(b"%PDF-")
+            assert content.rstrip().endswith(b"%%EOF")
+        else:
+            assert ElementTree.fromstring(content).tag.endswith("svg")
+
+
+@pytest.mark.parametrize("latent", [1, 2])
+def test_one_complete_trial_and_nothing_drawn_is_enough(make, tmp_path, latent):
+    """With a single coordinate Hoyer's measure is not defined."""
+    spec = make(fixed={**searchspaces.defaults("vae"), "hidden": 8, "latent": latent}, trials=1)
+    run = search(spec, tmp_path, (FULL,))
+    expected = [name for name in ALWAYS if latent > 1 or name != "elbo_sparsity"]
+    found = draw_all(run)
+    assert [path.stem for path in found] == expected
+    for path in found:
+        check_png(path)
+
+
+def test_a_run_without_a_complete_trial_is_refused(make, tmp_path, command):
+    run = search(make(), tmp_path, ENDINGS[1:2] + ENDINGS[3:4])
+    with pytest.raises(RunError, match="no complete trial"):
+        draw_all(run)
+    code, out, err = command("figures", run.path)
+    assert (code, out) == (2, "")
+    assert err == f"tiny has no complete trial yet; go on with `python -m study resume {run.path}`\n"
+    assert not (run.path / "figures").exists()
+
+
+def test_figures_do_not_read_the_test_set(runs, monkeypatch):
+    splits = imagesets.load("mnist5k")
+    monkeypatch.setattr(imagesets, "load", lambda *_: SimpleNamespace(train=splits.train, valid=splits.valid))
+    assert draw_all(runs("vae"))
+
+
+def test_a_format_that_is_none_is_refused(runs, command, tmp_path):
+    code, out, err = command("figures", runs("vae").path, "--format", "jpeg")
+    assert (code, out) == (2, "")
+    assert "--format" in err
+    assert "must be png, pdf or svg, got 'jpeg'" in " ".join(err.replace("│", " ").split())
+
+
+def test_a_run_that_is_not_there_is_refused_before_anything_is_drawn(runs, command, tmp_path):
+    code, out, err = command("figures", runs("vsc").path, "nothing", "--root", tmp_path)
+    assert (code, out) == (2, "")
+    assert err.startswith("no run 'nothing'; ")
+
+
+# Several runs.
+
+
+def test_what_compares_several_runs_lies_with_the_first(runs, command, tmp_path):
+    first, second = (Run(shutil.copytree(runs(name).path, tmp_path / f"tiny-{name}")) for name in ("vsc", "vae"))
+    code, out, err = command("figures", first.path, second.path, first.path)
+    assert (code, err) == (0, "")
+    compared = [first.path / "figures" / "compared" / f"{name}.png" for name in ("learning_curves", "elbo_sparsity")]
+    found = [Path(line) for line in out.splitlines()]
+    assert found[-2:] == compared
+    assert {path.parent for path in found} == {compared[0].parent, first.path / "figures", second.path / "figures"}
+    assert len(found) == len(set(found))
+    for path in compared:
+        check_png(path)
+    assert not (second.path / "figures" / "compared").exists()
+
+
+def test_a_comparison_shows_every_run_that_has_the_data(runs, tmp_path, drawn):
+    copies = [Run(shutil.copytree(runs(name).path, tmp_path / f"tiny-{name}")) for name in ("vsc", "vae", "iaf")]
+    for run in copies[1:]:
+        frame = pd.DataFrame({"configuration": ["defaults", "trial-0"], "metrics.elbo": [-9.0, NAN]})
+        frame.to_parquet(run.table("confirm"))
+    found = drawn(*copies)
+    assert list(found) == ["learning_curves", "elbo_sparsity", "confirmed"]
+    assert legend(found["learning_curves"].axes[0]) == ["tiny-vsc", "tiny-vae", "tiny-iaf"]
+    [sparsity] = found["elbo_sparsity"].axes
+    assert legend(sparsity) == ["tiny-vsc", "tiny-vae", "tiny-iaf"]
+    assert sparsity.get_xlabel() == "share of exact zeros in codes"  # one axis for all, though iaf's codes have none
+    rows = [label.get_text() for label in found["confirmed"].axes[0].get_yticklabels()]
+    assert rows == [f"tiny-{name}, {row}" for name in ("vae", "iaf") for row in ("defaults", "trial-0")]
+    assert found["elbo_sparsity"].get_supxlabel().startswith("tiny-vsc, tiny-vae, tiny-iaf: ELBO is a ")
+
+
+def test_runs_whose_numbers_do_not_compare_are_drawn_alone(runs, make, tmp_path, command):
+    binary = make(
+        fixed=make().fixed | {"kl_warmup": 0.0}, preprocessing={"binarise": "static"}, objective=["kl", "elbo"]
+    )
+    other = search(binary, tmp_path, (FULL,))
+    first = Run(shutil.copytree(runs("vae").path, tmp_path / "tiny-vae"))
+    code, out, err = command("figures", first.path, other.path)
+    assert code == 0
+    assert err == "not compared in one figure: the runs differ in preprocessing, objective\n"
+    assert not (first.path / "figures" / "compared").exists()
+    assert str(other.path / "figures" / "traversal.png") in out
+
+
+def test_figures_go_by_the_first_objective(make, tmp_path, drawn):
+    spec = make(fixed=make().fixed | {"kl_warmup": 0.0}, objective=["hoyer", "elbo"])
+    run = search(spec, tmp_path, (FULL, FULL))
+    found = drawn(run)
+    rows = analysis.trials(run.path)
+    best = rows.loc[rows["metrics.hoyer"].idxmax(), "number"]
+    [curves] = found["learning_curves"].axes
+    assert curves.get_ylabel() == "validation Hoyer sparsity of codes"
+    assert f"best, trial {best}" in legend(curves)
+    assert found["hyperparameters"].get_suptitle().startswith("Hoyer sparsity of codes of complete trials")
+    assert found["elbo_sparsity"].axes[0].get_ylabel() == ELBO  # not hoyer against itself
+    assert f"trial {best} of tiny" in found["samples"].axes[0].get_title()
+
+
+def test_the_folder_is_the_registry():
+    expected = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - {"__init__", "results", "style"}
+    assert set(figures.names()) == expected
+    assert figures.names()[0] == "learning_curves"
+    for name in figures.names():
+        module = figures.module(name)
+        assert all(callable(getattr(module, part)) for part in ("fits", "data", "draw", "figure")), name
+        assert module.__doc__
