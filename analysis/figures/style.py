@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures.results import Results
+from study.spec.measures import measure as known
 from study.trial import snapshot
 from study.trial.files import write_whole
 
@@ -23,26 +24,16 @@ RUNS = [(BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (ORANGE, "D"), (PURPLE, "v"
 WIDTH = 6.5  # inches: a page's text
 GAP = 2  # pixels between the tiles of a sheet
 
-WORDS = {
-    "elbo": ("ELBO", "nats / image"),
-    "log_lik": ("log p(x|z)", "nats / image"),
-    "kl": ("KL", "nats / image"),
-    "zero_fraction": ("share of exact zeros in codes", ""),
-    "hoyer": ("Hoyer sparsity of codes", ""),
-    "active_units": ("active units", ""),
-}
-"""Of each measure: its name and its unit."""
-
 
 def word(measure: str) -> str:
     """A measure's name in a title."""
-    return WORDS[measure][0]
+    return known(measure).title
 
 
 def label(measure: str, part: str = "validation") -> str:
     """A measure on an axis, with its unit, taken on that part of the data."""
-    name, unit = WORDS[measure]
-    return f"{part} {name} [{unit}]" if unit else f"{part} {name}"
+    title, unit = known(measure).title, known(measure).unit
+    return f"{part} {title} [nats / image]" if unit == "nats" else f"{part} {title}"
 
 
 def run_style(index: int) -> tuple[str, str]:

@@ -39,7 +39,7 @@ def search(spec: StudySpec, folder: Path, endings: tuple[Ending, ...], half_draw
         if ending.cause:
             fail(study, stored.number, ending.cause)
         else:
-            finish(study, stored.number, {**report, "cause": ""}, spec.steps)
+            finish(study, stored.number, {**report, "cause": ""}, spec)
     if half_drawn:
         study.ask()
     return run
