@@ -1,8 +1,10 @@
 import socket
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from cached import make
 
 from imagesets import mnist5k
 
@@ -49,3 +51,18 @@ def root(tmp_path_factory) -> Path:
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """The images and labels of mnist5k, which take two seconds to parse."""
     return mnist5k.parse()
+
+
+@pytest.fixture
+def build():
+    """Makes two arrays, and counts its calls."""
+    return Mock(side_effect=make)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A file that the arrays are said to be made of."""
+    path = tmp_path / "raw" / "source"
+    path.parent.mkdir()
+    path.write_bytes(b"some content")
+    return path

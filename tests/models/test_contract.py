@@ -1,12 +1,12 @@
 """One contract for every model of the folder, on both networks, and for every pair of a posterior and a prior that
 `vae` takes; a new model or pair is tested without a line here.
 
-The golden losses, tests/models/golden_losses.json, hold the first twenty steps of every model, in text. They are never
-written by a passing test: after a change that is meant to move them, run
+The golden losses, tests/models/losses, hold the first twenty steps of a model each, in text. They are never written by
+a passing test: for a new model, or after a change that is meant to move them, run
 
     REWRITE_GOLDEN_LOSSES=1 python -m pytest tests/models/test_contract.py -k golden_losses
 
-which writes them and fails, read the difference, and say in the pull request why they moved.
+which writes those of every model and fails, read the difference, and say in the pull request why they moved.
 """
 
 import inspect
@@ -25,7 +25,10 @@ from models.vae import pairs
 SHAPE = (1, 8, 8)
 B = 16
 STEPS = 50
-GOLDEN_LOSSES = Path(__file__).with_name("golden_losses.json")
+GOLDEN_LOSSES = Path(__file__).with_name("losses")
+REWRITE = bool(os.environ.get("REWRITE_GOLDEN_LOSSES"))
+RECORDED = models.names() if REWRITE else sorted(path.stem for path in GOLDEN_LOSSES.glob("*.json"))
+PAPERS = {"householder", "iaf", "savae", "vae", "vlae", "vsc"}
 
 
 # Models of the folder on both networks, and vae's other pairs of a posterior and a prior.
@@ -295,7 +298,7 @@ def test_channels_and_oblong_images(name, blobs):
         assert model.reconstruct(x).shape == (4, *shape)
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", RECORDED)
 def test_golden_losses(name, blobs):
     torch.manual_seed(0)
     model = build(name, latent=3, hidden=16).double()
@@ -305,21 +308,19 @@ def test_golden_losses(name, blobs):
     adam = optimisers(model, lr=1e-3)
     losses = [train_step(model, adam, x, step) for step in range(20)]
 
-    golden = json.loads(GOLDEN_LOSSES.read_text(encoding="utf-8")) if GOLDEN_LOSSES.exists() else {}
-    if os.environ.get("REWRITE_GOLDEN_LOSSES"):
-        golden[name] = losses
-        GOLDEN_LOSSES.write_text(_as_text(golden), encoding="utf-8")
-        pytest.fail(f"wrote the losses of {name} to {GOLDEN_LOSSES}; read the difference and run without the variable")
-    assert name in golden, f"{GOLDEN_LOSSES} has no losses of {name}; the head of this file says how to write them"
-    expected = torch.tensor(golden[name], dtype=torch.float64)
+    path = GOLDEN_LOSSES / f"{name}.json"
+    if REWRITE:
+        path.write_text(_as_text(losses), encoding="utf-8")
+        pytest.fail(f"wrote {path}; read the difference and run without the variable")
+    expected = torch.tensor(json.loads(path.read_text(encoding="utf-8")), dtype=torch.float64)
     # What machines do to the last digits of float64 stays far below 1e-6 in twenty steps.
     assert_close(torch.tensor(losses, dtype=torch.float64), expected, rtol=1e-6, atol=0)
 
 
-def _as_text(golden: dict[str, list[list[float]]]) -> str:
+def test_the_papers_models_have_golden_losses():
+    assert set(RECORDED) >= PAPERS
+
+
+def _as_text(losses: list[list[float]]) -> str:
     """One line a step, so that a difference shows where the losses part."""
-    models_ = [
-        f"  {json.dumps(name)}: [\n" + ",\n".join(f"    {json.dumps(step)}" for step in steps) + "\n  ]"
-        for name, steps in sorted(golden.items())
-    ]
-    return "{\n" + ",\n".join(models_) + "\n}\n"
+    return "[\n" + ",\n".join(f"  {json.dumps(step)}" for step in losses) + "\n]\n"

@@ -1,7 +1,9 @@
 """What the tests of the platform share: prepared data, small specifications, and ways to call the command line."""
 
+import functools
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +18,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from damage import build
+from ended import EVERY, FULL, SEARCH, SEEDS
 
 import imagesets
 import searchspaces
 from imagesets import Split, Splits
+from study.record.folder import Run
 from study.spec import StudySpec
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -207,3 +212,69 @@ def listing(tmp_path) -> Callable[[], dict[str, tuple[int, int]]]:
         return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in found}
 
     return look
+
+
+@pytest.fixture(scope="session")
+def built(raw, data, tmp_path_factory) -> Callable[..., Path]:
+    """Makes a run once for each storage; returns the folder that holds `runs`."""
+    made: dict[str | None, Path] = {}
+
+    def make(kept: str | None) -> Path:
+        if kept not in made:
+            made[kept] = tmp_path_factory.mktemp("built")
+            build(raw, made[kept], storage=kept)
+        return made[kept]
+
+    return make
+
+
+@pytest.fixture
+def fresh(built, tmp_path, monkeypatch) -> Callable[..., Run]:
+    """A sound run of one's own, in runs/."""
+    monkeypatch.chdir(tmp_path)
+
+    def copy(kept: str | None = None) -> Run:
+        shutil.copytree(built(kept) / "runs", tmp_path / "runs", copy_function=shutil.copy2)
+        return Run(tmp_path / "runs" / "tiny")
+
+    return copy
+
+
+@pytest.fixture
+def run(fresh) -> Run:
+    return fresh()
+
+
+@pytest.fixture
+def doctor(command) -> Callable[..., tuple[int, list[str]]]:
+    """Calls the command: its exit code, and the lines that it prints."""
+
+    def call(*arguments: str) -> tuple[int, list[str]]:
+        code, out, err = command("doctor", "tiny", *arguments)
+        assert err == ""
+        return code, out.splitlines()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def make(raw) -> Callable[..., StudySpec]:
+    """The specification of a search that ended, whose trials are `ended.SEARCH`."""
+    return functools.partial(
+        lambda **changes: StudySpec(**raw(**changes)),
+        trials=len(SEARCH),
+        seed=11,
+        budget={"steps": FULL, "report_every": EVERY},
+        confirm={"top": 2, "seeds": SEEDS, "samples": 8, "images": 40},
+    )
+
+
+@pytest.fixture
+def no_ray(monkeypatch) -> None:
+    """Lets a test fail that would start Ray."""
+    from study.tune import cluster
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(cluster, "ray_started", refuse)

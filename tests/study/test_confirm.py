@@ -1,96 +1,35 @@
 """Confirmation: the defaults and the best over fresh seeds, on the test set, with numbers that can be made again."""
 
-import functools
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 import torch
+from ended import FULL, SEARCH, SEEDS, Given, searched
 from optuna.trial import TrialState
 
 import analysis
 import imagesets
-import searchspaces
 from analysis.tables import confirmation
-from imagesets import Splits
 from study import confirm as confirming
-from study import solo
-from study.confirm import TEST, candidates, confirm, jobs, work
+from study.confirm import TEST, confirm, jobs, work
 from study.record.folder import Run, RunError
-from study.record.storage import KIND, fail, finish, open_study, store_report
+from study.record.storage import open_study
 from study.signals import Stop
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
 from study.trial.images import Images
-from study.trial.training import Training, derived_seed
-from study.trial.trial import Trial
+from study.trial.training import Training
 
-FULL, EVERY, SEEDS = 40, 20, 2
 CPU = torch.device("cpu")
-
-
-class Given(NamedTuple):
-    """How one trial of a search ended, and what it had drawn."""
-
-    lr: float
-    state: TrialState
-    elbo: float
-
-
-SEARCH = (
-    Given(1e-3, TrialState.PRUNED, -100.0),  # the defaults, stopped though they were the best
-    Given(4e-3, TrialState.COMPLETE, -190.0),
-    Given(2e-3, TrialState.COMPLETE, -180.0),
-    Given(9e-3, TrialState.FAIL, math.nan),
-    Given(3e-3, TrialState.COMPLETE, -200.0),
-)
-
-
-def searched(spec: StudySpec, run: Run, given: tuple[Given, ...] = SEARCH) -> optuna.Study:
-    """Makes the run folder of a search that ended so; nothing is trained."""
-    run.create(spec)
-    study = open_study(run, spec, create=True)
-    study.set_user_attr(KIND, "soft cross-entropy")
-    for lr, state, elbo in given:
-        study.enqueue_trial({"lr": lr})
-        trial = study.ask()
-        spec.space(trial)
-        if state == TrialState.FAIL:
-            fail(study, trial.number, "nan: the loss of 'elbo' was not finite at step 3")
-        elif state != TrialState.RUNNING:
-            steps = FULL if state == TrialState.COMPLETE else EVERY
-            report = {
-                **dict.fromkeys(METRICS, 0.5),
-                "measures": list(METRICS),
-                "elbo": elbo,
-                "steps": steps,
-                "seconds": 1.0,
-                "train": [],
-            }
-            store_report(study, trial._trial_id, report)
-            finish(study, trial.number, {**report, "cause": ""}, spec)
-    return study
-
-
-@pytest.fixture(scope="module")
-def make(raw) -> Callable[..., StudySpec]:
-    """The specification of that search."""
-    return functools.partial(
-        lambda **changes: StudySpec(**raw(**changes)),
-        trials=len(SEARCH),
-        seed=11,
-        budget={"steps": FULL, "report_every": EVERY},
-        confirm={"top": 2, "seeds": SEEDS, "samples": 8, "images": 40},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -115,69 +54,10 @@ def copied(confirmed, tmp_path) -> Run:
     return Run(shutil.copytree(confirmed[0].path, tmp_path / "tiny"))
 
 
-@pytest.fixture
-def no_ray(monkeypatch) -> None:
-    """Lets a test fail that would start Ray."""
-    from study.tune import cluster
-
-    def refuse(*_: Any) -> None:
-        raise AssertionError("Ray was started")
-
-    monkeypatch.setattr(cluster, "ray_started", refuse)
-
-
 def rows(run: Run) -> list[dict[str, Any]]:
     """The table, NaN as None, without the times."""
     frame = pd.read_parquet(run.table("confirm")).drop(columns="seconds")
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
-
-
-# What is trained.
-
-
-def test_the_defaults_come_first_though_they_were_stopped_then_the_best(make, tmp_path):
-    spec = make()
-    found = candidates(spec, searched(spec, Run(tmp_path / "tiny")))
-    assert [candidate.name for candidate in found] == ["defaults", "trial-2", "trial-1"]
-    default = {**searchspaces.defaults("vae"), **spec.fixed}
-    assert [candidate.settings for candidate in found] == [default, {**default, "lr": 2e-3}, {**default, "lr": 4e-3}]
-
-
-def test_the_defaults_are_confirmed_though_the_search_never_tried_them(make, tmp_path):
-    spec = make(trials=1, confirm={"top": 3, "seeds": 1})
-    study = searched(spec, Run(tmp_path / "tiny"), SEARCH[1:2])
-    assert searchspaces.defaults("vae")["lr"] not in {trial.params["lr"] for trial in study.trials}
-    assert [candidate.name for candidate in candidates(spec, study)] == ["defaults", "trial-0"]
-
-
-def test_without_a_complete_trial_the_defaults_are_left(make, tmp_path):
-    spec = make(trials=2)
-    assert len(candidates(spec, searched(spec, Run(tmp_path / "tiny"), (SEARCH[0], SEARCH[3])))) == 1
-
-
-def test_of_several_objectives_the_front_is_confirmed_by_the_first_one(make, tmp_path):
-    spec = make(objective=["elbo", "zero_fraction"], confirm={"top": 5, "seeds": 1})
-    study = open_study(Run(tmp_path), spec, create=True)
-    for values in ([-100.0, 0.2], [-90.0, 0.1], [-95.0, 0.05], [-120.0, 0.9]):  # the third is beaten by the second
-        trial = study.ask()
-        spec.space(trial)
-        study.tell(trial, values)
-    assert [candidate.name for candidate in candidates(spec, study)] == ["defaults", "trial-1", "trial-0", "trial-3"]
-
-
-def test_every_configuration_has_the_same_seeds_and_no_trial_had_them(make, tmp_path):
-    spec = make(confirm={"top": 2, "seeds": 50})
-    made = jobs(spec, searched(spec, Run(tmp_path / "tiny")))
-    seeds = {name: [job.seed for job in made if job.candidate.name == name] for name in ("defaults", "trial-2")}
-    assert len(made) == 3 * 50
-    assert seeds["defaults"] == seeds["trial-2"]
-    assert len(set(seeds["defaults"])) == 50
-    assert not set(seeds["defaults"]) & {derived_seed(spec.seed, number) for number in range(10_000)}
-    other = jobs(spec.model_copy(update={"seed": 12}), open_study(Run(tmp_path / "tiny"), spec))
-    assert not {job.seed for job in other} & set(seeds["defaults"])
-
-
-# What comes out.
 
 
 def test_the_table_has_a_row_for_each_configuration_and_seed(confirmed):
@@ -346,71 +226,6 @@ def test_the_command_line_says_where_the_table_is(confirmed, command, no_ray):
 def test_the_command_line_ends_with_the_code_of_the_signal(confirmed, command, monkeypatch):
     monkeypatch.setattr(confirming, "confirm", lambda *_, **__: 15)
     assert command("confirm", confirmed[0].path)[0] == 143
-
-
-# The test set is read nowhere else.
-
-
-class Poison:
-    """Cannot be looked at."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"the test set was read: {name}")
-
-
-@pytest.fixture
-def poisoned() -> Splits:
-    return imagesets.load("mnist5k")._replace(test=Poison())
-
-
-def test_the_poison_works(make, tmp_path, poisoned, monkeypatch):
-    spec = make()
-    monkeypatch.setattr(confirming, "load_data", lambda *_: poisoned)
-    job = jobs(spec, searched(spec, Run(tmp_path / "tiny")))[0]
-    assert "the test set was read" in work(Run(tmp_path / "tiny"), spec, job, None, CPU)["cause"]
-
-
-def test_a_trial_does_not_read_the_test_set(make, poisoned, tmp_path):
-    found = []
-    for splits in (imagesets.load("mnist5k"), poisoned):
-        trial = Trial(make(), make().defaults(), splits, seed=1, folder=tmp_path / str(len(found)))
-        reports = []
-        while not trial.done:
-            reports.append({key: value for key, value in trial.report().items() if key != "seconds"})
-        trial.close()
-        found.append(reports)
-    assert found[0] == found[1]
-    assert [report["steps"] for report in found[0]] == [EVERY, FULL]
-
-
-def test_train_does_not_read_the_test_set(make, poisoned, tmp_path, monkeypatch):
-    spec = make()
-    solo.train(spec, Run(tmp_path / "clean"))
-    monkeypatch.setattr(imagesets, "load", lambda *_: poisoned)
-    solo.train(spec, Run(tmp_path / "poisoned"))
-    clean, other = (
-        analysis.curves(tmp_path / name).drop(columns=["study", "seconds"]) for name in ("clean", "poisoned")
-    )
-    pd.testing.assert_frame_equal(clean, other)
-    assert len(clean) == FULL // EVERY
-
-
-def test_a_search_does_not_read_the_test_set(make, poisoned, ray_up, tmp_path, monkeypatch):
-    """Ray's adapter, called as Ray calls it."""
-    from study.tune import trainable
-
-    monkeypatch.setattr(trainable, "load_data", lambda *_: poisoned)
-    spec = make()
-    (tmp_path / "tiny").mkdir()
-    config = {"number": 0, "run": str(tmp_path / "tiny"), "spec": spec.model_dump(), "data": None}
-    worker = object.__new__(trainable.Trainable)
-    worker.setup({**config, "settings": spec.defaults()})
-    results = [worker.step() for _ in range(FULL // EVERY)]
-    worker.cleanup()
-    assert [(result["cause"], result["done"], result["steps"]) for result in results] == [
-        ("", False, 20),
-        ("", True, 40),
-    ]
 
 
 def test_the_folder_of_a_confirmation_is_its_own(confirmed):

@@ -1,4 +1,4 @@
-"""Real searches on Ray, small ones: what the storage, the run folder and the tables hold afterwards."""
+"""A real search on Ray, a small one: what the storage, the run folder and the tables hold afterwards."""
 
 import json
 import math
@@ -62,13 +62,6 @@ def searched(raw, tmp_path_factory, ray_folder) -> Searched:
         left = processes.wait_until_gone()
     run = Run(folder)
     return Searched(run, spec, open_study(run, spec), schedulers, at_work, left)
-
-
-@pytest.fixture(scope="module")
-def ray_up(searched, local_ray):
-    """A Ray that several searches share; started after the search that starts its own."""
-    with local_ray():
-        yield
 
 
 def last(searched: Searched, number: int) -> dict:
@@ -367,69 +360,3 @@ def test_the_exported_model_loads_elsewhere_without_ray_and_gives_its_numbers(se
     code, _, err = command("export", searched.run.path, "--out", moved)
     assert code == 2
     assert "exists already; name another folder with --out" in err
-
-
-# Other searches.
-
-
-@pytest.mark.long
-def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exits_1(ray_up, command, preset, tmp_path):
-    path = preset(tmp_path, fixed={"lr": 1e18}, asha={"grace": 10})
-    code, out, err = command("run", path, "--root", tmp_path / "runs")
-    assert code == 1
-    assert err.startswith("2 of 2 trials failed, more than the share that max_failed allows, 0.5; the last: nan: ")
-    assert "go on with" not in err  # nothing is owed
-    assert "Traceback" not in out + err
-    run = Run(tmp_path / "runs" / "tiny")
-    trials = open_study(run, run.spec()).get_trials()
-    assert [trial.state for trial in trials] == [TrialState.FAIL] * 2
-    for trial in trials:
-        cause = trial.user_attrs["cause"]
-        assert cause.startswith("nan: the loss of 'elbo' was not finite at step ")
-        assert 0 <= int(cause.split()[-1]) < EVERY
-        assert reports(trial) == {}
-    results = analysis.trials(run.path)
-    assert list(results["cause"]) == [trial.user_attrs["cause"] for trial in trials]
-    assert results["metrics.elbo"].isna().all()
-    code, out, _ = command("table", run.path, app=analysis.__main__.app)
-    assert code == 0
-    assert out.count("nan: the loss") == 2
-    code, _, err = command("export", run.path, "--out", tmp_path / "best")
-    assert code == 2
-    assert "no complete trial yet" in err
-
-
-def test_several_objectives_with_pruning(ray_up, command, preset, tmp_path):
-    """More trials than the sampler draws at random: TPE fails on pruned trials that have intermediate values."""
-    path = preset(
-        tmp_path,
-        model="vsc",
-        objective=["elbo", "zero_fraction"],
-        sampler="tpe",
-        trials=14,
-        asha={"grace": 10, "reduction": 2},
-        budget={"steps": 30, "batch": 16},
-    )
-    code, _, err = command("run", path, "--root", tmp_path / "runs")
-    assert (code, err) == (0, "")
-    run = Run(tmp_path / "runs" / "tiny")
-    spec = run.spec()
-    stored = open_study(run, spec)
-    trials = stored.get_trials()
-    assert len(trials) == 14
-    assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
-    for trial in trials:
-        made = reports(trial)
-        assert trial.intermediate_values == {}
-        assert list(made) == list(range(10, max(made) + 1, 10))
-        if trial.state == TrialState.COMPLETE:
-            assert max(made) == 30
-            assert trial.values == [made[30]["elbo"], made[30]["zero_fraction"]]
-        else:
-            assert max(made) in spec.rungs
-            assert trial.values is None
-        assert "alpha" in trial.params
-    assert {trial.number for trial in stored.best_trials} <= {t.number for t in trials if t.values}
-    assert len(analysis.curves(run.path)) == sum(len(reports(trial)) for trial in trials)
-    code, _, _ = command("status", run.path)
-    assert code == 0

@@ -1,0 +1,73 @@
+"""Runs to damage: how they are made, damaged as disks and deaths do it, and compared."""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+import imagesets
+from study.record import tables
+from study.record.folder import Run
+from study.record.storage import describe_data, fail, finish, open_study, store_report
+from study.spec import StudySpec
+from study.trial.training import derived_seed
+from study.trial.trial import Trial
+
+BUDGET = {"steps": 60, "report_every": 10, "batch": 8}
+ASHA = {"grace": 20, "reduction": 2}
+RATES = (1e-2, 1e-4, 1e-3, 1e-3)
+
+
+def build(raw: Callable, folder: Path, **changes) -> Run:
+    """A run of four trials, trained here: 0 COMPLETE and best, 1 PRUNED at 20, 2 FAIL, 3 RUNNING after 30 steps."""
+    spec = StudySpec(**raw(trials=4, budget=BUDGET, asha=ASHA, **changes))
+    run, splits = Run(folder / "runs" / "tiny"), imagesets.load(spec.dataset)
+    run.create(spec)
+    study = open_study(run, spec, create=True)
+    describe_data(study, spec, splits)
+    for number, (rate, until) in enumerate(zip(RATES, (60, 20, 10, 30))):
+        study.enqueue_trial({"lr": rate})
+        asked = study.ask()
+        trial = Trial(
+            spec, spec.space(asked), splits, seed=derived_seed(spec.seed, number), folder=run.trial(asked.number)
+        )
+        while trial.training.step < until:
+            report = {**trial.report(), "cause": ""}
+            store_report(study, asked._trial_id, {**report, "done": number == 1 and report["steps"] == until})
+        trial.close()
+        if number < 2:
+            finish(study, number, report, spec)
+    fail(study, 2, "lost: the worker's process ended")
+    tables.write(run)
+    return run
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every path below a folder, and what is in it."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def spoil(path: Path) -> None:
+    """Turns over some bytes in the middle of a file, as a bad disk does."""
+    content, middle = path.read_bytes(), path.stat().st_size // 2
+    turned = bytes(byte ^ 0xFF for byte in content[middle : middle + 256])
+    path.write_bytes(content[:middle] + turned + content[middle + 256 :])
+
+
+def study_of(run: Run) -> optuna.Study:
+    return open_study(run, run.spec())
+
+
+def sql(run: Run, statement: str, *values) -> None:
+    """Changes the database as no part of the platform does."""
+    with sqlite3.connect(run.database) as connection:
+        connection.execute(statement, values)
+    connection.close()
+
+
+SOUND = "tiny is sound: 1 complete, 1 pruned, 1 failed, 1 unfinished (resume goes on with them), of 4 trials"

@@ -1,0 +1,88 @@
+"""Samplers follow from the specification and from how many trials are stored; grids fit the trials."""
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from study import spec
+from study.record import sampling
+from study.spec import StudySpec, load
+
+every_preset = pytest.mark.parametrize("name", spec.presets())
+
+
+def points(found: StudySpec, stored: int, n: int = 3) -> list[dict]:
+    optuna_study = optuna.create_study(
+        directions=["maximize"] * len(found.objectives), sampler=sampling.sampler(found, stored)
+    )
+    return [found.space(optuna_study.ask()) for _ in range(n)]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
+def test_a_sampler_follows_from_the_seed_and_the_number_of_stored_trials(raw, sampler):
+    def draw(seed: int, stored: int) -> list[dict]:
+        return points(StudySpec(**raw(sampler=sampler, seed=seed, objective=["elbo", "hoyer"])), stored)
+
+    first = draw(0, 0)
+    assert draw(0, 0) == first
+    others = [point["lr"] for seed, stored in [(0, 3), (0, 4), (1, 0), (3, 0)] for point in draw(seed, stored)]
+    lrs = [point["lr"] for point in first] + others
+    assert len(set(lrs)) == len(lrs)
+
+
+def test_each_sampler_is_optunas(raw):
+    kinds = {"tpe": "TPESampler", "random": "RandomSampler", "nsga2": "NSGAIISampler", "grid": "Grid"}
+    for sampler, kind in kinds.items():
+        found = sampling.sampler(StudySpec(**raw(sampler=sampler, objective=["elbo", "hoyer"])), 0)
+        assert type(found).__name__ == kind
+
+
+@every_preset
+@pytest.mark.parametrize("trials", [1, 7, 300])
+def test_grid_points_lie_in_their_ranges(name, trials):
+    distributions = load(name).distributions()
+    grid = sampling.grid(distributions, trials)
+    assert set(grid) == set(distributions)
+    for key, values in grid.items():
+        distribution = distributions[key]
+        assert all(distribution._contains(distribution.to_internal_repr(value)) for value in values)
+        if not isinstance(distribution, CategoricalDistribution):
+            assert (values[0], values[-1]) == (distribution.low, distribution.high)
+            whole = isinstance(distribution, IntDistribution)
+            assert all(isinstance(value, int if whole else float) for value in values)
+
+
+def test_a_grid_has_as_many_points_as_the_trials_allow():
+    distributions = {
+        "a": FloatDistribution(1e-4, 1.0, log=True),
+        "b": FloatDistribution(0.0, 1.0),
+        "c": CategoricalDistribution(["x", "y"]),
+    }
+    grid = sampling.grid(distributions, 18)
+    assert grid == {"a": pytest.approx([1e-4, 1e-2, 1.0]), "b": [0, 0.5, 1], "c": ["x", "y"]}
+    assert len(sampling.grid(distributions, 17)["a"]) == 2
+    assert len(sampling.grid(distributions, 1)["a"]) == 2
+    assert sampling.grid({"c": CategoricalDistribution(["x", "y"])}, 50) == {"c": ["x", "y"]}
+    assert sampling.grid({"n": IntDistribution(1, 3)}, 10) == {"n": [1, 2, 3]}
+    assert sampling.grid({"n": IntDistribution(0, 9, step=3)}, 3) == {"n": [0, 6, 9]}
+
+
+def test_a_grid_search_visits_every_point_and_ends_without_complaint(raw, recwarn):
+    """Optuna's own grid sampler raises when its last point is told: it means to stop a loop that is not there."""
+    fixed = {"latent": 4, "hidden": 16, "beta": 1.0, "posterior": "gaussian", "prior": "standard"}
+    found = StudySpec(**{**raw(sampler="grid", trials=4), "fixed": fixed})
+    assert set(found.distributions()) == {"kl_warmup", "lr"}
+    optuna_study = optuna.create_study(sampler=sampling.sampler(found, 0))
+    seen = []
+    for _ in range(2):
+        seen.append(found.space(trial := optuna_study.ask()))
+        optuna_study.tell(trial, state=TrialState.PRUNED)
+    optuna_study.sampler = sampling.sampler(found, 2)  # as a process that goes on
+    for _ in range(2):
+        seen.append(found.space(trial := optuna_study.ask()))
+        optuna_study.tell(trial, 1.0)
+    corners = {(warmup, lr) for warmup in (0.0, 0.3) for lr in (1e-4, 1e-2)}
+    assert {(s["kl_warmup"], s["lr"]) for s in seen} == corners
+    assert [trial.state.name for trial in optuna_study.trials] == ["PRUNED", "PRUNED", "COMPLETE", "COMPLETE"]
+    assert not recwarn
