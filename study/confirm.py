@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from optuna.trial import TrialState
 
+import imagesets
 from study.record.folder import Run, RunError
 from study.record.storage import KIND, open_study, owed
 from study.record.tables import cell
@@ -132,7 +133,9 @@ def confirm(
         if owed(study, spec):
             raise RunError(f"the search is not finished; go on with `python -m study resume {run.argument}` first")
         wanted = jobs(spec, study)
-        signum = _work_all(run, spec, [job for job in wanted if not _is_done(run, job)], data, address, say)
+        signum = _work_all(
+            run, spec, [job for job in wanted if not _is_done(run, job)], imagesets.data_root(data), address, say
+        )
         table = pd.DataFrame([_row(run, spec, study, job) for job in wanted if _result(run, job).is_file()])
         if len(table):
             write_whole(run.table("confirm"), lambda path: table.to_parquet(path, index=False))
@@ -140,7 +143,7 @@ def confirm(
 
 
 def _work_all(
-    run: Run, spec: StudySpec, missing: list[Job], data: str | None, address: str | None, say: Callable[[str], None]
+    run: Run, spec: StudySpec, missing: list[Job], data: Path, address: str | None, say: Callable[[str], None]
 ) -> int | None:
     if not missing:
         return None
@@ -153,7 +156,7 @@ def _work_all(
 
         @ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus, max_retries=3)
         def task(job: Job) -> dict[str, Any]:
-            return work(run, spec, job, data, device())
+            return work(run, spec, job, str(data), device())
 
         pending = {task.remote(job): job for job in missing}
         while pending and stop.signal is None:

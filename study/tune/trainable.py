@@ -23,7 +23,7 @@ def device() -> torch.device:
 
 
 class Trainable(tune.Trainable):
-    """One trial. Its configuration: `number`, `run` (a folder), `spec`, `data` (a folder or None) and `settings`.
+    """One trial. Its configuration: `number`, `run` and `data` (folders), `spec` and `settings`.
 
     Exceptions end it with a result that says the cause, so that Ray's own retries count lost processes only.
     """
