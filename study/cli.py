@@ -107,14 +107,14 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
 
 @app.command()
 def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
-    """Go on with a run that was interrupted."""
+    """Go on with a run that was interrupted; one of a single trial in this process, unless a cluster is named."""
     from study.record import storage
 
     run = find(given, root)
     spec = run.spec()
     if storage.is_made(run, spec) and not storage.owed(storage.open_study(run, spec), spec):
         print(f"{run.name} is finished; there is nothing to go on with")
-    if spec.trials == 1:
+    if spec.trials == 1 and address is None:
         from study import solo
 
         _finish(run, solo.resume(run, data=data))
