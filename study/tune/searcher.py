@@ -47,7 +47,7 @@ class HandOut(Searcher):
             "number": trial.number,
             "run": str(self.run.path),
             "data": self.data,
-            "spec": self.spec.model_dump(),
+            "spec": self.spec,
             "settings": self.spec.space(trial),
         }
 

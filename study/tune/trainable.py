@@ -32,7 +32,7 @@ class Trainable(tune.Trainable):
         self.trial: Trial | None = None
         self.failure: Exception | None = None
         try:
-            spec = StudySpec(**config["spec"])
+            spec: StudySpec = config["spec"]  # as the driver made it: it was checked there
             self.trial = Trial(
                 spec,
                 config["settings"],
