@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+import torch
 import yaml
 from optuna.distributions import CategoricalDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
@@ -241,7 +242,9 @@ def owed(study: optuna.Study, spec: StudySpec) -> int:
 def describe_data(study: optuna.Study, spec: StudySpec, splits: Splits) -> None:
     """Notes in the study what its ELBOs are: `bound` on a log-likelihood, or `soft cross-entropy`."""
     valid = images_of(splits, "valid", spec.preprocessing, spec.pairing)
-    study.set_user_attr(KIND, build(spec, spec.fixed).likelihood_part.kind(valid.binary))
+    with torch.device("meta"):  # only its likelihood is asked
+        model = build(spec, spec.defaults())
+    study.set_user_attr(KIND, model.likelihood_part.kind(valid.binary))
 
 
 def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
