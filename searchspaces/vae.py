@@ -7,9 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from optuna.trial import BaseTrial
-
-from searchspaces import pins
+from searchspaces import Trial, pins
 
 DEFAULTS: dict[str, Any] = {
     "latent": 20,  # Kingma & Welling, Figure 2: 3 to 200 on MNIST; 20 is among their best
@@ -28,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def space(trial: BaseTrial) -> dict[str, Any]:
+def space(trial: Trial) -> dict[str, Any]:
     """Draws a VAE's configuration; only pairs of posterior and prior that go together, and with what is pinned."""
     pinned = pins(trial).get("prior")
     posteriors = [name for name, (priors, _) in POSTERIORS.items() if pinned in (None, *priors)]
@@ -47,36 +45,36 @@ def space(trial: BaseTrial) -> dict[str, Any]:
     return {**DEFAULTS, **drawn}
 
 
-def _prior(trial: BaseTrial, priors: tuple[str, ...]) -> str:
+def _prior(trial: Trial, priors: tuple[str, ...]) -> str:
     if len(priors) == 1:
         return priors[0]
     name = "prior" if "standard" in priors else "sparse_prior"  # Optuna knows one range by one name
     return trial.suggest_categorical(name, list(priors))
 
 
-def _nothing(trial: BaseTrial) -> dict[str, Any]:
+def _nothing(trial: Trial) -> dict[str, Any]:
     return {}
 
 
-def _laplace(trial: BaseTrial) -> dict[str, Any]:
+def _laplace(trial: Trial) -> dict[str, Any]:
     return {
         "updates": trial.suggest_int("updates", 1, 4, log=True),
         "update_rate": trial.suggest_float("update_rate", 0.3, 1.0),
     }
 
 
-def _svi(trial: BaseTrial) -> dict[str, Any]:
+def _svi(trial: Trial) -> dict[str, Any]:
     return {
         "svi_steps": trial.suggest_int("svi_steps", 1, 8, log=True),
         "svi_rate": trial.suggest_float("svi_rate", 1e-3, 0.3, log=True),
     }
 
 
-def _flows(trial: BaseTrial) -> dict[str, Any]:
+def _flows(trial: Trial) -> dict[str, Any]:
     return {"flows": trial.suggest_int("flows", 1, 8, log=True)}
 
 
-POSTERIORS: dict[str, tuple[tuple[str, ...], Callable[[BaseTrial], dict[str, Any]]]] = {
+POSTERIORS: dict[str, tuple[tuple[str, ...], Callable[[Trial], dict[str, Any]]]] = {
     "gaussian": (("standard", "vamp"), _nothing),
     "laplace": (("standard",), _laplace),
     "svi": (("standard",), _svi),

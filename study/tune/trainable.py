@@ -53,6 +53,7 @@ class Trainable(tune.Trainable):
         try:
             if self.failure is not None:
                 raise self.failure
+            assert self.trial is not None
             report = {**self.trial.report(), "cause": "", "done": self.trial.done}
             return {**report, "notes": self.trial.take_notes()}
         except Exception as error:
@@ -65,5 +66,5 @@ class Trainable(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: checkpoints are the trial's own."""
 
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
+    def load_checkpoint(self, checkpoint: dict | None) -> None:
         """Nothing: checkpoints are the trial's own."""
