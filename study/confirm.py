@@ -24,6 +24,7 @@ from study.record.tables import cell
 from study.signals import stopping_on_signals
 from study.spec import StudySpec
 from study.spec.measures import METRICS
+from study.trial import checkpoint
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
 from study.trial.files import write_whole
 from study.trial.images import images_of
@@ -31,6 +32,7 @@ from study.trial.training import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
+RESULT = "result.json"
 TEST = (*METRICS, "log_likelihood", "effective_samples", "accuracy")
 
 
@@ -72,7 +74,9 @@ def jobs(spec: StudySpec, study: optuna.Study) -> list[Job]:
 
 
 def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.device) -> dict[str, Any]:
-    """Trains one configuration on one seed at full budget and reads the test set; goes on where it was interrupted.
+    """Trains one configuration on one seed at full budget, and reads the test set.
+
+    It goes on where it was interrupted; after the end of the training only the test set is read.
 
     Returns:
         `TEST` by name, `valid_elbo`, `steps`, `seconds` and `cause`, which is empty unless the training failed.
@@ -112,7 +116,7 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
 def confirm(
     run: Run, *, data: str | None = None, address: str | None = None, say: Callable[[str], None] = print
 ) -> int | None:
-    """Does all jobs that have no result yet, or were lost, as Ray tasks, and writes confirm.parquet.
+    """Does all jobs that have no result as the specification wants it, as Ray tasks, and writes confirm.parquet.
 
     Args:
         run: whose search is finished.
@@ -134,9 +138,10 @@ def confirm(
             raise RunError(f"the search is not finished; go on with `python -m study resume {run.argument}` first")
         wanted = jobs(spec, study)
         signum = _work_all(
-            run, spec, [job for job in wanted if not _is_done(run, job)], imagesets.data_root(data), address, say
+            run, spec, [job for job in wanted if not _is_done(run, spec, job)], imagesets.data_root(data), address, say
         )
-        table = pd.DataFrame([_row(run, spec, study, job) for job in wanted if _result(run, job).is_file()])
+        results = [(job, found) for job in wanted if (found := _result(run, job)) and _is_as_wanted(found, spec)]
+        table = pd.DataFrame([_row(spec, study, job, found) for job, found in results])
         if len(table):
             write_whole(run.table("confirm"), lambda path: table.to_parquet(path, index=False))
         return signum
@@ -158,6 +163,9 @@ def _work_all(
         def task(job: Job) -> dict[str, Any]:
             return work(run, spec, job, str(data), device())
 
+        for job in missing:
+            if (old := _result(run, job)) and old.get("budget", old["steps"]) != spec.steps:
+                _forget_training(run.confirmation(job.candidate.name, job.repeat))
         pending = {task.remote(job): job for job in missing}
         while pending and stop.signal is None:
             finished, _ = ray.wait(list(pending), timeout=0.5)
@@ -167,7 +175,7 @@ def _work_all(
                     found = ray.get(reference)
                 except ray.exceptions.RayError as error:
                     found = {**failed(error, 0), "cause": f"lost: {type(error).__name__}"}
-                write_whole(_result(run, job), lambda path, found=found: path.write_text(json.dumps(found)))
+                _keep(run, job, {**found, **_made_with(spec)})
                 outcome = found["cause"] or f"test elbo {found['elbo']:.2f}, {found['seconds']:.0f} s"
                 say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}")
         for reference in pending:
@@ -175,19 +183,41 @@ def _work_all(
         return stop.signal
 
 
-def _result(run: Run, job: Job) -> Path:
-    return run.confirmation(job.candidate.name, job.repeat) / "result.json"
+def _forget_training(folder: Path) -> None:
+    """Removes a training's checkpoints, so that it starts again, and then its result."""
+    for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST, RESULT):
+        (folder / name).unlink(missing_ok=True)
 
 
-def _is_done(run: Run, job: Job) -> bool:
+def _made_with(spec: StudySpec) -> dict[str, int]:
+    """What a result depends on besides its job: kept in it."""
+    return {"samples": spec.confirm.samples, "images": spec.confirm.images, "budget": spec.steps}
+
+
+def _keep(run: Run, job: Job, found: dict[str, Any]) -> None:
+    path = run.confirmation(job.candidate.name, job.repeat) / RESULT
+    write_whole(path, lambda temporary: temporary.write_text(json.dumps(found)))
+
+
+def _result(run: Run, job: Job) -> dict[str, Any] | None:
+    """What was found for a job; None where nothing was yet."""
+    path = run.confirmation(job.candidate.name, job.repeat) / RESULT
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _is_as_wanted(found: dict[str, Any], spec: StudySpec) -> bool:
+    """Whether a result was made with the specification's settings; of one that does not say, nobody knows."""
+    return all(found.get(key) == value for key, value in _made_with(spec).items())
+
+
+def _is_done(run: Run, spec: StudySpec, job: Job) -> bool:
     """Whether the job has a result that doing it again would not change: not if its process was lost."""
-    result = _result(run, job)
-    return result.is_file() and not json.loads(result.read_text())["cause"].startswith("lost")
+    found = _result(run, job)
+    return found is not None and _is_as_wanted(found, spec) and not found["cause"].startswith("lost")
 
 
-def _row(run: Run, spec: StudySpec, study: optuna.Study, job: Job) -> dict[str, Any]:
+def _row(spec: StudySpec, study: optuna.Study, job: Job, found: dict[str, Any]) -> dict[str, Any]:
     """One row of confirm.parquet; `metrics.*` are those of the test set."""
-    found = json.loads(_result(run, job).read_text())
     return {
         "study": spec.name,
         "model": spec.model,
@@ -201,8 +231,8 @@ def _row(run: Run, spec: StudySpec, study: optuna.Study, job: Job) -> dict[str, 
         "cause": found["cause"],
         "steps": found["steps"],
         "seconds": found.get("seconds"),
-        "samples": spec.confirm.samples,
-        "images": spec.confirm.images,
+        "samples": found["samples"],
+        "images": found["images"],
         "valid_elbo": found.get("valid_elbo"),
         **{f"metrics.{key}": found.get(key) for key in TEST},
         **{f"params.{key}": cell(value) for key, value in job.candidate.settings.items()},
