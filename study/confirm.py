@@ -1,5 +1,5 @@
 """Confirms what a search found: the paper's defaults and the best configurations, each trained afresh over new seeds at
-full budget, and read once on the test set.
+full budget, whose best checkpoint is read once on the test set: what `export` ships of a search is its best one, too.
 
 A search's own numbers flatter its winner. Only confirmed numbers go into a paper's table.
 """
@@ -25,6 +25,7 @@ from study.signals import stopping_on_signals
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.trial import checkpoint
+from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
 from study.trial.files import write_whole
 from study.trial.images import images_of
@@ -74,7 +75,7 @@ def jobs(spec: StudySpec, study: optuna.Study) -> list[Job]:
 
 
 def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.device) -> dict[str, Any]:
-    """Trains one configuration on one seed at full budget, and reads the test set.
+    """Trains one configuration on one seed at full budget, and reads the test set with its best checkpoint.
 
     It goes on where it was interrupted; after the end of the training only the test set is read.
 
@@ -85,10 +86,15 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
     try:
         splits = load_data(spec, data)
         folder = run.confirmation(job.candidate.name, job.repeat)
+        if not _has_best(folder):
+            _forget_training(folder)
         trial = Trial(spec, job.candidate.settings, splits, seed=job.seed, folder=folder, device=device)
         while not trial.done:
             report = trial.report()
+        best = checkpoint.load(folder / checkpoint.BEST)
+        assert best is not None
         model = trial.training.model
+        model.load_state_dict(best["training"]["model"])
         test = images_of(splits, "test", spec.preprocessing, spec.pairing, device)
         weighted = importance_weighted(model, test, spec.confirm.samples, first=spec.confirm.images)
         return {
@@ -96,7 +102,7 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
             "log_likelihood": float(weighted.log_likelihood.mean()),
             "effective_samples": float(weighted.effective_samples.mean()),
             "accuracy": probe_accuracy(model, trial.training.train_images, test),
-            "valid_elbo": report["elbo"],
+            "valid_elbo": best["report"]["elbo"],
             "steps": report["steps"],
             "seconds": report["seconds"],
             "cause": "",
@@ -183,6 +189,14 @@ def _work_all(
         return stop.signal
 
 
+def _has_best(folder: Path) -> bool:
+    """Whether a training's best checkpoint is there and sound."""
+    try:
+        return checkpoint.load(folder / checkpoint.BEST) is not None
+    except CheckpointError:
+        return False
+
+
 def _forget_training(folder: Path) -> None:
     """Removes a training's checkpoints, so that it starts again, and then its result."""
     for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST, RESULT):
@@ -233,6 +247,7 @@ def _row(spec: StudySpec, study: optuna.Study, job: Job, found: dict[str, Any]) 
         "seconds": found.get("seconds"),
         "samples": found["samples"],
         "images": found["images"],
+        "checkpoint": "best",
         "valid_elbo": found.get("valid_elbo"),
         **{f"metrics.{key}": found.get(key) for key in TEST},
         **{f"params.{key}": cell(value) for key, value in job.candidate.settings.items()},

@@ -152,7 +152,8 @@ Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {con
 
 Kind: {found["kind"]}. {meaning}
 One draw from the exact posterior an image, KL weight 1. These are validation numbers of the configuration that won a
-search on them, and so a little optimistic; confirmed numbers come from `python -m study confirm {run.argument}`.
+search on them, and so a little optimistic; confirmed numbers come from `python -m study confirm {run.argument}`,
+which tests the best checkpoints of trainings over fresh seeds; this is the best checkpoint of the search's training.
 
 ## Hyperparameters
 

@@ -1,8 +1,9 @@
 """A confirmation that is asked for again: what other settings change is done again, and nothing else."""
 
 import json
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ import pytest
 import torch
 import yaml
 
+import imagesets
 from study import confirm as confirming
 from study.confirm import RESULT, TEST, confirm, jobs, work
 from study.record.folder import Run
 from study.record.storage import open_study
 from study.spec import StudySpec
+from study.trial import checkpoint
+from study.trial.evaluation import evaluate
+from study.trial.images import Images
+from study.trial.training import Training
 
 FULL, EVERY = 40, 20
 CPU = torch.device("cpu")
@@ -131,3 +137,37 @@ def test_stopped_on_the_way_its_table_has_nothing_of_the_old_settings(copied, mo
     monkeypatch.setattr(confirming, "_work_all", one)
     assert confirm(copied) == 15
     assert [(row["repeat"], row["samples"]) for row in rows(copied)] == [(0, 5)]
+
+
+@pytest.fixture
+def falling(monkeypatch) -> None:
+    """Trainings whose validation ELBO falls from report to report."""
+    sound = Training.evaluate
+
+    def evaluate(training: Training) -> dict[str, float]:
+        return {**sound(training), "elbo": -100.0 - training.step}
+
+    monkeypatch.setattr(Training, "evaluate", evaluate)
+
+
+def test_the_best_checkpoint_is_tested(confirmed, tmp_path, falling):
+    spec = confirmed.spec()
+    job = jobs(spec, open_study(confirmed, spec))[0]
+    found = work(Run(tmp_path), spec, job, None, CPU)
+    assert (found["valid_elbo"], found["steps"]) == (-100.0 - EVERY, FULL)
+    splits = imagesets.load("mnist5k")
+    training = Training(spec, job.candidate.settings, splits, seed=job.seed)
+    training.advance(EVERY)
+    assert found["elbo"] == evaluate(training.model, Images(splits.test, part="test"))["elbo"]
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"PK no archive")])
+def test_without_its_best_checkpoint_it_is_trained_again(confirmed, copied, spoil: Callable[[Path], Any]):
+    spec = copied.spec()
+    job = jobs(spec, open_study(copied, spec))[0]
+    folder = copied.confirmation(job.candidate.name, job.repeat)
+    spoil(folder / checkpoint.BEST)
+    found = work(copied, spec, job, None, CPU)
+    assert found["cause"] == ""
+    assert math.isfinite(found["elbo"])
+    assert {key: found[key] for key in TEST} == {key: rows(confirmed)[0][f"metrics.{key}"] for key in TEST}
