@@ -46,9 +46,11 @@ def table(
         print("\nConfirmed over fresh seeds, on the test set, mean ± standard deviation:\n")
         print(tables.text(tables.confirmation(confirmed)))
         for study, rows in confirmed.groupby("study"):
+            stated = "checkpoint" in rows and rows["checkpoint"].notna().all()  # older tables are of the last state
             print(
                 f"\n{study}: log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, "
-                f"on {rows['images'].iloc[0]} images; accuracy is a logistic regression's on codes."
+                f"on {rows['images'].iloc[0]} images; accuracy is a logistic regression's on codes; "
+                f"all of the {'best checkpoint' if stated else 'last state'} of each training."
             )
 
 

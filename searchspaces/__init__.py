@@ -11,12 +11,24 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-Space = Callable[[optuna.trial.BaseTrial], dict[str, Any]]
+
+class Trial(Protocol):
+    """What a space draws from: one of Optuna's trials, or one of those below."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+
+
+Space = Callable[[Trial], dict[str, Any]]
 
 
 @cache
@@ -47,7 +59,7 @@ def beside(name: str, fixed: Mapping[str, Any]) -> Space:
         KeyError: no space has that name.
     """
     draw = space(name)
-    return lambda trial: {**draw(Pinned(trial, fixed)), **fixed}  # type: ignore[arg-type]
+    return lambda trial: {**draw(Pinned(trial, fixed)), **fixed}
 
 
 def defaults(name: str) -> dict[str, Any]:
@@ -81,7 +93,7 @@ def branches(space: Space) -> list[Branch]:
     pending: list[tuple[int, ...]] = [()]
     while pending:
         walk = _Walk(pending.pop())
-        settings = space(walk)  # type: ignore[arg-type]  # it draws, and does nothing else with a trial
+        settings = space(walk)
         found.append(Branch(walk.drawn, settings))
         for i in range(len(walk.given), len(walk.taken)):
             pending += [(*walk.taken[:i], other) for other in range(1, walk.choices[i])]
@@ -91,7 +103,7 @@ def branches(space: Space) -> list[Branch]:
 def asked_for(draw: Space) -> list[str]:
     """The names that a function asks a trial for, in the first way through it."""
     walk = _Walk(())
-    draw(walk)  # type: ignore[arg-type]  # it draws, and does nothing else with a trial
+    draw(walk)
     return list(walk.drawn)
 
 
@@ -146,7 +158,7 @@ class Usual:
 class Pinned:
     """A trial whose pinned hyperparameters are answered from `fixed`; only the others reach the sampler."""
 
-    def __init__(self, trial: optuna.trial.BaseTrial, fixed: Mapping[str, Any]):
+    def __init__(self, trial: Trial, fixed: Mapping[str, Any]):
         self._trial, self.fixed = trial, fixed
 
     def suggest_float(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -159,6 +171,6 @@ class Pinned:
         return self.fixed[name] if name in self.fixed else self._trial.suggest_categorical(name, choices)
 
 
-def pins(trial: optuna.trial.BaseTrial) -> Mapping[str, Any]:
+def pins(trial: Trial) -> Mapping[str, Any]:
     """What is pinned in a trial: for a space that draws from fewer choices beside certain pins."""
     return trial.fixed if isinstance(trial, Pinned) else {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from optuna.trial import BaseTrial
+from searchspaces import Trial
 
 DEFAULTS: dict[str, Any] = {
     "latent": 50,  # Park et al. (2019), run.py
@@ -21,7 +21,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def space(trial: BaseTrial) -> dict[str, Any]:
+def space(trial: Trial) -> dict[str, Any]:
     """Draws a semi-amortised VAE's configuration."""
     return {
         "latent": trial.suggest_int("latent", 8, 64, log=True),

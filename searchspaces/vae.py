@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from optuna.trial import BaseTrial
-
 from models.vae import pairs, posteriors, priors, settings
-from searchspaces import asked_for, pins
+from searchspaces import Trial, asked_for, pins
 
 DEFAULTS: dict[str, Any] = {
     "latent": 20,  # Kingma & Welling, Figure 2: 3 to 200 on MNIST; 20 is among their best
@@ -28,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def space(trial: BaseTrial) -> dict[str, Any]:
+def space(trial: Trial) -> dict[str, Any]:
     """Draws a VAE's configuration; only pairs of posterior and prior that go together, and with what is pinned."""
     pinned, go_with = pins(trial).get("prior"), pairs()
     drawn: dict[str, Any] = {
@@ -51,8 +49,8 @@ NAMES: dict[tuple[str, ...], str] = {("standard", "vamp"): "prior", ("spike_slab
 """What the choice among some priors is called: Optuna knows one range by one name."""
 
 
-def _prior(trial: BaseTrial, choices: tuple[str, ...]) -> str:
+def _prior(trial: Trial, choices: tuple[str, ...]) -> str:
     if len(choices) == 1:
         return choices[0]
-    chosen: Any = trial.suggest_categorical(NAMES.get(choices, f"prior of {', '.join(choices)}"), choices)
-    return str(chosen)
+    chosen: str = trial.suggest_categorical(NAMES.get(choices, f"prior of {', '.join(choices)}"), list(choices))
+    return chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from optuna.trial import BaseTrial
+from searchspaces import Trial
 
 DEFAULTS: dict[str, Any] = {
     "latent": 200,  # the largest of the replication's grid, 8 to 200
@@ -24,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
 TRADE_OFFS = {"alpha": "zero_fraction"}  # the ELBO alone always prefers the least sparse prior
 
 
-def space(trial: BaseTrial) -> dict[str, Any]:
+def space(trial: Trial) -> dict[str, Any]:
     """Draws a sparse coder's configuration."""
     return {
         "latent": trial.suggest_int("latent", 8, 256, log=True),

@@ -6,6 +6,7 @@ Exit 0: done; 1: failed; 2: a mistake in what was given, in a line each; 3: fini
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,14 +110,14 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
 
 @app.command()
 def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
-    """Go on with a run that was interrupted."""
+    """Go on with a run that was interrupted; one of a single trial in this process, unless a cluster is named."""
     from study.record import storage
 
     run = find(given, root)
     spec = run.spec()
     if storage.is_made(run, spec) and not storage.owed(storage.open_study(run, spec), spec):
         print(f"{run.name} is finished; there is nothing to go on with")
-    if spec.trials == 1:
+    if spec.trials == 1 and address is None:
         from study import solo
 
         _finish(run, solo.resume(run, data=data))
@@ -241,6 +242,7 @@ def datasets_(context: typer.Context, data: Data = None) -> None:
     if context.invoked_subcommand is not None:
         return
     root = imagesets.data_root(data)
+    given = "" if data is None else f" --data {shlex.quote(data)}"
     print(f"data folder: {root}\n")
     for name in imagesets.names():
         info = imagesets.info(name)
@@ -248,18 +250,18 @@ def datasets_(context: typer.Context, data: Data = None) -> None:
         print(f"{name}: {info.description}\n    {list(info.image_shape)}, {sizes}; {info.files}")
         if options := imagesets.options(name):
             print("    options: " + ", ".join(f"{key}={value!r}" for key, value in options.items()))
-        print(f"    {_presence(name, root)}")
+        print(f"    {_presence(name, root, given)}")
 
 
-def _presence(name: str, root: Path) -> str:
-    """Whether a data set can be used on this machine, and what to do if not."""
+def _presence(name: str, root: Path, given: str) -> str:
+    """Whether a data set can be used on this machine, and what to do if not, with the options that were given."""
     made, missing = imagesets.size(root, name), imagesets.missing(name, root)
     if made:
         return f"ready: {made / 1e6:.1f} MB under {root / 'cache'}"
     if missing:
         stand_in = imagesets.info(name).stand_in
         return (
-            f"not here: {missing[0]} is missing; `python -m study datasets get {name}` fetches it; "
+            f"not here: {missing[0]} is missing; `python -m study datasets get {name}{given}` fetches it; "
             f"{stand_in} needs no download"
         )
     return "here; arrays are made at the first use"
@@ -323,7 +325,7 @@ def _finish(run: Run, outcome: Outcome) -> None:
             print(f"go on with: python -m study resume {run.argument}", file=sys.stderr)
         sys.exit(1)
     print(f"tables, checkpoints and TensorBoard: {run.path}")
-    print(f"next: python -m study export {run.name} --out best/{run.name}")
+    print(f"next: python -m study export {run.argument} --out {shlex.quote(f'best/{run.name}')}")
     if not outcome.complete:
         print("no trial reached the full budget", file=sys.stderr)
         sys.exit(1)

@@ -1,5 +1,5 @@
 """Confirms what a search found: the paper's defaults and the best configurations, each trained afresh over new seeds at
-full budget, and read once on the test set.
+full budget, whose best checkpoint is read once on the test set: what `export` ships of a search is its best one, too.
 
 A search's own numbers flatter its winner. Only confirmed numbers go into a paper's table.
 """
@@ -17,12 +17,15 @@ import pandas as pd
 import torch
 from optuna.trial import TrialState
 
+import imagesets
 from study.record.folder import Run, RunError
 from study.record.storage import KIND, open_study, owed
 from study.record.tables import cell
 from study.signals import stopping_on_signals
 from study.spec import StudySpec
 from study.spec.measures import MEASURES, current, in_order
+from study.trial import checkpoint
+from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
 from study.trial.files import write_whole
 from study.trial.images import images_of
@@ -30,8 +33,9 @@ from study.trial.training import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
+RESULT = "result.json"
 TEST = tuple(measure.name for measure in MEASURES)
-BESIDE = ("valid_elbo", "steps", "seconds", "cause")  # what a result holds besides measures
+BESIDE = ("valid_elbo", "steps", "seconds", "cause", "samples", "images", "budget")  # in a result, besides measures
 
 
 class Candidate(NamedTuple):
@@ -72,7 +76,9 @@ def jobs(spec: StudySpec, study: optuna.Study) -> list[Job]:
 
 
 def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.device) -> dict[str, Any]:
-    """Trains one configuration on one seed at full budget and reads the test set; goes on where it was interrupted.
+    """Trains one configuration on one seed at full budget, and reads the test set with its best checkpoint.
+
+    It goes on where it was interrupted; after the end of the training only the test set is read.
 
     Returns:
         `TEST` by name, `valid_elbo`, `steps`, `seconds` and `cause`, which is empty unless the training failed.
@@ -81,10 +87,15 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
     try:
         splits = load_data(spec, data)
         folder = run.confirmation(job.candidate.name, job.repeat)
+        if not _has_best(folder):
+            _forget_training(folder)
         trial = Trial(spec, job.candidate.settings, splits, seed=job.seed, folder=folder, device=device)
         while not trial.done:
             report = trial.report()
+        best = checkpoint.load(folder / checkpoint.BEST)
+        assert best is not None
         model = trial.training.model
+        model.load_state_dict(best["training"]["model"])
         test = images_of(splits, "test", spec.preprocessing, spec.pairing, device)
         weighted = importance_weighted(model, test, spec.confirm.samples, first=spec.confirm.images)
         return {
@@ -92,7 +103,7 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
             "log_likelihood": float(weighted.log_likelihood.mean()),
             "effective_samples": float(weighted.effective_samples.mean()),
             "accuracy": probe_accuracy(model, trial.training.train_images, test),
-            "valid_elbo": report["elbo"],
+            "valid_elbo": best["report"]["elbo"],
             "steps": report["steps"],
             "seconds": report["seconds"],
             "cause": "",
@@ -112,7 +123,7 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
 def confirm(
     run: Run, *, data: str | None = None, address: str | None = None, say: Callable[[str], None] = print
 ) -> int | None:
-    """Does all jobs that have no result yet, or were lost, as Ray tasks, and writes confirm.parquet.
+    """Does all jobs that have no result as the specification wants it, as Ray tasks, and writes confirm.parquet.
 
     Args:
         run: whose search is finished.
@@ -133,15 +144,18 @@ def confirm(
         if owed(study, spec):
             raise RunError(f"the search is not finished; go on with `python -m study resume {run.argument}` first")
         wanted = jobs(spec, study)
-        signum = _work_all(run, spec, [job for job in wanted if not _is_done(run, job)], data, address, say)
-        table = pd.DataFrame([_row(run, spec, study, job) for job in wanted if _result(run, job).is_file()])
+        signum = _work_all(
+            run, spec, [job for job in wanted if not _is_done(run, spec, job)], imagesets.data_root(data), address, say
+        )
+        results = [(job, found) for job in wanted if (found := _result(run, job)) and _is_as_wanted(found, spec)]
+        table = pd.DataFrame([_row(spec, study, job, found) for job, found in results])
         if len(table):
             write_whole(run.table("confirm"), lambda path: table.to_parquet(path, index=False))
         return signum
 
 
 def _work_all(
-    run: Run, spec: StudySpec, missing: list[Job], data: str | None, address: str | None, say: Callable[[str], None]
+    run: Run, spec: StudySpec, missing: list[Job], data: Path, address: str | None, say: Callable[[str], None]
 ) -> int | None:
     if not missing:
         return None
@@ -154,8 +168,11 @@ def _work_all(
 
         @ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus, max_retries=3)
         def task(job: Job) -> dict[str, Any]:
-            return work(run, spec, job, data, device())
+            return work(run, spec, job, str(data), device())
 
+        for job in missing:
+            if (old := _result(run, job)) and old.get("budget", old["steps"]) != spec.steps:
+                _forget_training(run.confirmation(job.candidate.name, job.repeat))
         pending = {task.remote(job): job for job in missing}
         while pending and stop.signal is None:
             finished, _ = ray.wait(list(pending), timeout=0.5)
@@ -165,7 +182,7 @@ def _work_all(
                     found = ray.get(reference)
                 except ray.exceptions.RayError as error:
                     found = {**failed(error, 0), "cause": f"lost: {type(error).__name__}"}
-                write_whole(_result(run, job), lambda path, found=found: path.write_text(json.dumps(found)))
+                _keep(run, job, {**found, **_made_with(spec)})
                 outcome = found["cause"] or f"test elbo {found['elbo']:.2f}, {found['seconds']:.0f} s"
                 say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}")
         for reference in pending:
@@ -173,19 +190,49 @@ def _work_all(
         return stop.signal
 
 
-def _result(run: Run, job: Job) -> Path:
-    return run.confirmation(job.candidate.name, job.repeat) / "result.json"
+def _has_best(folder: Path) -> bool:
+    """Whether a training's best checkpoint is there and sound."""
+    try:
+        return checkpoint.load(folder / checkpoint.BEST) is not None
+    except CheckpointError:
+        return False
 
 
-def _is_done(run: Run, job: Job) -> bool:
+def _forget_training(folder: Path) -> None:
+    """Removes a training's checkpoints, so that it starts again, and then its result."""
+    for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST, RESULT):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _made_with(spec: StudySpec) -> dict[str, int]:
+    """What a result depends on besides its job: kept in it."""
+    return {"samples": spec.confirm.samples, "images": spec.confirm.images, "budget": spec.steps}
+
+
+def _keep(run: Run, job: Job, found: dict[str, Any]) -> None:
+    path = run.confirmation(job.candidate.name, job.repeat) / RESULT
+    write_whole(path, lambda temporary: temporary.write_text(json.dumps(found)))
+
+
+def _result(run: Run, job: Job) -> dict[str, Any] | None:
+    """What was found for a job; None where nothing was yet."""
+    path = run.confirmation(job.candidate.name, job.repeat) / RESULT
+    return current(json.loads(path.read_text())) if path.is_file() else None
+
+
+def _is_as_wanted(found: dict[str, Any], spec: StudySpec) -> bool:
+    """Whether a result was made with the specification's settings; of one that does not say, nobody knows."""
+    return all(found.get(key) == value for key, value in _made_with(spec).items())
+
+
+def _is_done(run: Run, spec: StudySpec, job: Job) -> bool:
     """Whether the job has a result that doing it again would not change: not if its process was lost."""
-    result = _result(run, job)
-    return result.is_file() and not json.loads(result.read_text())["cause"].startswith("lost")
+    found = _result(run, job)
+    return found is not None and _is_as_wanted(found, spec) and not found["cause"].startswith("lost")
 
 
-def _row(run: Run, spec: StudySpec, study: optuna.Study, job: Job) -> dict[str, Any]:
+def _row(spec: StudySpec, study: optuna.Study, job: Job, found: dict[str, Any]) -> dict[str, Any]:
     """One row of confirm.parquet; `metrics.*` are those of the test set."""
-    found = current(json.loads(_result(run, job).read_text()))
     return {
         "study": spec.name,
         "model": spec.model,
@@ -199,8 +246,9 @@ def _row(run: Run, spec: StudySpec, study: optuna.Study, job: Job) -> dict[str, 
         "cause": found["cause"],
         "steps": found["steps"],
         "seconds": found.get("seconds"),
-        "samples": spec.confirm.samples,
-        "images": spec.confirm.images,
+        "samples": found["samples"],
+        "images": found["images"],
+        "checkpoint": "best",
         "valid_elbo": found.get("valid_elbo"),
         **{f"metrics.{key}": found.get(key) for key in in_order({*TEST, *found} - {*BESIDE})},
         **{f"params.{key}": cell(value) for key, value in job.candidate.settings.items()},

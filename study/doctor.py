@@ -89,13 +89,13 @@ def examine(run: Run, fix: bool = False, say: Callable[[str], None] = print) -> 
         while True:  # a repair can bring to light what was hidden
             case = look(run, held)
             faults = [fault for check in CHECKS for fault in check(case)]
-            now = [fault for fault in faults if fix and fault.fix and fault.line not in tried]
+            now = [(fault, fault.fix) for fault in faults if fix and fault.fix and fault.line not in tried]
             if not now:
                 break
-            for fault in now:
+            for fault, mend in now:
                 tried.add(fault.line)
                 try:
-                    fault.fix()
+                    mend()
                     tell(f"mended: {fault.line}")
                 except (OSError, RunError) as error:
                     failed.add(fault.line)
@@ -111,7 +111,7 @@ def examine(run: Run, fix: bool = False, say: Callable[[str], None] = print) -> 
 
 
 def _standing(case: Case) -> str:
-    if case.study is None:
+    if case.study is None or case.spec is None:
         return f"it has no study yet; go on with: python -m study resume {case.run.argument}"
     states = [trial.state for trial in case.trials]
     counts = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -140,6 +140,8 @@ def _study(run: Run, spec: StudySpec | None) -> optuna.Study | None:
     files = [storage.file_of(run, spec)] if spec else [run.database, run.journal]
     file = next((file for file in files if file is None or file.is_file()), run.database)
     if file is None:
+        assert spec is not None
+        assert spec.storage is not None
         store: optuna.storages.BaseStorage = backend.server(spec.storage)
     elif not file.is_file():
         return None
@@ -357,13 +359,13 @@ def folders(case: Case) -> list[Fault]:
         for trial in case.trials
         if trial.state.is_finished() and reports(trial) and not case.run.trial(trial.number).is_dir()
     ]
-    if not gone:
+    if not gone or case.study is None:
         return []
     numbers = ", ".join(str(trial.number) for trial in gone)
     lost = "checkpoints, snapshots and TensorBoard are lost, the study keeps the reports"
     faults = [Fault(f"the folders of finished trials are gone: {numbers}; their {lost}")]
     best = storage.best_trial(case.study)
-    if best in gone:
+    if best is not None and best in gone:
         faults.append(Fault(f"the best trial, {best.number}, is among them: export and its pictures are not possible"))
     return faults
 
@@ -418,7 +420,7 @@ def _checkpoint_faults(spec: StudySpec, trial: FrozenTrial, folder: Path) -> lis
     if running and ahead:
         line = f"{folder / ahead[0]} is ahead of the study, which lacks the reports up to step {sound[ahead[0]].steps}"
         remedy = f"--fix removes {' and '.join(ahead)}, and the trial does those steps again"
-        return [Fault(f"{line}; {remedy}", lambda: [(folder / name).unlink() for name in ahead])]
+        return [Fault(f"{line}; {remedy}", functools.partial(_remove, [folder / name for name in ahead]))]
     faults = []
     for name, kept in found.items():
         if isinstance(kept, Kept) or (kept is None and not (complete and _needed(name, sound))):
@@ -436,6 +438,11 @@ def _checkpoint_faults(spec: StudySpec, trial: FrozenTrial, folder: Path) -> lis
             then = f", and the trial goes on from {_next(sound)}" if running else ""
             faults.append(Fault(f"{what}; --fix removes it{then}", path.unlink))
     return faults
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink()
 
 
 def _next(sound: dict[str, Kept]) -> str:

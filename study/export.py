@@ -104,7 +104,7 @@ def export(run: Run, out: Path) -> Path:
         save_file(model.state_dict(), temporary / "model.safetensors")
         _write_json(temporary / "config.json", config)
         _write_json(temporary / "metrics.json", found)
-        (temporary / "README.md").write_text(_model_card(config, found, len(study.trials)), encoding="utf-8")
+        (temporary / "README.md").write_text(_model_card(run, config, found, len(study.trials)), encoding="utf-8")
         os.rename(temporary, out)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror}; name another folder with --out") from None
@@ -131,7 +131,7 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def _model_card(config: dict[str, Any], found: dict[str, Any], trials: int) -> str:
+def _model_card(run: Run, config: dict[str, Any], found: dict[str, Any], trials: int) -> str:
     measured = "\n".join(
         f"| {_title(key)} | {_text(found[key], 0 if measure(key).unit == 'units' else 4)} |"
         for key in found
@@ -166,7 +166,8 @@ Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {con
 
 Kind: {found["kind"]}. {meaning}
 One draw from the exact posterior an image, KL weight 1. These are validation numbers of the configuration that won a
-search on them, and so a little optimistic; confirmed numbers come from `python -m study confirm {config["study"]}`.
+search on them, and so a little optimistic; confirmed numbers come from `python -m study confirm {run.argument}`,
+which tests the best checkpoints of trainings over fresh seeds; this is the best checkpoint of the search's training.
 
 ## Hyperparameters
 

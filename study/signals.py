@@ -83,6 +83,7 @@ def _nothing(*_: Any) -> None:
 
 def _watch(pipe: int, stop: Stop, how_to_go_on: Callable[[], str]) -> None:
     signum = _next(pipe, None)
+    assert signum is not None  # nothing else ends the wait
     if signum == OVER:
         return
     stop.signal = signum

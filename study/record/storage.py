@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+import torch
 import yaml
 from optuna.distributions import (
     CategoricalDistribution,
@@ -271,7 +272,9 @@ def owed(study: optuna.Study, spec: StudySpec) -> int:
 def describe_data(study: optuna.Study, spec: StudySpec, splits: Splits) -> None:
     """Notes in the study what its ELBOs are: `bound` on a log-likelihood, or something else by its name."""
     valid = images_of(splits, "valid", spec.preprocessing, spec.pairing)
-    study.set_user_attr(KIND, build(spec, spec.fixed).likelihood_part.kind(valid.pixels))
+    with torch.device("meta"):  # only its likelihood is asked
+        model = build(spec, spec.defaults())
+    study.set_user_attr(KIND, model.likelihood_part.kind(valid.pixels))
 
 
 def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:

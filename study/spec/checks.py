@@ -172,7 +172,7 @@ def _check_grid(spec: StudySpec) -> list[str]:
     if spec.sampler != "grid" or _check_fixed(spec):
         return []
     ways = [set(way.drawn) for way in _ways(spec)]
-    if sometimes := set().union(*ways) - set.intersection(*ways):
+    if sometimes := set[str]().union(*ways) - ways[0].intersection(*ways):
         named = ", ".join(sorted(sometimes))
         return [f"sampler: a grid needs the same hyperparameters in every trial; {named} are drawn in some; pin more"]
     return []

@@ -36,7 +36,7 @@ def check(raw: Mapping[str, Any]) -> list[str]:
         value = raw.get(key, field.get_default(call_default_factory=True, validated_data=sound))
         if isinstance(value, Mapping):  # what is wrong in it is told already; the rest may be checked
             value = {k: v for k, v in value.items() if f"{key}.{k}" not in problems}
-        annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        annotation: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         config = None if isinstance(annotation, type) and issubclass(annotation, BaseModel) else ConfigDict(strict=True)
         with suppress(ValidationError):  # the rest is not whole
             sound[key] = TypeAdapter(annotation, config=config).validate_python(value)
@@ -66,16 +66,17 @@ def _worded(error: Any) -> tuple[str, str]:
 
 
 def _keys_beside(location: Sequence[str]) -> list[str]:
+    groups: dict[str, type[BaseModel]] = {
+        "asha": Asha,
+        "budget": Budget,
+        "confirm": Confirm,
+        "preprocessing": Preprocessing,
+        "resources": Resources,
+        "validation": Validation,
+    }
     part: type[BaseModel] = StudySpec
     for key in location[:-1]:
-        part = {
-            "asha": Asha,
-            "budget": Budget,
-            "confirm": Confirm,
-            "preprocessing": Preprocessing,
-            "resources": Resources,
-            "validation": Validation,
-        }.get(key, part)
+        part = groups.get(key, part)
     return [*part.model_fields, *([BASE] if part is StudySpec else [])]
 
 

@@ -203,7 +203,7 @@ class StudySpec(_Part):
         distribution = trial.distributions.get("kl_warmup")
         return getattr(distribution, "high", 0.0) * self.steps
 
-    def space(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+    def space(self, trial: searchspaces.Trial) -> dict[str, Any]:
         """Draws a configuration: every setting of the search space, what is pinned not drawn but taken over."""
         return searchspaces.beside(self.model, self.fixed)(trial)
 

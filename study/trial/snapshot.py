@@ -68,14 +68,15 @@ def save(seen: dict[str, NDArray], stem: Path) -> None:
     write_whole(stem.with_suffix(".npz"), lambda path: _savez(path, seen))
     parts = [reconstruction_sheet(seen), traversal_sheet(seen)]
     width = max(part.shape[1] for part in parts)  # of a few images only, the first is the narrower one
-    white = {"mode": "constant", "constant_values": 255}
-    picture = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), **white) for part in parts])
+    picture = np.concatenate(
+        [np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255) for part in parts]
+    )
     write_whole(stem.with_suffix(".png"), lambda path: imsave(path, picture, format="png"))
 
 
 def _savez(path: Path, seen: dict[str, NDArray]) -> None:
     with open(path, "wb") as file:
-        np.savez_compressed(file, **seen)
+        np.savez_compressed(file, allow_pickle=False, **seen)
 
 
 def reconstruction_sheet(seen: dict[str, NDArray]) -> Pixels:

@@ -68,7 +68,7 @@ class Dashboard(Lines):
         self.counts, self.best = outcome(study), best_trial(study)
         self.shown = 0.0
 
-    def setup(self, **info: Any) -> None:
+    def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
         self.live.start()
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:

@@ -33,15 +33,21 @@ class Asha(AsyncHyperBandScheduler):
             grace_period=spec.rungs[0],
             reduction_factor=spec.asha.reduction,
         )
+        self.objective = spec.objectives[0]
+
+    @property
+    def _bracket(self) -> Any:
+        """The only one; what it holds is private to Ray, whose release is pinned."""
+        return self._brackets[0]
 
     @property
     def rungs(self) -> list[tuple[int, dict[Any, float]]]:
-        """(steps, {trial: value}), the highest first; Ray's own, and private to it: the release is pinned."""
-        return self._brackets[0]._rungs
+        """(steps, {trial: value}), the highest first; Ray's own."""
+        return self._bracket._rungs
 
     def cutoffs(self) -> dict[int, float | None]:
         """The value that a trial must reach at each rung to go on; None before the first trial got there."""
-        return {steps: self._brackets[0].cutoff(recorded) for steps, recorded in self.rungs}
+        return {steps: self._bracket.cutoff(recorded) for steps, recorded in self.rungs}
 
     def refill(self, trial: FrozenTrial) -> None:
         """Records a stored trial under its number, as the live run did.
@@ -49,7 +55,7 @@ class Asha(AsyncHyperBandScheduler):
         What a trial that goes on repeats is not judged again: the decision was stored with the report.
         """
         for steps, report in reports(trial).items():
-            value = report[self._metric]
+            value = report[self.objective]
             if value is None:
                 continue
             for milestone, recorded in self.rungs:
@@ -65,10 +71,10 @@ class Asha(AsyncHyperBandScheduler):
                 recorded[trial.trial_id] = recorded.pop(number)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
-        if not math.isfinite(result[self._metric]):
+        if not math.isfinite(result[self.objective]):
             return TrialScheduler.CONTINUE
         return super().on_trial_result(tune_controller, trial, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict) -> None:
-        if math.isfinite(result[self._metric]):
+        if math.isfinite(result[self.objective]):
             super().on_trial_complete(tune_controller, trial, result)

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from ray.tune.search import Searcher
 
+import imagesets
 from study.record.folder import Run
 from study.spec import StudySpec
 
@@ -19,7 +20,8 @@ class HandOut(Searcher):
         study: opened by this process.
         spec: its specification.
         run: its folder.
-        data: the root of the data sets, or None for the default.
+        data: the root of the data sets, or None for the default; the workers, in another working folder and maybe
+            another environment, are given the whole path.
         unfinished: trials that an earlier process left running, in the order to go on with.
     """
 
@@ -32,7 +34,7 @@ class HandOut(Searcher):
         unfinished: Sequence[optuna.trial.FrozenTrial],
     ):
         super().__init__(metric=spec.objectives[0], mode="max")
-        self.study, self.spec, self.run, self.data = study, spec, run, data
+        self.study, self.spec, self.run, self.data = study, spec, run, str(imagesets.data_root(data))
         self.unfinished = list(unfinished)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
@@ -45,7 +47,7 @@ class HandOut(Searcher):
             "number": trial.number,
             "run": str(self.run.path),
             "data": self.data,
-            "spec": self.spec.model_dump(),
+            "spec": self.spec,
             "settings": self.spec.space(trial),
         }
 

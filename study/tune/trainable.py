@@ -23,7 +23,7 @@ def device() -> torch.device:
 
 
 class Trainable(tune.Trainable):
-    """One trial. Its configuration: `number`, `run` (a folder), `spec`, `data` (a folder or None) and `settings`.
+    """One trial. Its configuration: `number`, `run` and `data` (folders), `spec` and `settings`.
 
     Exceptions end it with a result that says the cause, so that Ray's own retries count lost processes only.
     """
@@ -33,7 +33,7 @@ class Trainable(tune.Trainable):
         self.spec: StudySpec | None = None
         self.failure: Exception | None = None
         try:
-            self.spec = spec = StudySpec(**config["spec"])
+            self.spec = spec = config["spec"]  # as the driver made it: it was checked there
             self.trial = Trial(
                 spec,
                 config["settings"],
@@ -68,5 +68,5 @@ class Trainable(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: checkpoints are the trial's own."""
 
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
+    def load_checkpoint(self, checkpoint: dict | None) -> None:
         """Nothing: checkpoints are the trial's own."""

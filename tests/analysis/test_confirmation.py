@@ -161,6 +161,9 @@ def test_the_command_line_shows_means_spreads_failures_and_what_they_are(make, t
     assert lines["trial-0"][2:5] == ["1", "1", "-90.00"]
     assert "nan" not in text.lower()
     assert "sure: log_likelihood is importance-weighted, S 50, on 30 images" in text
+    assert "all of the last state of each training." in text
+    make("new", [{**rows[0], "study": "new", "checkpoint": "best"}])
+    assert "all of the best checkpoint of each training." in table("new")
 
 
 def test_the_command_line_shows_none_where_there_is_none(make, table):

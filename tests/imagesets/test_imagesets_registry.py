@@ -124,7 +124,7 @@ def test_naming_data_sets_loads_no_heavy_library():
 def test_data_root(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LATENTSWEEP_DATA", "~/here")
-    assert imagesets.data_root("there") == Path("there")
+    assert imagesets.data_root("there") == Path.cwd() / "there"
     assert imagesets.data_root(Path("~/there")) == tmp_path / "there"
     assert imagesets.data_root() == tmp_path / "here"
     monkeypatch.delenv("LATENTSWEEP_DATA")

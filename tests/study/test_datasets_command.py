@@ -60,7 +60,8 @@ def test_what_is_here_is_told_from_what_is_not(command, tmp_path):
     assert lines_of(out, "mnist5k")[-1] == "here; arrays are made at the first use"
     missing = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
     assert lines_of(out, "mnist")[-1] == (
-        f"not here: {missing} is missing; `python -m study datasets get mnist` fetches it; mnist5k needs no download"
+        f"not here: {missing} is missing; `python -m study datasets get mnist --data {tmp_path}` fetches it; "
+        f"mnist5k needs no download"
     )
 
 

@@ -70,7 +70,7 @@ def test_a_search_does_not_read_the_test_set(make, poisoned, tmp_path, monkeypat
     monkeypatch.setattr(trainable, "load_data", lambda *_: poisoned)
     spec = make()
     (tmp_path / "tiny").mkdir()
-    config = {"number": 0, "run": str(tmp_path / "tiny"), "spec": spec.model_dump(), "data": None}
+    config = {"number": 0, "run": str(tmp_path / "tiny"), "spec": spec, "data": None}
     worker = object.__new__(trainable.Trainable)
     worker.setup({**config, "settings": spec.defaults()})
     results = [worker.step() for _ in range(FULL // EVERY)]

@@ -1,0 +1,44 @@
+"""What kind of number a study's ELBOs are is noted without the cost of a model."""
+
+import pytest
+import torch
+
+from models.base import VAE
+from study.record import storage
+from study.record.folder import Run
+from study.spec import StudySpec
+
+
+@pytest.fixture
+def noted(raw, tmp_path, splits, monkeypatch):
+    """Notes the kind for a specification, and returns it with the model that was asked."""
+    built: list[VAE] = []
+    build = storage.build
+
+    def keep(*args, **kwargs) -> VAE:
+        built.append(build(*args, **kwargs))
+        return built[-1]
+
+    monkeypatch.setattr(storage, "build", keep)
+
+    def note(**pins) -> tuple[str, VAE]:
+        given = raw()
+        given["fixed"] = {"hidden": 16, "latent": 4, **pins}
+        spec = StudySpec(**given)
+        study = storage.open_study(Run(tmp_path), spec, create=True)
+        storage.describe_data(study, spec, splits)
+        return study.user_attrs[storage.KIND], built[-1]
+
+    return note
+
+
+def test_the_model_takes_no_memory_and_no_random_numbers(noted):
+    before = torch.get_rng_state()
+    kind, model = noted(posterior="gaussian", prior="standard")
+    assert kind == "soft cross-entropy"
+    assert all(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_goes_with_the_pins_is_taken_too(noted):
+    assert noted(posterior="spike_slab", alpha=0.1)[0] == "soft cross-entropy"

@@ -1,0 +1,36 @@
+"""`python -m study resume`: where the work goes on."""
+
+import pytest
+
+from study import solo
+from study.record.folder import Run
+from study.record.storage import Outcome, open_study
+from study.spec import StudySpec
+from study.tune import runner
+
+
+@pytest.mark.parametrize(
+    ("trials", "options", "expected"),
+    [
+        (1, [], ("here", {"data": None})),
+        (1, ["--data", "mine"], ("here", {"data": "mine"})),
+        (1, ["--address", "head:6379"], ("Ray", {"data": None, "address": "head:6379"})),
+        (2, [], ("Ray", {"data": None, "address": None})),
+        (2, ["--address", "head:6379"], ("Ray", {"data": None, "address": "head:6379"})),
+    ],
+)
+def test_one_trial_goes_on_in_this_process_unless_a_cluster_is_named(
+    raw, tmp_path, monkeypatch, command, trials, options, expected
+):
+    spec, run, called = StudySpec(**raw(trials=trials)), Run(tmp_path / "tiny"), []
+    run.create(spec)
+    open_study(run, spec, create=True)
+    for where, module in (("here", solo), ("Ray", runner)):
+
+        def resumed(run: Run, where: str = where, **given: object) -> Outcome:
+            called.append((where, given))
+            return Outcome(1, 0, 0)
+
+        monkeypatch.setattr(module, "resume", resumed)
+    assert command("resume", run.path, *options)[0] == 0
+    assert called == [expected]

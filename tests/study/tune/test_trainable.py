@@ -1,0 +1,32 @@
+"""What the adapter to Ray Tune does when Ray hands it a trial."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.record.folder import Run
+from study.record.storage import open_study
+from study.spec import StudySpec, checks
+from study.tune import trainable
+from study.tune.searcher import HandOut
+
+
+def test_a_worker_does_not_check_the_specification_again(raw, tmp_path: Path, monkeypatch):
+    spec, run = StudySpec(**raw()), Run(tmp_path / "tiny")
+    run.create(spec)
+    searcher = HandOut(open_study(run, spec, create=True), spec, run, None, [])
+    config = pickle.loads(pickle.dumps(searcher.suggest("first")))
+
+    def refuse(_: Any) -> list[str]:
+        raise AssertionError("the specification was checked")
+
+    monkeypatch.setattr(checks, "CHECKS", [((), refuse)])
+    monkeypatch.setattr(trainable, "device", lambda: torch.device("cpu"))
+    worker = object.__new__(trainable.Trainable)
+    worker.setup(config)
+    assert worker.failure is None
+    assert worker.trial is not None
+    assert worker.trial.spec == spec
+    worker.cleanup()
