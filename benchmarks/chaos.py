@@ -31,7 +31,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -118,7 +118,7 @@ class Study:
         self.logs = self.root / f"{self.run.name}.logs"
         claim(not self.logs.exists(), f"{self.logs} is there already; name a new folder with --root")
         self.logs.mkdir(parents=True)
-        raw = {
+        raw: dict[str, Any] = {
             "name": self.run.name,
             "model": "vae",
             "dataset": "mnist5k",
@@ -128,8 +128,7 @@ class Study:
             "budget": {"steps": REPORTS * EVERY, "batch": 32, "report_every": EVERY},
         }
         self.preset.write_text(yaml.safe_dump(raw), encoding="utf-8")
-        stored = {} if self.storage is None else {"storage": self.storage}
-        self.spec = StudySpec(**raw, **stored)
+        self.spec = StudySpec(**raw, storage=self.storage)
         self.seen: list[FrozenTrial] = []
         self.rungs: dict[int, dict[int, float]] = {rung: {} for rung in self.spec.rungs}
         self.sessions = 0

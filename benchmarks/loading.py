@@ -11,6 +11,7 @@ Expected: the second load under 0.2 s, a batch under 0.2 ms, dynamically binaris
 from __future__ import annotations
 
 import argparse
+import functools
 import resource
 import statistics
 import sys
@@ -58,6 +59,7 @@ def against_torchvision(splits: imagesets.Splits, data: Path) -> None:
     mnist = torchvision().datasets.MNIST
     test, train = mnist(str(data), train=False), mnist(str(data), train=True)
     assert np.array_equal(splits.test.images[:, 0], test.data)
+    assert splits.test.labels is not None
     assert np.array_equal(splits.test.labels, test.targets)
     ours = np.concatenate([splits.train.images, splits.valid.images])[:, 0].reshape(-1, 784)
     theirs, labels = train.data.numpy().reshape(-1, 784), np.concatenate([splits.train.labels, splits.valid.labels])
@@ -77,7 +79,7 @@ def batches(splits: imagesets.Splits, data: Path) -> None:
             vision.datasets.MNIST(str(data), transform=chain), batch_size=BATCH, shuffle=True
         )
         source = iter(loader)
-        usual[name] = seconds(lambda source=source: next(source), 30)
+        usual[name] = seconds(functools.partial(next, source), 30)
     for preprocessing in (
         Preprocessing(),
         Preprocessing(binarise="dynamic"),

@@ -48,10 +48,12 @@ def watch(path: str) -> None:
 
     def scheduler(*arguments: Any) -> Any:
         made = refilled(*arguments)
+        assert isinstance(made, Asha)
         note(made)
         return made
 
-    Asha.on_trial_add, runner._scheduler = on_trial_add, scheduler
+    for owner, name, watching in ((Asha, "on_trial_add", on_trial_add), (runner, "_scheduler", scheduler)):
+        setattr(owner, name, watching)
     watched("on_trial_result")
     watched("on_trial_complete")
 
