@@ -80,3 +80,22 @@ def test_a_model_is_three_files(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "1 complete" in done.stdout
+
+
+def test_the_contract_grows_with_a_model_of_three_files(tmp_path):
+    """In a copy of the project with its tests nothing is edited, and the contract, the spaces and presets take it."""
+    for folder in (*PACKAGES, "tests"):
+        shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    added = [block for block in blocks("python") + blocks("yaml") if re.match(r"# \w+/\S+\.(py|yaml)\n", block)]
+    files = {block.partition("\n")[0].removeprefix("# "): block.partition("\n")[2] for block in added}
+    name = next(Path(path).stem for path in files if path.startswith("searchspaces/"))
+    three = [path for path in files if Path(path).stem.partition("-")[0] == name]
+    assert len(three) == 3
+    for path in three:
+        (tmp_path / path).write_text(files[path])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", name]
+    command += ["tests/models/test_contract.py", "tests/searchspaces", "tests/study/spec"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\d\d passed", done.stdout)
