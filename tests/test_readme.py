@@ -66,36 +66,45 @@ def test_pictures_exist():
         assert (PROJECT / path).is_file(), path
 
 
-def test_a_model_is_three_files(tmp_path):
-    """What the README adds is written into a copy of the project; nothing else is edited, and it trains."""
-    for package in PACKAGES:
-        shutil.copytree(PROJECT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    added = [block for block in blocks("python") + blocks("yaml") if re.match(r"# \w+/\S+\.(py|yaml)\n", block)]
-    assert len(added) == 3
-    for block in added:
-        first, _, rest = block.partition("\n")
-        (tmp_path / first.removeprefix("# ")).write_text(rest)
-    command = [sys.executable, "-m", "study", "train", "laplace-mnist5k", "--set", "budget.steps=40"]
+ADDED = {
+    first.removeprefix("# "): rest
+    for first, _, rest in (block.partition("\n") for block in blocks("python") + blocks("yaml"))
+    if re.match(r"# \w+/\S+\.(py|yaml)$", first)
+}
+"""What the README adds, by its path."""
+GROWING = ["tests/models", "tests/searchspaces", "tests/study/spec", "tests/study/trial"]
+"""Where tests are parametrised by models, parts, spaces and presets."""
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory) -> Path:
+    """A copy of the project, with its tests, to which the README's files are added; nothing else is edited."""
+    copy = tmp_path_factory.mktemp("grown")
+    for folder in (*PACKAGES, "tests"):
+        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pyproject.toml", copy)
+    for path, text in ADDED.items():
+        (copy / path).write_text(text)
+    return copy
+
+
+def test_a_model_is_three_files_and_a_posterior_one():
+    assert [Path(path).parts[0] for path in ADDED] == ["models", "searchspaces", "models", "study"]
+
+
+def test_what_is_added_trains(grown):
+    preset = next(Path(path).stem for path in ADDED if path.endswith(".yaml"))
+    command = [sys.executable, "-m", "study", "train", preset, "--set", "budget.steps=40"]
     command += ["--set", "budget.report_every=20", "--set", "asha=null"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=grown, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "1 complete" in done.stdout
 
 
-def test_the_contract_grows_with_a_model_of_three_files(tmp_path):
-    """In a copy of the project with its tests nothing is edited, and the contract, the spaces and presets take it."""
-    for folder in (*PACKAGES, "tests"):
-        shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
-    added = [block for block in blocks("python") + blocks("yaml") if re.match(r"# \w+/\S+\.(py|yaml)\n", block)]
-    files = {block.partition("\n")[0].removeprefix("# "): block.partition("\n")[2] for block in added}
-    name = next(Path(path).stem for path in files if path.startswith("searchspaces/"))
-    three = [path for path in files if Path(path).stem.partition("-")[0] == name]
-    assert len(three) == 3
-    for path in three:
-        (tmp_path / path).write_text(files[path])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", name]
-    command += ["tests/models/test_contract.py", "tests/searchspaces", "tests/study/spec"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+def test_every_test_that_grows_with_models_parts_and_spaces_takes_what_is_added(grown):
+    names = {Path(path).stem for path in ADDED if path.startswith("models/")}
+    assert len(names) == 2
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", " or ".join(names), *GROWING]
+    done = subprocess.run(command, cwd=grown, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"\d\d passed", done.stdout)
+    assert re.search(r"1\d\d passed", done.stdout)
