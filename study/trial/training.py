@@ -180,6 +180,11 @@ class Training:
             "threads": torch.get_num_threads(),
         }
 
+    def takes(self, state: Mapping[str, Any]) -> bool:
+        """Whether a `state_dict()` has this training's groups of parameters."""
+        groups = {name: len(saved["param_groups"]) for name, saved in state["optimisers"].items()}
+        return groups == {name: len(optimiser.param_groups) for name, optimiser in self.optimisers.items()}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where a `state_dict()` of the same configuration was taken."""
         torch.set_num_threads(state["threads"])

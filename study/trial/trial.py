@@ -75,6 +75,9 @@ class Trial:
         if state is not None and (state["settings"], state.get("seed", seed)) != (dict(settings), seed):
             self._note(f"{folder} holds the checkpoint of another trial; it is left out")
             state = None
+        if state is not None and not self.training.takes(state["training"]):
+            self._note(f"{folder} holds a checkpoint of an earlier release, with other groups of parameters; left out")
+            state = None
         if state is not None:
             self.training.load_state_dict(state["training"])
             self.seconds, self._repeat = state["seconds"], _report_of(state)

@@ -63,7 +63,7 @@ def test_a_new_module_is_a_new_data_set(add):
     assert imagesets.info("dots") == "an info"
     assert imagesets.options("dots") == {}
     for load in (imagesets.load, imagesets.get):
-        assert load("dots", "somewhere") == Path("somewhere")
+        assert load("dots", "somewhere") == Path.cwd() / "somewhere"
 
 
 def test_a_new_module_without_an_info_is_none(add):
@@ -76,7 +76,7 @@ def test_options_are_the_keywords_of_load(add):
     assert imagesets.options("dots") == {"size": 3, "colour": "red"}
     assert imagesets.info("dots", size=4) == "an info of size 4 in red"
     for load in (imagesets.load, imagesets.get):
-        assert load("dots", "there", colour="blue") == (Path("there"), 3, "blue")
+        assert load("dots", "there", colour="blue") == (Path.cwd() / "there", 3, "blue")
         with pytest.raises(
             imagesets.DataError, match="dots: size is -1, where a number that is not negative is needed"
         ):

@@ -203,10 +203,14 @@ def test_a_curve_that_differs_is_seen(raw, tmp_path):
     trial = study.ask({"lr": optuna.distributions.FloatDistribution(1e-3, 1e-3)})
     train = [[[0, {"model": 1.0}], [5, {"model": 1.0}]], [[10, {"model": 1.0}], [15, {"model": 1.0}]]]
     drawn = study.get_trials()[0]
-    drawn.user_attrs = {"report:20": None}  # how far the curve goes
+    drawn.user_attrs = {"report:20": {}}  # how far the curve goes
     expected = undisturbed.curve(spec, drawn)
     for logged, (steps, metrics) in zip(train, expected.items()):
-        store_report(study, trial._trial_id, {**metrics, "steps": steps, "seconds": 1.0, "train": logged})
+        store_report(
+            study,
+            trial._trial_id,
+            {**metrics, "measures": list(metrics), "steps": steps, "seconds": 1.0, "train": logged},
+        )
     assert undisturbed.differences(spec, study.get_trials()[0]) == []
     kept = reports(study.get_trials()[0])[20]
     study._storage.set_trial_user_attr(trial._trial_id, "report:20", {**kept, "kl": kept["kl"] + 1e-9})
@@ -336,5 +340,5 @@ def test_postgresql_is_started_and_stopped(server, installed):
         other.stop()
         assert process.returncode == 0
         other.start()
-        folder = other.path
+        folder = other.folder
     assert not folder.exists()

@@ -110,7 +110,7 @@ def test_a_training_by_hand_gives_the_same_numbers(confirmed):
     assert evaluate(training.model, test) == {key: row[f"metrics.{key}"] for key in METRICS}
     assert training.evaluate()["elbo"] == row["valid_elbo"]
     weighted = importance_weighted(training.model, test, samples=8, first=40)
-    assert weighted.log_likelihood.mean() == row["metrics.reconstructionelihood"]
+    assert weighted.log_likelihood.mean() == row["metrics.log_likelihood"]
     assert weighted.effective_samples.mean() == row["metrics.effective_samples"]
     assert probe_accuracy(training.model, training.train_images, test) == row["metrics.accuracy"]
 

@@ -97,7 +97,7 @@ def test_other_samples_or_images_are_read_again_without_training(copied, tmp_pat
     for old, new in zip(before, after):
         assert {key: new[key] for key in ("samples", "images")} == {"samples": 3, "images": 10, **changed}
         assert new["metrics.elbo"] == old["metrics.elbo"]
-        assert new["metrics.reconstructionelihood"] != old["metrics.reconstructionelihood"]
+        assert new["metrics.log_likelihood"] != old["metrics.log_likelihood"]
     assert results(copied) == afresh(copied, tmp_path / "afresh")
     confirm(copied, say=said.append)
     assert len(said) == len(before)

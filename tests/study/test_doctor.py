@@ -16,6 +16,7 @@ from study.record import storage, tables
 from study.record.folder import Run
 from study.record.storage import open_study, reports, store_report
 from study.spec import StudySpec
+from study.spec.measures import METRICS
 from study.trial import checkpoint
 from study.trial.checkpoint import BEST, LAST, PREVIOUS
 from study.trial.training import derived_seed
@@ -150,7 +151,7 @@ def die_before_the_end_was_told(run: Run) -> str:
     study = study_of(run)
     (running,) = study.get_trials(states=[TrialState.RUNNING])
     for steps in (40, 50, 60):
-        report = {**reports(running)[30], "steps": steps}
+        report = {**reports(running)[30], "measures": list(METRICS), "steps": steps}
         store_report(study, running._trial_id, report)
     sql(run, "DELETE FROM trial_intermediate_values WHERE step = 60 AND trial_id = ?", running._trial_id)
     for name in (LAST, BEST):  # as they are at the end

@@ -195,7 +195,7 @@ def test_a_comparison_shows_every_run_that_has_the_data(runs, tmp_path, drawn):
 
 def test_runs_whose_numbers_do_not_compare_are_drawn_alone(runs, make, tmp_path, command):
     binary = make(
-        fixed=make().fixed | {"kl_warmup": 0.0}, preprocessing={"binarise": "static"}, objective=["kl", "elbo"]
+        fixed=make().fixed | {"kl_warmup": 0.0}, preprocessing={"binarise": "static"}, objective=["hoyer", "elbo"]
     )
     other = search(binary, tmp_path, (FULL,))
     first = Run(shutil.copytree(runs("vae").path, tmp_path / "tiny-vae"))

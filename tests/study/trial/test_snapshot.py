@@ -99,7 +99,7 @@ def test_colours_stay_colours(tmp_path):
     assert np.array_equal(reconstruction_sheet(seen)[1:9, 1:9], images[0].numpy().transpose(1, 2, 0))
 
 
-class PairModel:
+class PairModel(torch.nn.Module):
     """As much of a model of pairs as a snapshot looks at: its code is the mean of each image, which it draws."""
 
     def codes(self, x: torch.Tensor) -> torch.Tensor:

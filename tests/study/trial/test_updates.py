@@ -4,7 +4,7 @@ import pytest
 
 import models
 from models.base import VAE, Update
-from study.spec import StudySpec, check
+from study.spec import StudySpec, build, check
 from study.trial.training import Training
 
 SIZES = {"latent": 4, "hidden": 12}
@@ -71,13 +71,11 @@ def test_epochs_count_all_the_batches_of_a_step(raw, monkeypatch):
     given = raw(budget={"steps": None, "epochs": 2, "batch": 64})
     assert StudySpec(**given).steps == 2 * 63  # mnist5k has 4000
     monkeypatch.setattr(VAE, "batches", 2)
-    from study.spec import specification
-
-    specification._batches.cache_clear()
+    build.usual.cache_clear()
     try:
         assert StudySpec(**given).steps == 2 * 32
     finally:
-        specification._batches.cache_clear()
+        build.usual.cache_clear()
 
 
 @pytest.mark.parametrize("model", models.names())

@@ -151,7 +151,7 @@ def test_a_run_in_use_is_refused(half_done, command):
 
 def test_the_lock_ends_with_its_process(half_done, python):
     hold = (
-        "import os, sys; from study.path import Run; lock = Run(sys.argv[1]).locked(); lock.__enter__(); "
+        "import os, sys; from study.record.folder import Run; lock = Run(sys.argv[1]).locked(); lock.__enter__(); "
         "os.kill(os.getpid(), 9)"
     )
     done = python("-c", hold, str(half_done.path), check=False)

@@ -200,9 +200,9 @@ def test_left_out_rungs_are_not_rays_either(raw):
 
 
 def test_the_first_objective_decides(raw):
-    spec = StudySpec(**raw(asha={"grace": 10}, objective=["kl", "elbo"], fixed={"kl_warmup": 0.0}))
+    spec = StudySpec(**raw(asha={"grace": 10}, objective=["hoyer", "elbo"], fixed={"kl_warmup": 0.0}))
     asha = Asha(spec)
     for n in range(2):
         asha.on_trial_add(None, ray_trial(n))
-    assert asha.on_trial_result(None, ray_trial(0), {"steps": 10, "kl": 1.0, "elbo": 0.0}) == GO_ON
-    assert asha.on_trial_result(None, ray_trial(1), {"steps": 10, "kl": 0.0, "elbo": 9.0}) == STOP
+    assert asha.on_trial_result(None, ray_trial(0), {"steps": 10, "hoyer": 1.0, "elbo": 0.0}) == GO_ON
+    assert asha.on_trial_result(None, ray_trial(1), {"steps": 10, "hoyer": 0.0, "elbo": 9.0}) == STOP
