@@ -43,6 +43,7 @@ def _ordered(found: Mapping[str, T]) -> dict[str, T]:
     return dict(sorted(found.items(), key=lambda item: FIRST.index(item[0]) if item[0] in FIRST else len(FIRST)))
 
 
+@cache
 def pairs() -> dict[str, tuple[str, ...]]:
     """The priors that each posterior goes with."""
     return {
@@ -51,6 +52,7 @@ def pairs() -> dict[str, tuple[str, ...]]:
     }
 
 
+@cache
 def settings() -> dict[str, tuple[Any, Any]]:
     """What `build` takes besides its own arguments: name -> (domain, default); `Shared` comes on top.
 

@@ -279,7 +279,7 @@ def attributes(case: Case) -> list[Fault]:
     if made_with is not None and (changed := differences(made_with, spec)):
         line = f"study.yaml is not what the study was made with: {'; '.join(changed)}; bring the old value back"
         faults.append(Fault(line))
-    elif study.user_attrs[SPEC] != dump(spec) and not case.held:
+    elif made_with != spec and not case.held:
         line = "the study's copy of study.yaml is an older one; --fix renews it"
         faults.append(Fault(line, lambda: study.set_user_attr(SPEC, dump(spec))))
     return faults

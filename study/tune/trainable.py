@@ -19,7 +19,8 @@ from study.trial.trial import Trial, failed, load_data
 
 def device() -> torch.device:
     """Where this worker's model and data go: the GPU, or the share of one, that Ray gave it, else the CPU."""
-    return torch.device("cuda", 0) if ray.get_gpu_ids() else torch.device("cpu")
+    given = ray.is_initialized() and ray.get_gpu_ids()  # asked where there is no Ray, it would start one
+    return torch.device("cuda", 0) if given else torch.device("cpu")
 
 
 class Trainable(tune.Trainable):

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ended import EVERY, FULL, SEARCH, SEEDS
 
 import imagesets
 import searchspaces
+from benchmarks import postgres
 from imagesets import Split, Splits
 from study.record.folder import Run
 from study.spec import StudySpec
@@ -194,13 +195,50 @@ def local_ray(ray_folder) -> Callable[..., AbstractContextManager[None]]:
         from study.tune import cluster  # before Ray: it sets what Ray reads when it is imported
 
         quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-        with ray_folder(), pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(PROJECT))
-            cluster.ray.init(address="local", num_cpus=2, **quiet, **options)
+        with ray_folder():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("PYTHONPATH", str(PROJECT))
+                cluster.ray.init(address="local", num_cpus=2, **quiet, **options)
             yield
             cluster.ray.shutdown()
 
     return started
+
+
+class SharedRay:
+    """The Ray of all tests of this process that only need one; it is started when the first asks for it."""
+
+    def __init__(self, start: Callable[[], AbstractContextManager[None]]):
+        self._start, self._running = start, ExitStack()
+        self._up = False
+
+    def up(self) -> None:
+        if not self._up:
+            self._running.enter_context(self._start())
+            self._up = True
+
+    def down(self) -> None:
+        self._running.close()
+        self._up = False
+
+
+@pytest.fixture(scope="session")
+def shared_ray(local_ray) -> Iterator[SharedRay]:
+    shared = SharedRay(local_ray)
+    yield shared
+    shared.down()
+
+
+@pytest.fixture(scope="module")
+def ray_up(shared_ray) -> None:
+    """A Ray, which other tests use too."""
+    shared_ray.up()
+
+
+@pytest.fixture(scope="module")
+def ray_down(shared_ray) -> None:
+    """No Ray in this process, for tests of how one is started."""
+    shared_ray.down()
 
 
 @pytest.fixture
@@ -278,3 +316,10 @@ def no_ray(monkeypatch) -> None:
         raise AssertionError("Ray was started")
 
     monkeypatch.setattr(cluster, "ray_started", refuse)
+
+
+@pytest.fixture(scope="session")
+def installed() -> None:
+    """PostgreSQL is on this machine."""
+    if postgres.binaries() is None and os.environ.get("LATENTSWEEP_POSTGRES") != "required":
+        pytest.skip(postgres.INSTALL)

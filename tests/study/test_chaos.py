@@ -21,40 +21,12 @@ from study.spec.measures import METRICS
 
 
 @pytest.fixture(scope="module")
-def installed():
-    """PostgreSQL is on this machine."""
-    if postgres.binaries() is None and os.environ.get("LATENTSWEEP_POSTGRES") != "required":
-        pytest.skip(postgres.INSTALL)
-
-
-@pytest.fixture(scope="module")
 def server(installed):
     with postgres.server() as running:
         yield running
 
 
-@pytest.fixture
-def kind(request, installed_if_needed):
-    return request.param
-
-
-@pytest.fixture
-def installed_if_needed(request):
-    if request.node.callspec.params.get("kind") == "postgresql":
-        request.getfixturevalue("installed")
-
-
-everywhere = pytest.mark.parametrize("kind", chaos.STORAGES, indirect=True)
-
-
 # Kills.
-
-
-@everywhere
-def test_a_killed_driver_loses_and_doubles_nothing(kind, tmp_path):
-    found = chaos.attack("driver", tmp_path, storage=kind, kills=1, trials=3)
-    assert found.hits == ["while running"]
-    assert found.complete + found.pruned == 3
 
 
 def test_killed_workers_lose_and_double_nothing(tmp_path):
@@ -66,15 +38,6 @@ def test_killed_workers_lose_and_double_nothing(tmp_path):
 def test_a_server_that_is_away_is_waited_for(installed, tmp_path):
     found = chaos.attack("outage", tmp_path, storage="postgresql", seconds=3, trials=3)
     assert found.complete + found.pruned == 3
-
-
-@pytest.mark.long
-@everywhere
-def test_twenty_kills_of_the_driver(kind, tmp_path):
-    found = chaos.attack("driver", tmp_path, storage=kind)
-    assert len(found.hits) == 20
-    assert found.hits.count("while running") >= 10
-    assert found.complete + found.pruned == 30
 
 
 @pytest.mark.long

@@ -33,13 +33,6 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def ray_up(local_ray) -> Iterator[None]:
-    """One Ray for all tests here."""
-    with local_ray():
-        yield
-
-
-@pytest.fixture(scope="module")
 def confirmed(make, ray_up, tmp_path_factory) -> tuple[Run, list[str]]:
     """A confirmed run, and what was said meanwhile."""
     run, said = Run(tmp_path_factory.mktemp("confirmed") / "tiny"), []

@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,6 @@ from study.trial.training import Training
 
 FULL, EVERY = 40, 20
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def ray_up(local_ray) -> Iterator[None]:
-    """One Ray for all tests here."""
-    with local_ray():
-        yield
 
 
 @pytest.fixture(scope="module")

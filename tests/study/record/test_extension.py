@@ -140,12 +140,6 @@ def test_mistakes_of_the_specification_are_told_first(run):
 
 
 @pytest.fixture(scope="module")
-def ray_up(local_ray):
-    with local_ray():
-        yield
-
-
-@pytest.fixture(scope="module")
 def finished(raw, ray_up, tmp_path_factory) -> Run:
     """A finished run of three trials with ASHA."""
     asha = {"grace": 10, "reduction": 2}

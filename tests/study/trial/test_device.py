@@ -12,7 +12,7 @@ from study.tune import trainable
 
 
 @pytest.fixture(scope="module")
-def fake_gpu(local_ray):
+def fake_gpu(local_ray, ray_down):
     """A Ray that believes in a GPU."""
     with local_ray(num_gpus=1):
         yield

@@ -26,12 +26,6 @@ from study.tune.trainable import Trainable
 PROJECT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(scope="module")
-def ray_up(local_ray):
-    with local_ray():
-        yield
-
-
 @pytest.fixture
 def handed_out(monkeypatch):
     """Lets certain trials be trained with other settings than were drawn: number -> settings."""

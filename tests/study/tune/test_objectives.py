@@ -9,13 +9,6 @@ from study.record.folder import Run
 from study.record.storage import open_study, reports
 
 
-@pytest.fixture(scope="module")
-def ray_up(local_ray):
-    """One Ray for all searches here."""
-    with local_ray():
-        yield
-
-
 @pytest.mark.long
 def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exits_1(ray_up, command, preset, tmp_path):
     path = preset(tmp_path, fixed={"lr": 1e18}, asha={"grace": 10})

@@ -58,12 +58,6 @@ def wait_for_reports(run: Run, driver: subprocess.Popen, log) -> None:
     raise AssertionError(f"no trial got so far: {log.read_text()}")
 
 
-@pytest.fixture(scope="module")
-def ray_up(local_ray):
-    with local_ray():
-        yield
-
-
 @pytest.mark.long
 def test_a_run_whose_driver_was_killed_goes_on(killed, ray_up):
     run, before = killed

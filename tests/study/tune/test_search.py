@@ -46,7 +46,7 @@ class Searched(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def searched(raw, tmp_path_factory, ray_folder) -> Searched:
+def searched(raw, tmp_path_factory, ray_folder, ray_down) -> Searched:
     """A search of twelve trials with ASHA, in a Ray that the runner starts and shuts down."""
     spec = StudySpec(**raw(trials=TRIALS, asha={"grace": 10, "reduction": 2}, seed=3))
     schedulers, at_work = [], []

@@ -1,0 +1,35 @@
+"""Nothing is lost and nothing doubled when a driver is killed: `benchmarks.chaos` in short, whole where marked `long`."""
+
+import pytest
+
+from benchmarks import chaos
+
+
+@pytest.fixture
+def kind(request, installed_if_needed):
+    return request.param
+
+
+@pytest.fixture
+def installed_if_needed(request):
+    if request.node.callspec.params.get("kind") == "postgresql":
+        request.getfixturevalue("installed")
+
+
+everywhere = pytest.mark.parametrize("kind", chaos.STORAGES, indirect=True)
+
+
+@everywhere
+def test_a_killed_driver_loses_and_doubles_nothing(kind, tmp_path):
+    found = chaos.attack("driver", tmp_path, storage=kind, kills=1, trials=3)
+    assert found.hits == ["while running"]
+    assert found.complete + found.pruned == 3
+
+
+@pytest.mark.long
+@everywhere
+def test_twenty_kills_of_the_driver(kind, tmp_path):
+    found = chaos.attack("driver", tmp_path, storage=kind)
+    assert len(found.hits) == 20
+    assert found.hits.count("while running") >= 10
+    assert found.complete + found.pruned == 30
