@@ -102,8 +102,8 @@ def _check_fixed(spec: StudySpec) -> list[str]:
     wrong = check_settings(training) + models.check(spec.model, model)
     problems += [f"fixed.{key}: {message}" for key, message in wrong]
     if not problems and not (_check_sigma(spec) or _check_preprocessing(spec) or _check_dataset_options(spec)):
-        usual = searchspaces.Usual(searchspaces.defaults(spec.model))
-        problems += _check_build(spec, searchspaces.beside(spec.model, fixed)(usual))
+        trial = searchspaces.Usual(searchspaces.defaults(spec.model))
+        problems += _check_build(spec, searchspaces.beside(spec.model, fixed)(trial))
         for way in () if problems else _ways(spec):
             said = [f"{problem}; the space draws that: pin more" for problem in _check_build(spec, way.settings)]
             problems += [problem for problem in said if problem not in problems]

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing doubled when a driver is killed: `benchmarks.chaos` in short, whole where marked `long`."""
+"""Nothing is lost and nothing doubled when a driver is killed: `benchmarks.chaos` in short, and whole where `long`."""
 
 import pytest
 
