@@ -18,6 +18,7 @@ undisturbed training. Exit 1 at the first claim that does not hold.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import os
@@ -169,6 +170,8 @@ class Study:
             if study is None:
                 with suppress(RunError):  # it is not made yet
                     study = open_study(self.run, self.spec)
+                gc.collect()  # an attempt that failed keeps its connections, of which a server has a hundred
+                time.sleep(0.5)
                 return False
             progress = _progress(study.get_trials(deepcopy=False))
             return progress > before and progress >= share * self.spec.trials
