@@ -154,7 +154,8 @@ def _model_card(run: Run, config: dict[str, Any], found: dict[str, Any], trials:
 
 Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {config["steps"]} optimiser steps.
 
-        model = models.load("this folder")
+    import models
+    model = models.load("this folder")
     codes = model.codes(x)              # x: floats in [0, 1], [B, {", ".join(map(str, config["image_shape"]))}]
     images = model.sample(16)
 

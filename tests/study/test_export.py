@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import textwrap
 
 import pytest
 import torch
@@ -75,6 +76,16 @@ def test_the_card_says_what_kind_of_number_it_holds(searched, tmp_path, likeliho
     assert written["kind"].startswith(kind)
     assert f"Kind: {kind}" in (out / "README.md").read_text()
     assert models.load(out).hyperparameters["likelihood"] == likelihood
+
+
+def test_what_the_card_says_to_type_works_as_it_stands(searched, tmp_path):
+    out = export(searched(), tmp_path / "best")
+    lines = [line for line in (out / "README.md").read_text().splitlines() if line.startswith("    ")]
+    typed = textwrap.dedent("\n".join(lines)).replace('"this folder"', repr(str(out)))
+    found = {"x": torch.rand(2, 1, 28, 28)}
+    exec(typed, found)
+    assert found["codes"].shape == (2, 4)
+    assert found["images"].shape == (16, 1, 28, 28)
 
 
 def test_a_number_that_is_not_defined_is_null_not_nan(searched, tmp_path):
