@@ -32,10 +32,15 @@ class ModelError(ValueError):
     """A model that is not known, a hyperparameter outside its domain, or an export that cannot be read."""
 
 
+def _files() -> dict[str, ModuleType]:
+    """Every file of the folder, as a module."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    return {name: importlib.import_module(f"models.{name}") for name in names}
+
+
 @cache
 def _modules() -> dict[str, ModuleType]:
-    modules = {info.name: importlib.import_module(f"models.{info.name}") for info in pkgutil.iter_modules(__path__)}
-    return {name: module for name, module in sorted(modules.items()) if hasattr(module, "build")}
+    return {name: module for name, module in _files().items() if hasattr(module, "build")}
 
 
 def names() -> list[str]:
@@ -57,11 +62,10 @@ def module(name: str) -> ModuleType:
 def parts_of(kind: type[P]) -> dict[str, type[P]]:
     """The parts of a kind that have a name, wherever in the folder they are, by their names."""
     found: dict[str, type[P]] = {}
-    for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
-        of_file = importlib.import_module(f"models.{info.name}")
-        for value in vars(of_file).values():
-            if isinstance(value, type) and issubclass(value, kind) and value.__module__ == of_file.__name__:
-                found |= {value.name: value} if value.name else {}
+    for file in _files().values():
+        for value in vars(file).values():
+            if isinstance(value, type) and issubclass(value, kind) and value.__module__ == file.__name__ and value.name:
+                found[value.name] = value
     return found
 
 
@@ -74,12 +78,13 @@ def hyperparameters(name: str) -> dict[str, Any]:
 def _fields(name: str) -> dict[str, tuple[Any, Any]]:
     """The model's hyperparameters: name -> (domain, default)."""
     of = module(name)
-    own = _keywords(of.build)
+    own = keywords(of.build)
     further: dict[str, tuple[Any, Any]] = of.settings() if hasattr(of, "settings") else {}
     return {**own, **further, **{key: field for key, field in _shared(of).items() if key not in own}}
 
 
-def _keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+def keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+    """The keyword-only arguments of a function: name -> (domain, default)."""
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     return {p.name: (hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -91,7 +96,7 @@ def _shared(of: ModuleType) -> dict[str, tuple[Any, Any]]:
 
     if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(of.build).parameters.values()):
         return {}
-    domains, defaults = typing.get_type_hints(Shared, include_extras=True), _keywords(assemble)
+    domains, defaults = typing.get_type_hints(Shared, include_extras=True), keywords(assemble)
     paper = getattr(of, "PAPER", {})
     return {key: (domain, paper.get(key, defaults[key][1])) for key, domain in domains.items()}
 

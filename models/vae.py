@@ -10,7 +10,6 @@ divergence is finite and can be had, which follows from what the parts say of th
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar
@@ -64,10 +63,7 @@ def settings() -> dict[str, tuple[Any, Any]]:
         "prior": (literal[tuple(priors())], "standard"),
     }
     for part in (*posteriors().values(), *priors().values()):
-        hints = typing.get_type_hints(part.__init__, include_extras=True)
-        for parameter in inspect.signature(part).parameters.values():
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                found[parameter.name] = hints[parameter.name], parameter.default
+        found |= models.keywords(part.__init__)
     return found
 
 

@@ -16,7 +16,7 @@ from models.base import VAE
 from study.record.folder import Run, RunError
 from study.record.storage import KIND, best_trial, open_study
 from study.spec.build import build
-from study.spec.measures import BESIDE, current, in_order, measure
+from study.spec.measures import current, measure, taken
 from study.spec.settings import is_setting
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
@@ -96,7 +96,7 @@ def export(run: Run, out: Path) -> Path:
         "kind": study.user_attrs.get(KIND),
         "split": "valid",
         "seed": SEED,
-        **{key: report[key] if math.isfinite(report[key]) else None for key in _taken(report)},  # JSON has no NaN
+        **{key: report[key] if math.isfinite(report[key]) else None for key in taken([report])},  # JSON has no NaN
     }
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -111,11 +111,6 @@ def export(run: Run, out: Path) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out
-
-
-def _taken(report: dict[str, Any]) -> list[str]:
-    """The measures that a report holds."""
-    return in_order({key for key in report if key not in (*BESIDE, "measures")})
 
 
 def _title(name: str) -> str:

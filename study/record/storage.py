@@ -32,7 +32,7 @@ from study.record.folder import Run, RunError
 from study.record.sampling import sampler
 from study.spec import SpecError, StudySpec, dump, parse, storage_url
 from study.spec.build import build
-from study.spec.measures import RENAMED, current
+from study.spec.measures import RENAMED, STOPPED, current
 from study.trial.files import write_whole
 from study.trial.images import images_of
 
@@ -40,7 +40,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 REPORT = "report:"
 KIND, SPACE, SPEC = "kind", "space", "spec"  # attributes of the study
-STOPPED = "stopped"  # in a report: the trial ended with it
 
 
 def open_study(run: Run, spec: StudySpec, create: bool = False) -> optuna.Study:

@@ -13,9 +13,9 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from study.record.folder import Run
-from study.record.storage import KIND, STOPPED, open_study, reports
+from study.record.storage import KIND, open_study, reports
 from study.spec import StudySpec
-from study.spec.measures import BESIDE, METRICS, in_order
+from study.spec.measures import METRICS, taken
 from study.trial.files import write_whole
 from study.trial.training import derived_seed
 
@@ -36,8 +36,8 @@ def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
         "commit": json.loads(run.environment.read_text())["commit"] if run.environment.is_file() else None,
     }
     trials = study.get_trials(deepcopy=False)
-    taken = _taken(trials)
-    rows = [{**about, **_row(spec, trial, taken)} for trial in trials]
+    names = _taken(trials)
+    rows = [{**about, **_row(spec, trial, names)} for trial in trials]
     nothing = [
         *about,
         "number",
@@ -47,18 +47,17 @@ def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
         "seconds",
         "seed",
         "drawn",
-        *(f"metrics.{key}" for key in taken),
+        *(f"metrics.{key}" for key in names),
     ]
     return pd.DataFrame(rows, columns=None if rows else nothing)
 
 
 def _taken(trials: Iterable[FrozenTrial]) -> list[str]:
     """The measures that any report of these trials holds; before the first report, those that all models have."""
-    found = {key for trial in trials for report in reports(trial).values() for key in report} - {*BESIDE, STOPPED}
-    return in_order(found or set(METRICS))
+    return taken(report for trial in trials for report in reports(trial).values()) or list(METRICS)
 
 
-def _row(spec: StudySpec, trial: FrozenTrial, taken: list[str]) -> dict:
+def _row(spec: StudySpec, trial: FrozenTrial, names: list[str]) -> dict:
     made = reports(trial)
     steps = max(made, default=0)
     last = made.get(steps, {})
@@ -72,7 +71,7 @@ def _row(spec: StudySpec, trial: FrozenTrial, taken: list[str]) -> dict:
         "seed": derived_seed(spec.seed, trial.number),
         "drawn": ", ".join(trial.params),
         **{f"params.{key}": cell(value) for key, value in settings.items()},
-        **{f"metrics.{key}": last.get(key) for key in taken},
+        **{f"metrics.{key}": last.get(key) for key in names},
     }
 
 
@@ -83,13 +82,13 @@ def cell(value: object) -> object:
 def curves(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
     """One row a report: trial, steps, seconds and the validation measures."""
     trials = study.get_trials(deepcopy=False)
-    taken = _taken(trials)
+    names = _taken(trials)
     rows = [
-        {"number": trial.number, "steps": steps, **{key: report.get(key) for key in ("seconds", *taken)}}
+        {"number": trial.number, "steps": steps, **{key: report.get(key) for key in ("seconds", *names)}}
         for trial in trials
         for steps, report in reports(trial).items()
     ]
-    return pd.DataFrame(rows, columns=["number", "steps", "seconds", *taken])
+    return pd.DataFrame(rows, columns=["number", "steps", "seconds", *names])
 
 
 def train(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:

@@ -5,7 +5,7 @@ A model adds its own, see `models.base.VAE.measures`. Trials are compared on the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from models.measures import Measure
@@ -24,13 +24,19 @@ MEASURES = (
 """Those that every model has; nats are per image."""
 
 METRICS = tuple(measure.name for measure in MEASURES if measure.when == "report")
-BESIDE = ("steps", "seconds", "train")  # what a stored report holds besides measures
+STOPPED = "stopped"  # in a report: the trial ended with it
+BESIDE = {"steps", "seconds", "train", "measures", STOPPED}  # what a report holds besides measures
 RENAMED = {"log_lik": "reconstruction"}  # in what earlier releases wrote
 
 
 def current(found: Mapping[str, Any]) -> dict[str, Any]:
     """A report or a result with today's names, whichever release wrote it."""
     return {RENAMED.get(key, key): value for key, value in found.items()}
+
+
+def taken(reports: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the measures that any of these reports holds, in order."""
+    return in_order({key for report in reports for key in report} - BESIDE)
 
 
 def in_order(names: set[str]) -> list[str]:

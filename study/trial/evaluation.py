@@ -50,15 +50,16 @@ def evaluate(model: VAE, images: Images, seed: int = SEED, count: int | None = N
         `study.spec.measures.METRICS` by name, and the model's own; the ELBO and its halves in nats an image.
     """
     reconstruction, kl, codes = [], [], []
-    own: dict[str, list[Tensor]] = {}
+    measures = model.measures()
+    own: dict[str, list[Tensor]] = {measure.name: [] for measure in measures}
     with evaluating(model, images, seed):
         for x in images.batches(BATCH, among=None if count is None else _some(len(images), count, seed)):
             look = model.look(x)
             reconstruction.append(look.elbo.log_lik)
             kl.append(look.elbo.kl)
             codes.append(look.codes)
-            for measure, take in model.measures().items():
-                own.setdefault(measure.name, []).append(take(x, look))
+            for measure, take in measures.items():
+                own[measure.name].append(take(x, look))
     means = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}
     elbo = means["reconstruction"] - means["kl"]
     return {"elbo": elbo, **means, **_sparsity(torch.cat(codes)), **{key: _mean(parts) for key, parts in own.items()}}

@@ -83,13 +83,10 @@ class Training:
             name: [p for parameters in groups.values() for p in parameters]
             for name, groups in self.model.parameter_groups().items()
         }
-        self.rates = {
-            name: [settings.get(rate, settings["lr"]) for rate in groups]
-            for name, groups in self.model.parameter_groups().items()
-        }
         self.optimisers = {
             name: _adam(name, groups, settings, self.device) for name, groups in self.model.parameter_groups().items()
         }
+        self.rates = {name: [group["lr"] for group in adam.param_groups] for name, adam in self.optimisers.items()}
         self._order: tuple[int, Tensor, Tensor | None] | None = None
 
     def advance(self, steps: int) -> list[Losses]:

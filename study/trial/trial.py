@@ -176,7 +176,7 @@ class Trial:
 def _report_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """The report that a checkpoint holds."""
     report = measures.current(state["report"])
-    return {"measures": [key for key in report if key not in measures.BESIDE], **report}
+    return {"measures": measures.taken([report]), **report}
 
 
 def failed(error: Exception, steps: int, spec: StudySpec | None = None) -> dict[str, Any]:

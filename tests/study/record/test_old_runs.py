@@ -17,6 +17,7 @@ from study.trial import checkpoint
 from study.trial.training import derived_seed
 from study.trial.trial import Trial
 
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # of metric names
 THEN = {"reconstruction": "log_lik"}
 
 
