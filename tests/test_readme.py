@@ -1,5 +1,6 @@
 """The README is true: its commands parse, its presets hold, and the model that it adds trains."""
 
+import os
 import re
 import shlex
 import shutil
@@ -16,7 +17,7 @@ from study import spec
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-PACKAGES = ("analysis", "imagesets", "metrics", "models", "searchspaces", "study")
+FOLDERS = ("analysis", "benchmarks", "imagesets", "metrics", "models", "searchspaces", "study", "tests")
 
 
 def blocks(language: str) -> list[str]:
@@ -72,6 +73,8 @@ ADDED = {
     if re.match(r"# \w+/\S+\.(py|yaml)$", first)
 }
 """What the README adds, by its path."""
+ALONE = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+"""An environment in which the copy finds nothing of the project itself."""
 GROWING = ["tests/models", "tests/searchspaces", "tests/study/spec", "tests/study/trial"]
 """Where tests are parametrised by models, parts, spaces and presets."""
 
@@ -80,7 +83,7 @@ GROWING = ["tests/models", "tests/searchspaces", "tests/study/spec", "tests/stud
 def grown(tmp_path_factory) -> Path:
     """A copy of the project, with its tests, to which the README's files are added; nothing else is edited."""
     copy = tmp_path_factory.mktemp("grown")
-    for folder in (*PACKAGES, "tests"):
+    for folder in FOLDERS:
         shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "pyproject.toml", copy)
     for path, text in ADDED.items():
@@ -96,7 +99,7 @@ def test_what_is_added_trains(grown):
     preset = next(Path(path).stem for path in ADDED if path.endswith(".yaml"))
     command = [sys.executable, "-m", "study", "train", preset, "--set", "budget.steps=40"]
     command += ["--set", "budget.report_every=20", "--set", "asha=null"]
-    done = subprocess.run(command, cwd=grown, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=grown, env=ALONE, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "1 complete" in done.stdout
 
@@ -105,6 +108,6 @@ def test_every_test_that_grows_with_models_parts_and_spaces_takes_what_is_added(
     names = {Path(path).stem for path in ADDED if path.startswith("models/")}
     assert len(names) == 2
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", " or ".join(names), *GROWING]
-    done = subprocess.run(command, cwd=grown, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=grown, env=ALONE, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert re.search(r"1\d\d passed", done.stdout)
