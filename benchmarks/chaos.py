@@ -34,6 +34,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import optuna
 import pandas as pd
 import torch
 import yaml
@@ -43,7 +44,8 @@ import imagesets
 from benchmarks import postgres
 from benchmarks.undisturbed import differences
 from study.record.folder import Run, RunError
-from study.record.storage import open_study, reports
+from study.record.storage import open_run
+from study.record.trials import reports
 from study.spec import StudySpec
 from study.spec.storage_url import ENVIRONMENT
 from study.tune.ledger import LOST_PROCESSES
@@ -133,6 +135,7 @@ class Study:
         self.seen: list[FrozenTrial] = []
         self.rungs: dict[int, dict[int, float]] = {rung: {} for rung in self.spec.rungs}
         self.sessions = 0
+        self._watched: optuna.Study | None = None  # opened once: a kill must not wait until it is opened again
         self.jitter = trials / 75  # seconds, at most, between what is waited for and a kill
 
     # Drivers.
@@ -163,17 +166,16 @@ class Study:
 
     def wait_for_progress(self, driver: Driver, share: float) -> None:
         """Waits until the driver has made a report, and that share of the study is done."""
-        before, study = _progress(self.seen), None
+        before = _progress(self.seen)
 
         def there() -> bool:
-            nonlocal study
-            if study is None:
+            if self._watched is None:
                 with suppress(RunError):  # it is not made yet
-                    study = open_study(self.run, self.spec)
+                    self._watched = open_run(self.run, self.spec).study
                 gc.collect()  # an attempt that failed keeps its connections, of which a server has a hundred
                 time.sleep(0.5)
                 return False
-            progress = _progress(study.get_trials(deepcopy=False))
+            progress = _progress(self._watched.get_trials(deepcopy=False))
             return progress > before and progress >= share * self.spec.trials
 
         self.wait(driver, there)
@@ -195,7 +197,7 @@ class Study:
 
     def look(self) -> list[FrozenTrial]:
         try:
-            trials = open_study(self.run, self.spec).get_trials()
+            trials = open_run(self.run, self.spec).study.get_trials()
         except RunError:
             claim(not self.seen, "the study is gone")
             return []

@@ -25,7 +25,8 @@ import yaml
 from optuna.trial import TrialState
 
 from study.record.folder import Run
-from study.record.storage import open_study, reports
+from study.record.storage import open_run
+from study.record.trials import reports
 
 PROJECT = Path(__file__).resolve().parent.parent
 REPORTS, EVERY = 10, 2
@@ -103,7 +104,7 @@ def measure(trials: int, folder: Path, sampler: str = "tpe", storage: str | None
     if driver.returncode:
         raise subprocess.CalledProcessError(driver.returncode, command)
     run = Run(folder / "runs" / "throughput")
-    study = open_study(run, run.spec())
+    study = open_run(run).study
     memory = [sample for sample in samples if sample]  # a process that ends has none
     return Measured(trials, seconds_a_trial(study), seconds, memory[0], memory[-1], lost(study, trials))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.trial import FrozenTrial
 
 import imagesets
-from study.record.storage import reports
+from study.record.trials import reports
 from study.spec import StudySpec
 from study.trial.training import Training, derived_seed
 

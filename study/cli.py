@@ -21,7 +21,7 @@ from study.spec import preset as preset_files
 from study.spec.problems import SpecError
 
 if TYPE_CHECKING:
-    from study.record.storage import Outcome
+    from study.record.trials import Outcome
     from study.spec import StudySpec
 
 MISTAKES = (SpecError, RunError, imagesets.DataError, models.ModelError)
@@ -111,11 +111,12 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
 @app.command()
 def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
     """Go on with a run that was interrupted; one of a single trial in this process, unless a cluster is named."""
-    from study.record import storage
+    from study.record.storage import is_made, open_run
+    from study.record.trials import owed
 
     run = find(given, root)
     spec = run.spec()
-    if storage.is_made(run, spec) and not storage.owed(storage.open_study(run, spec), spec):
+    if is_made(run, spec) and not owed(open_run(run, spec)):
         print(f"{run.name} is finished; there is nothing to go on with")
     if spec.trials == 1 and address is None:
         from study import solo
@@ -177,12 +178,10 @@ def evaluate(
 @app.command()
 def status(given: RunName, root: Root = RUNS) -> None:
     """Where a run stands."""
-    from study.record.storage import open_study
+    from study.record.storage import open_run
     from study.record.words import summary
 
-    run = find(given, root)
-    spec = run.spec()
-    print(summary(open_study(run, spec), spec))
+    print(summary(open_run(find(given, root))))
 
 
 @app.command()
@@ -305,15 +304,15 @@ def plan(spec: StudySpec, run: Run) -> str:
 
 def _finish(run: Run, outcome: Outcome) -> None:
     """Says how a search ended and where things lie, and exits with its code."""
-    from study.record.storage import open_study, owed
+    from study.record.storage import open_run
+    from study.record.trials import owed
     from study.record.words import summary
 
-    spec = run.spec()
     left = True
     try:
-        study = open_study(run, spec)
-        print(summary(study, spec))
-        left = bool(owed(study, spec))
+        opened = open_run(run)
+        print(summary(opened))
+        left = bool(owed(opened))
     except RunError:
         if not outcome.halted:  # which may be because the study cannot be opened
             raise

@@ -18,9 +18,10 @@ import torch
 from optuna.trial import TrialState
 
 import imagesets
-from study.record.folder import Run, RunError
-from study.record.storage import KIND, open_study, owed
+from study.record.folder import OpenRun, Run, RunError
+from study.record.storage import KIND, open_run
 from study.record.tables import cell
+from study.record.trials import owed
 from study.signals import stopping_on_signals
 from study.spec import StudySpec
 from study.spec.measures import MEASURES, current, in_order
@@ -53,11 +54,12 @@ class Job(NamedTuple):
     seed: int
 
 
-def candidates(spec: StudySpec, study: optuna.Study) -> list[Candidate]:
+def candidates(opened: OpenRun) -> list[Candidate]:
     """The defaults, though the search may have stopped them, and the best `confirm.top` complete trials.
 
     With several objectives the best are those of the Pareto front, by the first objective.
     """
+    _, spec, study = opened
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     if len(spec.objectives) > 1 and complete:
         complete = study.best_trials
@@ -66,12 +68,13 @@ def candidates(spec: StudySpec, study: optuna.Study) -> list[Candidate]:
     return [Candidate("defaults", spec.defaults()), *drawn]
 
 
-def jobs(spec: StudySpec, study: optuna.Study) -> list[Job]:
+def jobs(opened: OpenRun) -> list[Job]:
     """Every candidate over the same fresh seeds."""
+    spec = opened.spec
     return [
         Job(candidate, repeat, derived_seed(spec.seed, SEEDS, repeat))
         for repeat in range(spec.confirm.seeds)
-        for candidate in candidates(spec, study)
+        for candidate in candidates(opened)
     ]
 
 
@@ -138,17 +141,16 @@ def confirm(
         RunError: the search is not finished, or the run is in use.
         SpecError, DataError: as for a search.
     """
-    spec = run.spec()
     with run.locked():
-        study = open_study(run, spec)
-        if owed(study, spec):
+        opened = open_run(run)
+        if owed(opened):
             raise RunError(f"the search is not finished; go on with `python -m study resume {run.argument}` first")
-        wanted = jobs(spec, study)
+        spec, wanted = opened.spec, jobs(opened)
         signum = _work_all(
             run, spec, [job for job in wanted if not _is_done(run, spec, job)], imagesets.data_root(data), address, say
         )
         results = [(job, found) for job in wanted if (found := _result(run, job)) and _is_as_wanted(found, spec)]
-        table = pd.DataFrame([_row(spec, study, job, found) for job, found in results])
+        table = pd.DataFrame([_row(opened, job, found) for job, found in results])
         if len(table):
             write_whole(run.table("confirm"), lambda path: table.to_parquet(path, index=False))
         return signum
@@ -231,8 +233,9 @@ def _is_done(run: Run, spec: StudySpec, job: Job) -> bool:
     return found is not None and _is_as_wanted(found, spec) and not found["cause"].startswith("lost")
 
 
-def _row(spec: StudySpec, study: optuna.Study, job: Job, found: dict[str, Any]) -> dict[str, Any]:
+def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
     """One row of confirm.parquet; `metrics.*` are those of the test set."""
+    _, spec, study = opened
     return {
         "study": spec.name,
         "model": spec.model,

@@ -22,10 +22,11 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from study.record import backend, storage, tables
+from study.record import backend, storage, tables, trials
 from study.record.extension import differences
-from study.record.folder import Run, RunError
-from study.record.storage import SPACE, SPEC, ended, reports
+from study.record.folder import OpenRun, Run, RunError
+from study.record.storage import SPACE, SPEC
+from study.record.trials import ended, reports, settle
 from study.spec import StudySpec, dump, storage_url
 from study.spec.measures import current
 from study.trial import checkpoint
@@ -293,7 +294,7 @@ def unfinished(case: Case) -> list[Fault]:
     return [
         Fault(
             f"trial {trial.number} is RUNNING although its end was reported; --fix tells it",
-            functools.partial(storage.settle, study, spec),
+            functools.partial(settle, OpenRun(case.run, spec, study)),
         )
         for trial in case.trials
         if trial.state == TrialState.RUNNING and ended(reports(trial), spec)
@@ -364,7 +365,7 @@ def folders(case: Case) -> list[Fault]:
     numbers = ", ".join(str(trial.number) for trial in gone)
     lost = "checkpoints, snapshots and TensorBoard are lost, the study keeps the reports"
     faults = [Fault(f"the folders of finished trials are gone: {numbers}; their {lost}")]
-    best = storage.best_trial(case.study)
+    best = trials.best_trial(case.study)
     if best is not None and best in gone:
         faults.append(Fault(f"the best trial, {best.number}, is among them: export and its pictures are not possible"))
     return faults

@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import optuna
 from safetensors.torch import save_file
 
 from models.base import VAE
-from study.record.folder import Run, RunError
-from study.record.storage import KIND, best_trial, open_study
+from study.record.folder import OpenRun, Run, RunError
+from study.record.storage import KIND, open_run
+from study.record.trials import best_trial
 from study.spec.build import build
 from study.spec.measures import current, measure, taken
 from study.spec.settings import is_setting
@@ -33,18 +33,14 @@ class Best(NamedTuple):
     report: dict[str, Any]  # the validation metrics that it was best by
 
 
-def best(run: Run, study: optuna.Study | None = None) -> Best:
+def best(opened: OpenRun) -> Best:
     """The best checkpoint of the best complete trial, both by the first objective.
-
-    Args:
-        run: its folder.
-        study: if it is open already.
 
     Raises:
         RunError: no trial is complete, or its checkpoint is gone or damaged.
     """
-    spec = run.spec()
-    trial = best_trial(study or open_study(run, spec))
+    run, spec, study = opened
+    trial = best_trial(study)
     if trial is None:
         raise RunError(f"{run.name} has no complete trial yet; go on with `python -m study resume {run.argument}`")
     path = run.trial(trial.number) / checkpoint.BEST
@@ -75,9 +71,9 @@ def export(run: Run, out: Path) -> Path:
     out = Path(out)
     if out.exists():
         raise RunError(f"{out} exists already; name another folder with --out")
-    spec = run.spec()
-    study = open_study(run, spec)
-    number, model, settings, report = best(run, study)
+    opened = open_run(run)
+    spec, study = opened.spec, opened.study
+    number, model, settings, report = best(opened)
     config = {
         "model": spec.model,
         "image_shape": list(model.image_shape),

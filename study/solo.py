@@ -11,18 +11,9 @@ from optuna.trial import TrialState
 
 import imagesets
 from study.record import tables
-from study.record.folder import Run
-from study.record.storage import (
-    Outcome,
-    check_storage_is_new,
-    describe_data,
-    finish,
-    open_study,
-    outcome,
-    owed,
-    reopen,
-    store_report,
-)
+from study.record.folder import OpenRun, Run
+from study.record.storage import check_storage_is_new, describe_data, open_run, reopen
+from study.record.trials import Outcome, finish, outcome, owed, store_report
 from study.record.words import describe
 from study.signals import stopping_on_signals
 from study.spec import SpecError, StudySpec
@@ -50,9 +41,9 @@ def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
     where = device(spec)
     run.create(spec)
     with run.locked():
-        study = open_study(run, spec, create=True)
-        describe_data(study, spec, splits)
-        return _go(run, spec, study, splits, where)
+        opened = open_run(run, spec, create=True)
+        describe_data(opened, splits)
+        return _go(opened, splits, where)
 
 
 def resume(run: Run, *, data: str | None = None) -> Outcome:
@@ -60,15 +51,14 @@ def resume(run: Run, *, data: str | None = None) -> Outcome:
 
     Arguments and errors as for `train`.
     """
-    spec = run.spec()
     with run.locked():
-        study = reopen(run, spec)
-        if not owed(study, spec):
+        opened = reopen(run)
+        if not owed(opened):
             tables.write(run)
-            return outcome(study)
-        splits = load_data(spec, data)
-        describe_data(study, spec, splits)
-        return _go(run, spec, study, splits, device(spec))
+            return outcome(opened.study)
+        splits = load_data(opened.spec, data)
+        describe_data(opened, splits)
+        return _go(opened, splits, device(opened.spec))
 
 
 def device(spec: StudySpec) -> torch.device:
@@ -85,7 +75,8 @@ def device(spec: StudySpec) -> torch.device:
     return torch.device("cuda", 0)
 
 
-def _go(run: Run, spec: StudySpec, study: optuna.Study, splits: imagesets.Splits, where: torch.device) -> Outcome:
+def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outcome:
+    run, spec, study = opened
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(spec.default_draws())
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
@@ -109,7 +100,7 @@ def _go(run: Run, spec: StudySpec, study: optuna.Study, splits: imagesets.Splits
             print(describe(study.trials[stored.number], spec), flush=True)
         halted = report["cause"] if report.get("halt") else ""
         if stop.signal is None and not halted:
-            finish(study, stored.number, report, spec)
+            finish(opened, stored.number, report)
         if trial is not None:
             trial.close()
         with suppress(OSError) if halted else nullcontext():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from analysis import tables
 from study.export import Best, best
 from study.record.folder import Run
+from study.record.storage import open_run
 from study.trial import snapshot
 from study.trial.images import Images, images_of
 from study.trial.trial import load_data
@@ -49,7 +50,7 @@ class Results:
     @cached_property
     def best(self) -> Best:
         """The best checkpoint. Raises RunError if no trial is complete."""
-        return best(self.run)
+        return best(open_run(self.run))
 
     @cached_property
     def valid(self) -> Images:

@@ -1,4 +1,4 @@
-"""A run on disk: where its files lie, who may write them, and how they are written whole or not at all."""
+"""A run on disk: where its files lie, who may write them, and how they are written whole or not at all; an open run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study import spec as specs
 from study.spec.problems import SpecError, nearest
@@ -22,6 +22,8 @@ from study.spec.text import dump
 from study.trial.files import write_whole
 
 if TYPE_CHECKING:
+    import optuna
+
     from study.spec import StudySpec
 
 RUNS = Path("runs")
@@ -143,6 +145,14 @@ class Run:
             except BlockingIOError:
                 return True
         return False
+
+
+class OpenRun(NamedTuple):
+    """A run whose study is open in this process: `study.record.storage` opens one."""
+
+    run: Run
+    spec: StudySpec
+    study: optuna.Study
 
 
 def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:

@@ -8,23 +8,24 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from study.record.folder import Run
-from study.record.storage import KIND, open_study, reports
+from study.record.folder import OpenRun, Run
+from study.record.storage import KIND, open_run
+from study.record.trials import reports
 from study.spec import StudySpec
 from study.spec.measures import METRICS, taken
 from study.trial.files import write_whole
 from study.trial.training import derived_seed
 
 
-def results(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
+def results(opened: OpenRun) -> pd.DataFrame:
     """One row a trial: what it was, how it ended, its hyperparameters (`params.*`) and last report (`metrics.*`).
 
     `kind` says what its ELBO is: a `bound` on a log-likelihood, a `soft cross-entropy` or a `density of grey levels`.
     """
+    run, spec, study = opened
     about = {
         "study": spec.name,
         "model": spec.model,
@@ -79,9 +80,9 @@ def cell(value: object) -> object:
     return str(value) if isinstance(value, list | tuple | dict) else value
 
 
-def curves(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
+def curves(opened: OpenRun) -> pd.DataFrame:
     """One row a report: trial, steps, seconds and the validation measures."""
-    trials = study.get_trials(deepcopy=False)
+    trials = opened.study.get_trials(deepcopy=False)
     names = _taken(trials)
     rows = [
         {"number": trial.number, "steps": steps, **{key: report.get(key) for key in ("seconds", *names)}}
@@ -91,18 +92,18 @@ def curves(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["number", "steps", "seconds", *names])
 
 
-def train(run: Run, spec: StudySpec, study: optuna.Study) -> pd.DataFrame:
+def train(opened: OpenRun) -> pd.DataFrame:
     """One row a logged step: trial, step and the training losses by name, in nats an image."""
     rows = [
         {"number": trial.number, "step": step, **{f"loss_{name}": value for name, value in losses.items()}}
-        for trial in study.get_trials(deepcopy=False)
+        for trial in opened.study.get_trials(deepcopy=False)
         for report in reports(trial).values()
         for step, losses in report["train"]
     ]
     return pd.DataFrame(rows, columns=None if rows else ["number", "step"])
 
 
-TABLES: dict[str, Callable[[Run, StudySpec, optuna.Study], pd.DataFrame]] = {
+TABLES: dict[str, Callable[[OpenRun], pd.DataFrame]] = {
     "results": results,
     "curves": curves,
     "train": train,
@@ -111,17 +112,15 @@ TABLES: dict[str, Callable[[Run, StudySpec, optuna.Study], pd.DataFrame]] = {
 
 def make(run: Run, name: str) -> pd.DataFrame:
     """One table of a run, from its storage."""
-    spec = run.spec()
-    return TABLES[name](run, spec, open_study(run, spec))
+    return TABLES[name](open_run(run))
 
 
 def write(run: Run) -> None:
     """Writes all tables of a run from its storage."""
-    spec = run.spec()
-    study = open_study(run, spec)
+    opened = open_run(run)
     read = _changed(run)
     for name, table in TABLES.items():
-        write_whole(run.table(name), functools.partial(_to_parquet, table(run, spec, study), read))
+        write_whole(run.table(name), functools.partial(_to_parquet, table(opened), read))
 
 
 def _to_parquet(frame: pd.DataFrame, read: int, path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from study.record.storage import Outcome, best_trial, outcome, reports
+from study.record.folder import OpenRun
+from study.record.trials import Outcome, best_trial, outcome, reports
 from study.spec import StudySpec
 
 
@@ -28,8 +28,9 @@ def number_text(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
-def summary(study: optuna.Study, spec: StudySpec) -> str:
+def summary(opened: OpenRun) -> str:
     """Where a study stands, in a few lines."""
+    _, spec, study = opened
     counts: Outcome = outcome(study)
     running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
     line = (

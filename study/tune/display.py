@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Any
 
-import optuna
 from ray import tune
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,21 +13,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from study.record.storage import best_trial, outcome
+from study.record.folder import OpenRun
+from study.record.trials import best_trial, outcome
 from study.record.words import describe, number_text
-from study.spec import StudySpec
 
 
 class Lines(tune.Callback):
     """A plain line for every trial that ends. It reads the study, so it must come after the ledger.
 
     Args:
-        study: that the ledger writes.
-        spec: its specification.
+        opened: the run whose study the ledger writes.
     """
 
-    def __init__(self, study: optuna.Study, spec: StudySpec):
-        self.study, self.spec, self.started = study, spec, time.perf_counter()
+    def __init__(self, opened: OpenRun):
+        self.spec, self.study, self.started = opened.spec, opened.study, time.perf_counter()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -61,11 +59,11 @@ class Dashboard(Lines):
 
     REFRESH = 0.25  # seconds
 
-    def __init__(self, study: optuna.Study, spec: StudySpec, console: Console):
-        super().__init__(study, spec)
+    def __init__(self, opened: OpenRun, console: Console):
+        super().__init__(opened)
         self.live = Live(console=console, refresh_per_second=4, transient=True)
-        self.finished_before = sum(outcome(study)[:3])
-        self.counts, self.best = outcome(study), best_trial(study)
+        self.finished_before = sum(outcome(self.study)[:3])
+        self.counts, self.best = outcome(self.study), best_trial(self.study)
         self.shown = 0.0
 
     def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
@@ -109,9 +107,9 @@ class Dashboard(Lines):
         return line
 
 
-def display(study: optuna.Study, spec: StudySpec) -> Lines:
+def display(opened: OpenRun) -> Lines:
     """The live display where standard output is a terminal, else plain lines."""
-    return Dashboard(study, spec, Console()) if sys.stdout.isatty() else Lines(study, spec)
+    return Dashboard(opened, Console()) if sys.stdout.isatty() else Lines(opened)
 
 
 def duration(seconds: float) -> str:

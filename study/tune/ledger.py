@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 from ray import cloudpickle, tune
 
 from study.record.backend import reason
-from study.record.storage import fail, finish, store_report
-from study.spec import StudySpec
+from study.record.folder import OpenRun
+from study.record.trials import fail, finish, store_report
 
 LOST_PROCESSES = 3  # how often a trial goes on after its process was lost, without a report in between
 
@@ -23,16 +22,15 @@ class Ledger(tune.Callback):
     """Writes what Ray Tune reports into the study.
 
     Args:
-        study: opened by this process.
-        spec: its specification.
+        opened: the run, held by this process.
 
     Attributes:
         halt: why the search must give up, empty while it need not: the disk is full, the storage is gone, or too many
             trials have failed. What is not told then, is when the run goes on.
     """
 
-    def __init__(self, study: optuna.Study, spec: StudySpec):
-        self.study, self.spec = study, spec
+    def __init__(self, opened: OpenRun):
+        self.opened = opened
         self.ids: dict[int, int] = {}  # number -> the storage's id
         self.failed = 0  # in this session: a run that goes on starts to count again
         self.halt = ""
@@ -47,7 +45,7 @@ class Ledger(tune.Callback):
         if result["cause"] or self.halt:
             return
         try:
-            store_report(self.study, self._id(trial.config["number"]), result)
+            store_report(self.opened.study, self._id(trial.config["number"]), result)
         except Exception as error:
             self.halt = f"the study cannot be written: {reason(error)}"
             raise  # Ray ends the search at once: the trial must not get ahead of the study
@@ -61,7 +59,7 @@ class Ledger(tune.Callback):
         if self.halt:
             return
         number = trial.config["number"]
-        self._end(number, lambda: finish(self.study, number, result, self.spec), result["cause"])
+        self._end(number, lambda: finish(self.opened, number, result), result["cause"])
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         number = trial.config["number"]
@@ -72,7 +70,7 @@ class Ledger(tune.Callback):
             self.left.append(number)
             return
         cause = _lost(trial)
-        self._end(number, lambda: fail(self.study, number, cause), cause)
+        self._end(number, lambda: fail(self.opened.study, number, cause), cause)
 
     def _end(self, number: int, tell: Callable[[], None], cause: str) -> None:
         try:
@@ -85,15 +83,16 @@ class Ledger(tune.Callback):
 
     def _count_failure(self, cause: str) -> None:
         self.failed += 1
-        if self.failed > self.spec.max_failed * self.spec.trials:
+        spec = self.opened.spec
+        if self.failed > spec.max_failed * spec.trials:
             self.halt = self.halt or (
-                f"{self.failed} of {self.spec.trials} trials failed, more than the share that max_failed allows, "
-                f"{self.spec.max_failed:g}; the last: {cause}"
+                f"{self.failed} of {spec.trials} trials failed, more than the share that max_failed allows, "
+                f"{spec.max_failed:g}; the last: {cause}"
             )
 
     def _id(self, number: int) -> int:
         if number not in self.ids:
-            storage, study_id = self.study._storage, self.study._study_id
+            storage, study_id = self.opened.study._storage, self.opened.study._study_id
             self.ids[number] = storage.get_trial_id_from_study_id_trial_number(study_id, number)
         return self.ids[number]
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-import optuna
 from optuna.trial import TrialState
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 from study.record import tables
-from study.record.folder import Run
-from study.record.storage import SPEC, Outcome, check_storage_is_new, describe_data, open_study, outcome, owed, reopen
+from study.record.folder import OpenRun, Run
+from study.record.storage import SPEC, check_storage_is_new, describe_data, open_run, reopen
+from study.record.trials import Outcome, outcome, owed
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.trial.trial import load_data
@@ -49,9 +49,9 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
         stop.leave_if_asked()
         run.create(spec)
         with run.locked():
-            study = open_study(run, spec, create=True)
-            describe_data(study, spec, splits)
-            return _search(run, spec, study, data, stop)
+            opened = open_run(run, spec, create=True)
+            describe_data(opened, splits)
+            return _search(opened, data, stop)
 
 
 def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, address: str | None = None) -> Outcome:
@@ -68,17 +68,16 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
         RunError: the run is in use, or its specification damaged.
     """
     with run.locked():
-        study = reopen(run, spec or run.spec())
+        opened = reopen(run, spec)
         if spec is not None:
             run.rewrite(spec)
-            study.set_user_attr(SPEC, dump(spec))
-        spec = run.spec()
-        if not owed(study, spec):
+            opened.study.set_user_attr(SPEC, dump(spec))
+        if not owed(opened):
             tables.write(run)
-            return outcome(study)
-        describe_data(study, spec, load_data(spec, data))
-        with _stopping(run) as stop, ray_started(spec, address):
-            return _search(run, spec, study, data, stop)
+            return outcome(opened.study)
+        describe_data(opened, load_data(opened.spec, data))
+        with _stopping(run) as stop, ray_started(opened.spec, address):
+            return _search(opened, data, stop)
 
 
 def _stopping(run: Run) -> AbstractContextManager[Stop]:
@@ -86,13 +85,14 @@ def _stopping(run: Run) -> AbstractContextManager[Stop]:
     return stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
 
 
-def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop: Stop) -> Outcome:
-    ledger = Ledger(study, spec)
+def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
+    run, _, study = opened
+    ledger = Ledger(opened)
     try:
-        _fit(run, spec, study, data, stop, ledger)
+        _fit(opened, data, stop, ledger)
         while ledger.left and not ledger.halt and stop.signal is None:
             ledger.left.clear()
-            _fit(run, spec, study, data, stop, ledger)
+            _fit(opened, data, stop, ledger)
     except Exception:
         if not ledger.halt:
             raise
@@ -105,15 +105,16 @@ def _search(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, st
     return outcome(study, stop.signal)
 
 
-def _fit(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop: Stop, ledger: Ledger) -> None:
+def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
     """Hands out the trials that are owed, the unfinished ones first, until all have ended or are left."""
+    run, spec, study = opened
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     tuner = tune.Tuner(
         tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
         tune_config=tune.TuneConfig(
-            search_alg=HandOut(study, spec, run, data, unfinished),
-            scheduler=_scheduler(spec, study),
-            num_samples=owed(study, spec),
+            search_alg=HandOut(opened, data, unfinished),
+            scheduler=_scheduler(opened),
+            num_samples=owed(opened),
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
@@ -123,7 +124,7 @@ def _fit(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop:
             storage_path=str(run.path),
             verbose=0,
             stop=_Stopper(stop, ledger),
-            callbacks=[ledger, display(study, spec)],  # the display reads what the ledger wrote
+            callbacks=[ledger, display(opened)],  # the display reads what the ledger wrote
             failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
@@ -131,11 +132,11 @@ def _fit(run: Run, spec: StudySpec, study: optuna.Study, data: str | None, stop:
     tuner.fit()
 
 
-def _scheduler(spec: StudySpec, study: optuna.Study) -> Asha | FIFOScheduler:
-    if spec.asha is None:
+def _scheduler(opened: OpenRun) -> Asha | FIFOScheduler:
+    if opened.spec.asha is None:
         return FIFOScheduler()
-    asha = Asha(spec)
-    for trial in study.get_trials(deepcopy=False):
+    asha = Asha(opened.spec)
+    for trial in opened.study.get_trials(deepcopy=False):
         asha.refill(trial)
     return asha
 

@@ -12,7 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from study.record.storage import reports
+from study.record.trials import reports
 from study.spec import StudySpec
 
 

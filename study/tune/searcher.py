@@ -9,46 +9,35 @@ import optuna
 from ray.tune.search import Searcher
 
 import imagesets
-from study.record.folder import Run
-from study.spec import StudySpec
+from study.record.folder import OpenRun
 
 
 class HandOut(Searcher):
     """Draws configurations from an Optuna study for Ray Tune.
 
     Args:
-        study: opened by this process.
-        spec: its specification.
-        run: its folder.
+        opened: the run, held by this process.
         data: the root of the data sets, or None for the default; the workers, in another working folder and maybe
             another environment, are given the whole path.
         unfinished: trials that an earlier process left running, in the order to go on with.
     """
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        spec: StudySpec,
-        run: Run,
-        data: str | None,
-        unfinished: Sequence[optuna.trial.FrozenTrial],
-    ):
-        super().__init__(metric=spec.objectives[0], mode="max")
-        self.study, self.spec, self.run, self.data = study, spec, run, str(imagesets.data_root(data))
+    def __init__(self, opened: OpenRun, data: str | None, unfinished: Sequence[optuna.trial.FrozenTrial]):
+        super().__init__(metric=opened.spec.objectives[0], mode="max")
+        self.opened, self.data = opened, str(imagesets.data_root(data))
         self.unfinished = list(unfinished)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        if self.unfinished:
-            # What was drawn before comes back from the storage, what was not is drawn now.
-            trial = optuna.trial.Trial(self.study, self.unfinished.pop(0)._trial_id)
-        else:
-            trial = self.study.ask()
+        run, spec, study = self.opened
+        # Of an unfinished trial, what was drawn before comes back from the storage, what was not is drawn now.
+        before = self.unfinished.pop(0) if self.unfinished else None
+        trial = study.ask() if before is None else optuna.trial.Trial(study, before._trial_id)
         return {
             "number": trial.number,
-            "run": str(self.run.path),
+            "run": str(run.path),
             "data": self.data,
-            "spec": self.spec,
-            "settings": self.spec.space(trial),
+            "spec": spec,
+            "settings": spec.space(trial),
         }
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:

@@ -14,7 +14,8 @@ import analysis.__main__
 from analysis.tables import CONFIRMED, confirmation
 from study import cli
 from study.record.folder import Run, RunError
-from study.record.storage import KIND, finish, open_study, store_report
+from study.record.storage import KIND, open_run
+from study.record.trials import finish, store_report
 from study.spec import StudySpec
 
 NAN = math.nan
@@ -99,7 +100,8 @@ def make(tmp_path) -> Callable[..., Run]:
         spec = StudySpec(name=name, model="vae", dataset="mnist5k", budget=budget, trials=1, sampler="random")
         made = Run(tmp_path / name)
         made.create(spec)
-        study = open_study(made, spec, create=True)
+        opened = open_run(made, spec, create=True)
+        study = opened.study
         study.set_user_attr(KIND, "soft cross-entropy")
         trial = study.ask()
         spec.space(trial)
@@ -113,7 +115,7 @@ def make(tmp_path) -> Callable[..., Run]:
         }
         report = {**metrics, "measures": list(metrics), "steps": 20, "seconds": 1.0, "train": [], "cause": ""}
         store_report(study, trial._trial_id, report)
-        finish(study, trial.number, report, spec)
+        finish(opened, trial.number, report)
         if rows is not None:
             pd.DataFrame(rows).assign(study=name).to_parquet(made.table("confirm"))
         return made

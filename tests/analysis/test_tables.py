@@ -10,7 +10,8 @@ import analysis
 from analysis.tables import confirmation, ranking, text
 from study.record import tables
 from study.record.folder import Run, RunError
-from study.record.storage import fail, finish, open_study, store_report
+from study.record.storage import open_run
+from study.record.trials import fail, finish, store_report
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.trial.training import derived_seed
@@ -149,17 +150,18 @@ def make(tmp_path):
         )
         run = Run(tmp_path / "runs" / name)
         run.create(spec)
-        study = open_study(run, spec, create=True)
+        opened = open_run(run, spec, create=True)
+        study = opened.study
         study.set_user_attr("kind", "bound")
         trials = [study.ask() for _ in range(4)]
         for trial in trials[:3]:
             spec.space(trial)
         trials[3].suggest_int("hidden", 100, 1000, log=True)
         store_report(study, trials[0]._trial_id, report(50, -2.0, [[0, {"model": 3.0}], [25, {"model": 2.5}]]))
-        finish(study, 0, report(50, -2.0), spec)
+        finish(opened, 0, report(50, -2.0))
         store_report(study, trials[1]._trial_id, report(50, -1.5, [[0, {"model": 4.0}]]))
         store_report(study, trials[1]._trial_id, {**report(100, -1.0, [[50, {"model": 1.0}]]), "hoyer": NAN})
-        finish(study, 1, report(100, -1.0), spec)
+        finish(opened, 1, report(100, -1.0))
         store_report(study, trials[2]._trial_id, report(50, -9.0))
         fail(study, 2, "nan: the loss of 'elbo' was not finite at step 77")
         return run
@@ -217,7 +219,7 @@ def test_a_run_without_trials_is_an_empty_table(make, tmp_path):
     spec = StudySpec(name="none", model="vae", dataset="mnist5k", budget={"steps": 10})
     run = Run(tmp_path / "runs" / "none")
     run.create(spec)
-    open_study(run, spec, create=True)
+    open_run(run, spec, create=True)
     for read in (analysis.trials, analysis.curves, analysis.train):
         assert len(read(run.path)) == 0
     assert len(ranking(analysis.trials(run.path))) == 0
@@ -232,7 +234,7 @@ def test_a_table_follows_the_study(make):
     written = run.table("results").stat().st_mtime_ns
     analysis.trials(run.path)
     assert run.table("results").stat().st_mtime_ns == written
-    open_study(run, run.spec()).ask()
+    open_run(run).study.ask()
     assert not tables.fresh(run, "results")
     assert len(analysis.trials(run.path)) == 5
 
@@ -241,7 +243,7 @@ def test_a_study_that_is_stored_elsewhere_is_always_read(make, tmp_path):
     run = make("one", storage=f"sqlite:///{tmp_path / 'elsewhere.db'}")
     assert not run.database.exists()
     assert len(analysis.trials(run.path)) == 4
-    open_study(run, run.spec()).ask()
+    open_run(run).study.ask()
     assert len(analysis.trials(run.path)) == 5
 
 

@@ -10,7 +10,8 @@ import optuna
 import imagesets
 from study.record import tables
 from study.record.folder import Run
-from study.record.storage import describe_data, fail, finish, open_study, store_report
+from study.record.storage import describe_data, open_run
+from study.record.trials import fail, finish, store_report
 from study.spec import StudySpec
 from study.trial.training import derived_seed
 from study.trial.trial import Trial
@@ -25,8 +26,9 @@ def build(raw: Callable, folder: Path, **changes) -> Run:
     spec = StudySpec(**raw(trials=4, budget=BUDGET, asha=ASHA, **changes))
     run, splits = Run(folder / "runs" / "tiny"), imagesets.load(spec.dataset)
     run.create(spec)
-    study = open_study(run, spec, create=True)
-    describe_data(study, spec, splits)
+    opened = open_run(run, spec, create=True)
+    study = opened.study
+    describe_data(opened, splits)
     for number, (rate, until) in enumerate(zip(RATES, (60, 20, 10, 30))):
         study.enqueue_trial({"lr": rate})
         asked = study.ask()
@@ -38,7 +40,7 @@ def build(raw: Callable, folder: Path, **changes) -> Run:
             store_report(study, asked._trial_id, {**report, "done": number == 1 and report["steps"] == until})
         trial.close()
         if number < 2:
-            finish(study, number, report, spec)
+            finish(opened, number, report)
     fail(study, 2, "lost: the worker's process ended")
     tables.write(run)
     return run
@@ -60,7 +62,7 @@ def spoil(path: Path) -> None:
 
 
 def study_of(run: Run) -> optuna.Study:
-    return open_study(run, run.spec())
+    return open_run(run).study
 
 
 def sql(run: Run, statement: str, *values) -> None:

@@ -3,11 +3,11 @@
 import math
 from typing import NamedTuple
 
-import optuna
 from optuna.trial import TrialState
 
-from study.record.folder import Run
-from study.record.storage import KIND, fail, finish, open_study, store_report
+from study.record.folder import OpenRun, Run
+from study.record.storage import KIND, open_run
+from study.record.trials import fail, finish, store_report
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 
@@ -31,10 +31,11 @@ SEARCH = (
 )
 
 
-def searched(spec: StudySpec, run: Run, given: tuple[Given, ...] = SEARCH) -> optuna.Study:
+def searched(spec: StudySpec, run: Run, given: tuple[Given, ...] = SEARCH) -> OpenRun:
     """Makes the run folder of a search that ended so; nothing is trained."""
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    opened = open_run(run, spec, create=True)
+    study = opened.study
     study.set_user_attr(KIND, "soft cross-entropy")
     for lr, state, elbo in given:
         study.enqueue_trial({"lr": lr})
@@ -53,5 +54,5 @@ def searched(spec: StudySpec, run: Run, given: tuple[Given, ...] = SEARCH) -> op
                 "train": [],
             }
             store_report(study, trial._trial_id, report)
-            finish(study, trial.number, {**report, "cause": ""}, spec)
-    return study
+            finish(opened, trial.number, {**report, "cause": ""})
+    return opened

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from benchmarks import chaos, postgres, undisturbed
 from study.record import storage
 from study.record.folder import Run
-from study.record.storage import finish, open_study, reports, store_report
+from study.record.storage import open_run
+from study.record.trials import finish, reports, store_report
 from study.spec import StudySpec, storage_url
 from study.spec.measures import METRICS
 
@@ -30,9 +31,9 @@ def server(installed):
 
 
 def test_killed_workers_lose_and_double_nothing(tmp_path):
-    found = chaos.attack("workers", tmp_path, kills=2, trials=4)
+    found = chaos.attack("workers", tmp_path, kills=2, trials=6)
     assert len(found.hits) == 2
-    assert found.complete + found.pruned == 4
+    assert found.complete + found.pruned == 6
 
 
 def test_a_server_that_is_away_is_waited_for(installed, tmp_path):
@@ -68,14 +69,15 @@ def attacked(tmp_path):
     """A study as chaos sees it, without drivers: trial 0 is complete, trial 1 was stopped, trial 2 runs."""
     made = chaos.Study(tmp_path / "root", tmp_path / "ray", "sqlite", trials=3)
     made.run.create(made.spec)
-    study = open_study(made.run, made.spec, create=True)
+    opened = open_run(made.run, made.spec, create=True)
+    study = opened.study
     for made_at in ((200, 600, 1200), (200,), (200, 300)):
         trial = study.ask()
         made.spec.space(trial)
         for steps in made_at:
             store_report(study, trial._trial_id, report(steps, -float(steps + trial.number)))
-    finish(study, 0, report(1200, -1200.0), made.spec)
-    finish(study, 1, report(200, -201.0), made.spec)
+    finish(opened, 0, report(1200, -1200.0))
+    finish(opened, 1, report(200, -201.0))
     return made, study
 
 
@@ -162,7 +164,8 @@ def test_a_curve_that_differs_is_seen(raw, tmp_path):
     spec = StudySpec(**raw(budget={"steps": 20}))
     run = Run(tmp_path / "tiny")
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    opened = open_run(run, spec, create=True)
+    study = opened.study
     trial = study.ask({"lr": optuna.distributions.FloatDistribution(1e-3, 1e-3)})
     train = [[[0, {"model": 1.0}], [5, {"model": 1.0}]], [[10, {"model": 1.0}], [15, {"model": 1.0}]]]
     drawn = study.get_trials()[0]
@@ -244,7 +247,7 @@ def unmade(server, raw, tmp_path):
     run.create(spec)
     yield run
     if storage.is_made(run, spec):
-        optuna.delete_study(study_name="unmade", storage=open_study(run, spec)._storage)
+        optuna.delete_study(study_name="unmade", storage=open_run(run, spec).study._storage)
 
 
 def test_a_run_without_its_study_in_the_server_goes_on(unmade, command):
@@ -254,13 +257,13 @@ def test_a_run_without_its_study_in_the_server_goes_on(unmade, command):
         f"{unmade.path} has no study yet; go on with `python -m study resume {unmade.path}`\n",
     )
     assert command("resume", unmade.path)[0] == 0
-    (trial,) = open_study(unmade, unmade.spec()).get_trials()
+    (trial,) = open_run(unmade).study.get_trials()
     assert trial.state == TrialState.COMPLETE
 
 
 def test_a_study_that_is_gone_from_the_server_is_not_begun_again(unmade, command, listing):
     assert command("resume", unmade.path)[0] == 0
-    optuna.delete_study(study_name="unmade", storage=open_study(unmade, unmade.spec())._storage)
+    optuna.delete_study(study_name="unmade", storage=open_run(unmade).study._storage)
     before = (unmade.trial(0) / "last.pt").read_bytes()
     code, _, err = command("resume", unmade.path)
     assert code == 2
@@ -273,7 +276,8 @@ def test_trials_are_read_again_when_the_connection_is_cut_in_between(server, raw
     spec = StudySpec(**raw(name="cut", storage=server.url))
     run = Run(tmp_path / "cut")
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    opened = open_run(run, spec, create=True)
+    study = opened.study
     study.ask()
     cuts = []
 

@@ -11,7 +11,7 @@ import analysis.__main__
 import models
 from study import spec as specs
 from study.record.folder import Run
-from study.record.storage import open_study
+from study.record.storage import open_run
 from study.spec import StudySpec
 
 
@@ -112,7 +112,7 @@ def existing(raw, tmp_path) -> Run:
     spec = StudySpec(**raw())
     run = Run(tmp_path / "runs" / "tiny")
     run.create(spec)
-    open_study(run, spec, create=True)
+    open_run(run, spec, create=True)
     return run
 
 

@@ -21,7 +21,7 @@ from analysis.tables import confirmation
 from study import confirm as confirming
 from study.confirm import TEST, confirm, jobs, work
 from study.record.folder import Run, RunError
-from study.record.storage import open_study
+from study.record.storage import open_run
 from study.signals import Stop
 from study.spec import StudySpec
 from study.spec.measures import METRICS
@@ -61,7 +61,7 @@ def test_the_table_has_a_row_for_each_configuration_and_seed(confirmed):
     about = {"study": "tiny", "model": "vae", "dataset": "mnist5k", "likelihood": "bernoulli"}
     about |= {"kind": "soft cross-entropy", "cause": "", "steps": FULL, "samples": 8, "images": 40}
     assert all((frame[key] == value).all() for key, value in about.items())
-    assert list(frame.seed) == [job.seed for job in jobs(spec, open_study(run, spec))]
+    assert list(frame.seed) == [job.seed for job in jobs(open_run(run, spec))]
     assert list(frame["params.lr"]) == [1e-3, 2e-3, 4e-3] * 2
     assert {column for column in frame if column.startswith("params.")} == {f"params.{key}" for key in spec.defaults()}
     assert {column for column in frame if column.startswith("metrics.")} == {f"metrics.{key}" for key in TEST}
@@ -83,7 +83,7 @@ def test_the_same_configuration_and_seed_give_the_same_row_elsewhere(confirmed, 
     """`work` in another process and another folder, in another order."""
     run, _ = confirmed
     spec = run.spec()
-    made = jobs(spec, open_study(run, spec))
+    made = jobs(open_run(run, spec))
     for job, row in list(zip(made, rows(run)))[::-5]:
         found = work(Run(tmp_path), spec, job, None, CPU)
         found.pop("seconds")
@@ -184,7 +184,7 @@ def test_a_configuration_that_fails_is_a_row_with_its_cause(make, ray_up, tmp_pa
 
 def test_a_mistake_in_the_work_is_a_cause_too(make, tmp_path):
     spec = make()
-    job = jobs(spec, searched(spec, Run(tmp_path / "tiny")))[0]
+    job = jobs(searched(spec, Run(tmp_path / "tiny")))[0]
     broken = job._replace(candidate=job.candidate._replace(settings={"latnet": 3}))
     found = work(Run(tmp_path / "tiny"), spec, broken, None, CPU)
     assert found["cause"].startswith("crash: ModelError: vae: latnet: ")

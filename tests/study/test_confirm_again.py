@@ -16,7 +16,7 @@ import imagesets
 from study import confirm as confirming
 from study.confirm import RESULT, TEST, confirm, jobs, work
 from study.record.folder import Run
-from study.record.storage import open_study
+from study.record.storage import open_run
 from study.spec import StudySpec
 from study.trial import checkpoint
 from study.trial.evaluation import evaluate
@@ -34,7 +34,7 @@ def confirmed(raw, ray_up, tmp_path_factory) -> Run:
     budget, seeds = {"steps": FULL, "report_every": EVERY}, {"seeds": 2, "samples": 3, "images": 10}
     spec = StudySpec(**raw(trials=1, budget=budget, confirm=seeds))
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    study = open_run(run, spec, create=True).study
     study.tell(study.ask(), state=confirming.TrialState.PRUNED)
     confirm(run, say=str)
     return run
@@ -66,7 +66,7 @@ def trainings(run: Run) -> dict[Path, bytes]:
 def afresh(run: Run, folder: Path) -> list[dict[str, Any]]:
     """What every job gives in a folder where nothing is, without the times."""
     spec = run.spec()
-    found = [work(Run(folder), spec, job, None, CPU) for job in jobs(spec, open_study(run, spec))]
+    found = [work(Run(folder), spec, job, None, CPU) for job in jobs(open_run(run, spec))]
     return [{key: value for key, value in one.items() if key != "seconds"} for one in found]
 
 
@@ -121,7 +121,7 @@ def test_a_result_that_does_not_state_its_settings_is_read_again(copied):
 
 def test_stopped_on_the_way_its_table_has_nothing_of_the_old_settings(copied, monkeypatch):
     change(copied, confirm={"samples": 5})
-    done = jobs(copied.spec(), open_study(copied, copied.spec()))[0]
+    done = jobs(open_run(copied))[0]
 
     def one(run: Run, spec: StudySpec, *_: Any) -> int:
         confirming._keep(run, done, {**work(run, spec, done, None, CPU), **confirming._made_with(spec)})
@@ -145,7 +145,7 @@ def falling(monkeypatch) -> None:
 
 def test_the_best_checkpoint_is_tested(confirmed, tmp_path, falling):
     spec = confirmed.spec()
-    job = jobs(spec, open_study(confirmed, spec))[0]
+    job = jobs(open_run(confirmed, spec))[0]
     found = work(Run(tmp_path), spec, job, None, CPU)
     assert (found["valid_elbo"], found["steps"]) == (-100.0 - EVERY, FULL)
     splits = imagesets.load("mnist5k")
@@ -157,7 +157,7 @@ def test_the_best_checkpoint_is_tested(confirmed, tmp_path, falling):
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"PK no archive")])
 def test_without_its_best_checkpoint_it_is_trained_again(confirmed, copied, spoil: Callable[[Path], Any]):
     spec = copied.spec()
-    job = jobs(spec, open_study(copied, spec))[0]
+    job = jobs(open_run(copied, spec))[0]
     folder = copied.confirmation(job.candidate.name, job.repeat)
     spoil(folder / checkpoint.BEST)
     found = work(copied, spec, job, None, CPU)

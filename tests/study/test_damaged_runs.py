@@ -14,7 +14,8 @@ import analysis
 import analysis.__main__
 import imagesets
 from study.record.folder import Run
-from study.record.storage import open_study, reports, store_report
+from study.record.storage import open_run
+from study.record.trials import reports, store_report
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.trial.checkpoint import BEST
@@ -96,7 +97,7 @@ def halted(raw, tmp_path, monkeypatch) -> Run:
     spec = StudySpec(**raw(trials=1, budget=BUDGET))
     run = Run(tmp_path / "runs" / "tiny")
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    study = open_run(run, spec, create=True).study
     asked = study.ask()
     trial = Trial(spec, spec.space(asked), imagesets.load(spec.dataset), seed=derived_seed(0, 0), folder=run.trial(0))
     while trial.training.step < 40:

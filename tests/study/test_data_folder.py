@@ -5,7 +5,7 @@ import pytest
 from study import confirm as confirming
 from study import solo
 from study.record.folder import Run
-from study.record.storage import open_study
+from study.record.storage import open_run
 from study.spec import StudySpec
 from study.tune.searcher import HandOut
 
@@ -24,7 +24,7 @@ def given(request, tmp_path, monkeypatch, data) -> str | None:
 def test_a_search_tells_its_workers_the_whole_path(given, raw, tmp_path):
     spec, run = StudySpec(**raw()), Run(tmp_path / "tiny")
     run.create(spec)
-    searcher = HandOut(open_study(run, spec, create=True), spec, run, given, [])
+    searcher = HandOut(open_run(run, spec, create=True), given, [])
     assert searcher.suggest("first")["data"] == str(tmp_path / "mine")
 
 

@@ -12,9 +12,10 @@ from optuna.trial import TrialState
 import analysis
 import analysis.__main__
 import imagesets
-from study.record import storage, tables
+from study.record import tables
 from study.record.folder import Run
-from study.record.storage import open_study, reports, store_report
+from study.record.storage import open_run
+from study.record.trials import best_trial, reports, store_report
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.trial import checkpoint
@@ -41,7 +42,7 @@ def test_a_trial_that_drew_under_another_name_keeps_its_checkpoints(raw, tmp_pat
     spec = StudySpec(**made)
     run = Run(tmp_path / "runs" / "tiny")
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    study = open_run(run, spec, create=True).study
     study.enqueue_trial({"posterior": "spike_slab"})
     asked, splits = study.ask(), imagesets.load(spec.dataset)
     seed = derived_seed(spec.seed, 0)
@@ -259,7 +260,7 @@ def test_what_can_be_repaired_is_named_and_then_repaired(run, doctor, damage):
     assert code == 0, lines
     assert any(said.startswith("mended: ") and line in said for said in lines)
     assert lines[-1].startswith("tiny is sound: ")
-    assert storage.best_trial(study_of(run)).number == 0
+    assert best_trial(study_of(run)).number == 0
     assert analysis.trials("tiny")["state"].tolist()[:3] == ["COMPLETE", "PRUNED", "FAIL"]
 
 

@@ -11,7 +11,8 @@ import imagesets
 import models
 from study.export import export
 from study.record.folder import Run, RunError
-from study.record.storage import describe_data, finish, open_study, store_report
+from study.record.storage import describe_data, open_run
+from study.record.trials import finish, store_report
 from study.spec import StudySpec
 from study.trial import checkpoint
 from study.trial.evaluation import evaluate
@@ -28,8 +29,9 @@ def searched(raw, tmp_path):
         spec = StudySpec(**raw(budget={"steps": 30}, **changes))
         run, splits = Run(tmp_path / "runs" / "tiny"), imagesets.load(spec.dataset)
         run.create(spec)
-        study = open_study(run, spec, create=True)
-        describe_data(study, spec, splits)
+        opened = open_run(run, spec, create=True)
+        study = opened.study
+        describe_data(opened, splits)
         for lr in (1e-4, 1e-2):
             study.enqueue_trial({"lr": lr})
             asked = study.ask()
@@ -40,7 +42,7 @@ def searched(raw, tmp_path):
                 store_report(study, asked._trial_id, report)
                 shutil.copy(folder / checkpoint.LAST, folder / f"{report['steps']}.pt")
             trial.close()
-            finish(study, asked.number, report, spec)
+            finish(opened, asked.number, report)
         return run
 
     return make

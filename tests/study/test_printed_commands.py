@@ -17,7 +17,8 @@ from study.cli import app
 from study.doctor import examine
 from study.export import export
 from study.record.folder import Run, RunError, find
-from study.record.storage import Outcome, open_study
+from study.record.storage import open_run
+from study.record.trials import Outcome
 from study.signals import Stop
 from study.spec import StudySpec
 from study.tune import cluster, runner
@@ -113,7 +114,7 @@ def test_before_there_is_a_study_or_a_trial(made, command, tmp_path):
     code, out, _ = command("doctor", made.path)
     only(out, "resume", made)
     only(command("status", made.path)[2], "resume", made)
-    open_study(made, made.spec(), create=True)
+    open_run(made, create=True)
     for arguments in (("export", made.path, "--out", tmp_path / "out"), ("confirm", made.path)):
         code, _, err = command(*arguments)
         assert code == 2

@@ -4,7 +4,8 @@ import pytest
 
 from study import solo
 from study.record.folder import Run
-from study.record.storage import Outcome, open_study
+from study.record.storage import open_run
+from study.record.trials import Outcome
 from study.spec import StudySpec
 from study.tune import runner
 
@@ -24,7 +25,7 @@ def test_one_trial_goes_on_in_this_process_unless_a_cluster_is_named(
 ):
     spec, run, called = StudySpec(**raw(trials=trials)), Run(tmp_path / "tiny"), []
     run.create(spec)
-    open_study(run, spec, create=True)
+    open_run(run, spec, create=True)
     for where, module in (("here", solo), ("Ray", runner)):
 
         def resumed(run: Run, where: str = where, **given: object) -> Outcome:

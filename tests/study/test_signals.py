@@ -21,7 +21,8 @@ from optuna.trial import TrialState
 import imagesets
 from study import signals
 from study.record.folder import Run
-from study.record.storage import open_study, reports
+from study.record.storage import open_run
+from study.record.trials import reports
 from study.trial.training import Training, derived_seed
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -135,7 +136,7 @@ def chain(start, preset, tmp_path_factory) -> tuple[Run, dict[str, Stopped]]:
     drivers, found = {}, {}
 
     def states() -> list[TrialState]:
-        return [trial.state for trial in open_study(run, run.spec()).get_trials()]
+        return [trial.state for trial in open_run(run).study.get_trials()]
 
     for way, send in ways.items():
         made = count_reports(run)
@@ -227,14 +228,14 @@ def test_off_a_terminal_there_is_a_line_for_each_trial_and_nothing_of_rays_own(c
 
 def test_in_the_end_every_trial_is_there_once_and_complete(chain):
     run, _ = chain
-    trials = open_study(run, run.spec()).get_trials()
+    trials = open_run(run).study.get_trials()
     assert [trial.number for trial in trials] == list(range(TRIALS))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
 def test_no_report_is_missing_and_none_is_doubled(chain):
     run, _ = chain
-    for trial in open_study(run, run.spec()).get_trials():
+    for trial in open_run(run).study.get_trials():
         assert list(reports(trial)) == list(range(EVERY, FULL + 1, EVERY))
         assert sorted(trial.intermediate_values) == list(range(EVERY, FULL + 1, EVERY))
         logged = [step for report in reports(trial).values() for step, _ in report["train"]]
@@ -244,7 +245,7 @@ def test_no_report_is_missing_and_none_is_doubled(chain):
 def test_the_numbers_are_those_of_a_training_that_nobody_disturbed(chain):
     run, _ = chain
     spec, splits = run.spec(), imagesets.load("mnist5k")
-    for trial in open_study(run, spec).get_trials():
+    for trial in open_run(run, spec).study.get_trials():
         settings = spec.space(optuna.trial.FixedTrial(trial.params))
         training = Training(spec, settings, splits, seed=derived_seed(spec.seed, trial.number))
         training.advance(FULL)

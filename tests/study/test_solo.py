@@ -24,7 +24,8 @@ import searchspaces
 from study import solo
 from study.record import folder
 from study.record.folder import Run, RunError
-from study.record.storage import Outcome, open_study, reports, store_report
+from study.record.storage import open_run
+from study.record.trials import Outcome, reports, store_report
 from study.spec import SpecError, StudySpec
 from study.spec.measures import METRICS
 from study.trial import checkpoint
@@ -38,7 +39,7 @@ every_model = pytest.mark.parametrize("model", models.names())
 
 
 def only_trial(run: Run) -> optuna.trial.FrozenTrial:
-    [trial] = open_study(run, run.spec()).get_trials()
+    [trial] = open_run(run).study.get_trials()
     return trial
 
 

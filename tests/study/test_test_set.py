@@ -34,7 +34,7 @@ def poisoned() -> Splits:
 def test_the_poison_works(make, tmp_path, poisoned, monkeypatch):
     spec = make()
     monkeypatch.setattr(confirming, "load_data", lambda *_: poisoned)
-    job = jobs(spec, searched(spec, Run(tmp_path / "tiny")))[0]
+    job = jobs(searched(spec, Run(tmp_path / "tiny")))[0]
     assert "the test set was read" in work(Run(tmp_path / "tiny"), spec, job, None, CPU)["cause"]
 
 

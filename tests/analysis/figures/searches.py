@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import imagesets
 from study.record.folder import Run
-from study.record.storage import KIND, fail, finish, open_study, store_report
+from study.record.storage import KIND, open_run
+from study.record.trials import fail, finish, store_report
 from study.spec import StudySpec
 from study.trial.training import derived_seed
 from study.trial.trial import Trial
@@ -26,7 +27,8 @@ def search(spec: StudySpec, folder: Path, endings: tuple[Ending, ...], half_draw
     """A real run, made trial by trial without Ray."""
     run, splits = Run(folder / spec.name), imagesets.load("mnist5k")
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    opened = open_run(run, spec, create=True)
+    study = opened.study
     study.set_user_attr(KIND, "soft cross-entropy")
     for ending in endings:
         stored = study.ask()
@@ -39,7 +41,7 @@ def search(spec: StudySpec, folder: Path, endings: tuple[Ending, ...], half_draw
         if ending.cause:
             fail(study, stored.number, ending.cause)
         else:
-            finish(study, stored.number, {**report, "cause": ""}, spec)
+            finish(opened, stored.number, {**report, "cause": ""})
     if half_drawn:
         study.ask()
     return run

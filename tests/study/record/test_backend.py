@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 
 from study.record import backend
 from study.record.folder import Run
-from study.record.storage import finish, open_study, reports
+from study.record.storage import open_run
+from study.record.trials import finish, reports
 from study.spec import StudySpec
 
 
@@ -254,7 +255,8 @@ def test_a_file_that_another_process_holds_longer_than_sqlite_waits_only_delays(
     spec = StudySpec(**raw())
     run = Run(tmp_path / "tiny")
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    opened = open_run(run, spec, create=True)
+    study = opened.study
     trial = study.ask()
     command = [sys.executable, "-c", textwrap.dedent(HOLD), str(run.database)]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -264,7 +266,7 @@ def test_a_file_that_another_process_holds_longer_than_sqlite_waits_only_delays(
     finally:
         holder.wait()
         holder.stdout.close()
-    finish(study, 0, {"elbo": -1.0, "steps": 60, "cause": ""}, spec)
-    (stored,) = open_study(run, spec).get_trials()
+    finish(opened, 0, {"elbo": -1.0, "steps": 60, "cause": ""})
+    (stored,) = open_run(run, spec).study.get_trials()
     assert (stored.state, stored.intermediate_values, reports(stored)) == (TrialState.COMPLETE, {10: -1.0}, {})
     assert capsys.readouterr().err.startswith("the storage does not answer (database is locked); waiting for it\n")

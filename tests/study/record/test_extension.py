@@ -10,7 +10,8 @@ import analysis
 import searchspaces.vae
 from study.record.extension import FREE, differences, extended
 from study.record.folder import Run, RunError
-from study.record.storage import open_study, reports
+from study.record.storage import open_run
+from study.record.trials import reports
 from study.spec import SpecError, StudySpec
 from study.spec import preset as files
 from study.tune import runner
@@ -22,7 +23,7 @@ def run(raw, tmp_path) -> Run:
     spec = StudySpec(**raw())
     made = Run(tmp_path / "runs" / "tiny")
     made.create(spec)
-    open_study(made, spec, create=True)
+    open_run(made, spec, create=True)
     return made
 
 
@@ -151,12 +152,12 @@ def finished(raw, ray_up, tmp_path_factory) -> Run:
 
 def test_a_finished_run_gets_exactly_so_many_more(finished, command, tmp_path):
     run = Run(shutil.copytree(finished.path, tmp_path / "tiny"))
-    before = open_study(run, run.spec()).get_trials()
+    before = open_run(run).study.get_trials()
     code, out, err = command("run", run.path, "--trials", "+2")
     assert (code, err) == (0, "")
     assert "where 3 of these trials are there" in out
     assert run.spec() == finished.spec().model_copy(update={"trials": 5})
-    trials = open_study(run, run.spec()).get_trials()
+    trials = open_run(run).study.get_trials()
     assert [trial.number for trial in trials] == list(range(5))
     assert trials[:3] == before
     assert {trial.state for trial in trials[3:]} <= {TrialState.COMPLETE, TrialState.PRUNED}
@@ -171,11 +172,11 @@ def test_a_finished_run_gets_exactly_so_many_more(finished, command, tmp_path):
 @pytest.mark.long
 def test_a_run_that_was_interrupted_gets_its_own_and_more(run, ray_up):
     spec = run.spec()
-    spec.space(open_study(run, spec).ask())  # left running
+    spec.space(open_run(run, spec).study.ask())  # left running
     _, more = extended(str(run.path), [], "+1", run.path.parent)
     outcome = runner.resume(run, spec=more)
     assert outcome == (3, 0, 0, None, "")
-    assert [trial.number for trial in open_study(run, spec).get_trials()] == [0, 1, 2]
+    assert [trial.number for trial in open_run(run, spec).study.get_trials()] == [0, 1, 2]
 
 
 # A space that has changed in the code.
@@ -201,7 +202,7 @@ def renamed(trial: BaseTrial) -> dict:
 )
 def test_a_changed_space_is_refused_under_the_old_name(finished, command, monkeypatch, tmp_path, how, space, says):
     run = Run(shutil.copytree(finished.path, tmp_path / "tiny"))
-    before = open_study(run, run.spec()).get_trials()
+    before = open_run(run).study.get_trials()
     written = run.study_yaml.read_bytes()
     monkeypatch.setattr(searchspaces.vae, "DEFAULTS", {**searchspaces.vae.DEFAULTS, "grad_clip": 1.0})
     with monkeypatch.context() as patch:
@@ -211,4 +212,4 @@ def test_a_changed_space_is_refused_under_the_old_name(finished, command, monkey
     assert err.startswith(f"tiny was searched over another space: {says}; name another run with --set name=")
     assert "Traceback" not in out + err
     assert run.study_yaml.read_bytes() == written
-    assert open_study(run, run.spec()).get_trials() == before
+    assert open_run(run).study.get_trials() == before

@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 
 from study.record import backend
 from study.record.folder import Run
-from study.record.storage import open_study
+from study.record.storage import open_run
 from study.spec import StudySpec
 
 LINES = b'{"op_code": 0, "worker_id": "a"}\n{"op_code": 4, "worker_id": "a"}\n'
@@ -56,17 +56,17 @@ def test_a_study_in_a_mended_journal_goes_on(raw, tmp_path):
     spec = StudySpec(**raw(storage="journal"))
     run = Run(tmp_path / "tiny")
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    study = open_run(run, spec, create=True).study
     kept = study.ask({"lr": FloatDistribution(0, 1)}).params
     with open(run.journal, "ab") as file:
         file.write(b'{"op_code": 8, "worker_id": "gone", "trial_')
     run.journal.with_name("optuna.journal.lock").symlink_to(run.journal)
 
     started = time.monotonic()
-    study = open_study(run, spec, create=True)
+    study = open_run(run, spec, create=True).study
     study.ask()
     assert time.monotonic() - started < 15  # Optuna waits 30 s for a lock
-    trials = open_study(run, spec).get_trials()
+    trials = open_run(run, spec).study.get_trials()
     assert [trial.params for trial in trials] == [kept, {}]
     assert not run.database.exists()
 
@@ -76,9 +76,9 @@ def test_a_reader_mends_nothing(raw, tmp_path):
     spec = StudySpec(**raw(storage="journal"))
     run = Run(tmp_path / "tiny")
     run.create(spec)
-    open_study(run, spec, create=True).ask()
+    open_run(run, spec, create=True).study.ask()
     with open(run.journal, "ab") as file:
         file.write(b'{"op_code": 8, "wor')
     before = run.journal.read_bytes()
-    assert len(open_study(run, spec).get_trials()) == 1
+    assert len(open_run(run, spec).study.get_trials()) == 1
     assert run.journal.read_bytes() == before

@@ -25,9 +25,9 @@ def noted(raw, tmp_path, splits, monkeypatch):
         given = raw()
         given["fixed"] = {"hidden": 16, "latent": 4, **pins}
         spec = StudySpec(**given)
-        study = storage.open_study(Run(tmp_path), spec, create=True)
-        storage.describe_data(study, spec, splits)
-        return study.user_attrs[storage.KIND], built[-1]
+        opened = storage.open_run(Run(tmp_path), spec, create=True)
+        storage.describe_data(opened, splits)
+        return opened.study.user_attrs[storage.KIND], built[-1]
 
     return note
 

@@ -9,7 +9,8 @@ import imagesets
 from study import solo
 from study.export import best
 from study.record.folder import Run
-from study.record.storage import REPORT, SPEC, open_study, reports, store_report
+from study.record.storage import SPEC, open_run
+from study.record.trials import REPORT, reports, store_report
 from study.record.words import summary
 from study.spec import StudySpec, dump
 from study.spec.measures import current
@@ -27,7 +28,7 @@ def renamed(report: dict) -> dict:
 
 def aged(run: Run) -> None:
     """Writes everything in a run as the first release did."""
-    study = open_study(run, run.spec())
+    study = open_run(run).study
     old = yaml.safe_load(dump(run.spec()))
     del old["validation"]
     old["objective"] = ["elbo", "log_lik"]
@@ -51,7 +52,7 @@ def half_done(raw, tmp_path) -> Run:
     spec = StudySpec(**raw(trials=1, objective=["elbo", "reconstruction"]))
     run, splits = Run(tmp_path / "tiny"), imagesets.load("mnist5k")
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    study = open_run(run, spec, create=True).study
     study.enqueue_trial(spec.default_draws())
     asked = study.ask()
     seed = derived_seed(spec.seed, asked.number)
@@ -66,9 +67,9 @@ def test_it_is_read_with_todays_names(half_done):
     aged(half_done)
     spec = half_done.spec()
     assert spec.objectives == ("elbo", "reconstruction")
-    study = open_study(half_done, spec)
-    assert "log_lik" not in reports(study.trials[0])[30]
-    assert "1 unfinished" in summary(study, spec)
+    opened = open_run(half_done)
+    assert "log_lik" not in reports(opened.study.trials[0])[30]
+    assert "1 unfinished" in summary(opened)
     frame = analysis.trials(half_done.path)
     assert frame["metrics.reconstruction"].notna().all()
     assert "metrics.log_lik" not in frame
@@ -79,7 +80,7 @@ def test_it_goes_on_to_the_numbers_of_a_run_that_was_never_old(half_done, tmp_pa
     outcome = solo.resume(half_done)
     assert outcome.complete == 1
     spec = half_done.spec()
-    (stored,) = open_study(half_done, spec).trials
+    (stored,) = open_run(half_done, spec).study.trials
     undisturbed = Trial(
         spec,
         spec.settings_of(stored.params),
@@ -91,7 +92,7 @@ def test_it_goes_on_to_the_numbers_of_a_run_that_was_never_old(half_done, tmp_pa
         expected = undisturbed.report()
     undisturbed.close()
     assert stored.values == [expected["elbo"], expected["reconstruction"]]
-    assert best(half_done).report["reconstruction"] == pytest.approx(expected["reconstruction"], abs=50)
+    assert best(open_run(half_done)).report["reconstruction"] == pytest.approx(expected["reconstruction"], abs=50)
 
 
 def test_tables_and_results_of_then_are_read_with_todays_names(half_done):

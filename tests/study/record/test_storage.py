@@ -8,20 +8,21 @@ from optuna.trial import TrialState
 
 from study.record import storage
 from study.record.folder import Run, RunError
-from study.record.storage import Outcome, best_trial, fail, finish, open_study, outcome, owed, reports, store_report
+from study.record.storage import open_run
+from study.record.trials import Outcome, best_trial, fail, finish, outcome, owed, reports, store_report
 from study.spec import SpecError, StudySpec
 from study.spec.measures import METRICS
 
 
 @pytest.fixture
 def make(raw, tmp_path):
-    """Makes a run with a study: (run, specification, study)."""
+    """Makes a run with a study, open."""
 
     def new(**changes):
         spec = StudySpec(**raw(**changes))
         run = Run(tmp_path / "runs" / "tiny")
         run.create(spec)
-        return run, spec, open_study(run, spec, create=True)
+        return open_run(run, spec, create=True)
 
     return new
 
@@ -51,15 +52,15 @@ def test_readers_see_no_database_or_a_whole_one(raw, tmp_path, monkeypatch):
     def watched(*arguments, **options):
         study = create(*arguments, **options)
         with pytest.raises(RunError, match="has no study yet"):
-            open_study(run, spec)
+            open_run(run, spec)
         seen.append(study)
         return study
 
     monkeypatch.setattr(optuna, "create_study", watched)
-    study = open_study(run, spec, create=True)
+    study = open_run(run, spec, create=True).study
     assert len(seen) == 1
     assert study.study_name == "tiny"
-    assert open_study(run, spec).metric_names == ["elbo"]
+    assert open_run(run, spec).study.metric_names == ["elbo"]
     names = {path.name for path in run.path.iterdir()}
     assert names == {"study.yaml", "environment.json", "optuna.db"}
 
@@ -67,7 +68,7 @@ def test_readers_see_no_database_or_a_whole_one(raw, tmp_path, monkeypatch):
 def test_it_is_made_once(make):
     run, spec, study = make()
     study.ask()
-    assert len(open_study(run, spec, create=True).get_trials()) == 1
+    assert len(open_run(run, spec, create=True).study.get_trials()) == 1
 
 
 def test_it_may_lie_elsewhere(make, tmp_path):
@@ -75,7 +76,7 @@ def test_it_may_lie_elsewhere(make, tmp_path):
     study.ask()
     assert not run.database.exists()
     assert (tmp_path / "elsewhere.db").is_file()
-    assert len(open_study(run, spec).get_trials()) == 1
+    assert len(open_run(run, spec).study.get_trials()) == 1
 
 
 # Reports.
@@ -88,7 +89,7 @@ def test_a_report_is_kept_whole_and_its_value_beside_it(make):
     trial = study.ask()
     for steps in (20, 10, 100):
         store_report(study, trial._trial_id, report(steps, elbo=-float(steps)))
-    (stored,) = open_study(run, spec).get_trials()
+    (stored,) = open_run(run, spec).study.get_trials()
     assert list(reports(stored)) == [10, 20, 100]
     assert reports(stored)[20] == {key: value for key, value in report(20, elbo=-20.0).items() if key not in OWN}
     assert stored.intermediate_values == {10: -10.0, 20: -20.0, 100: -100.0}
@@ -128,33 +129,37 @@ def test_several_objectives_have_no_intermediate_values(make):
 
 @pytest.mark.parametrize(("steps", "state"), [(50, TrialState.PRUNED), (60, TrialState.COMPLETE)])
 def test_a_trial_is_complete_at_the_full_budget_only(make, steps, state):
-    _, spec, study = make()
+    opened = make()
+    study = opened.study
     store_report(study, study.ask()._trial_id, report(steps, elbo=-7.0))
-    finish(study, 0, report(steps, elbo=-7.0), spec)
+    finish(opened, 0, report(steps, elbo=-7.0))
     (stored,) = study.get_trials()
     assert (stored.state, stored.value) == (state, -7.0)
 
 
 def test_several_objectives_are_told_in_their_order(make):
-    _, spec, study = make(objective=["hoyer", "elbo"])
+    opened = make(objective=["hoyer", "elbo"])
+    study = opened.study
     study.ask()
-    finish(study, 0, report(60, elbo=-7.0, hoyer=0.25), spec)
+    finish(opened, 0, report(60, elbo=-7.0, hoyer=0.25))
     assert study.get_trials()[0].values == [0.25, -7.0]
 
 
 def test_a_cause_is_a_failure_whatever_the_step(make):
-    _, spec, study = make()
+    opened = make()
+    study = opened.study
     study.ask()
-    finish(study, 0, {**report(60), "cause": "nan: the loss ..."}, spec)
+    finish(opened, 0, {**report(60), "cause": "nan: the loss ..."})
     (stored,) = study.get_trials()
     assert stored.state == TrialState.FAIL
     assert stored.user_attrs["cause"] == "nan: the loss ..."
 
 
 def test_an_objective_that_is_not_a_number_at_the_end_is_a_failure(make):
-    _, spec, study = make(objective="hoyer")
+    opened = make(objective="hoyer")
+    study = opened.study
     study.ask()
-    finish(study, 0, report(60, hoyer=math.nan), spec)
+    finish(opened, 0, report(60, hoyer=math.nan))
     (stored,) = study.get_trials()
     assert stored.state == TrialState.FAIL
     assert stored.user_attrs["cause"].startswith("nan: ")
@@ -162,25 +167,26 @@ def test_an_objective_that_is_not_a_number_at_the_end_is_a_failure(make):
 
 
 def test_outcome_owed_and_best(make):
-    _, spec, study = make(trials=5)
-    assert owed(study, spec) == 5
+    opened = make(trials=5)
+    study = opened.study
+    assert owed(opened) == 5
     assert best_trial(study) is None
     for _ in range(4):
         study.ask()
-    finish(study, 0, report(60, elbo=-9.0), spec)
-    finish(study, 1, report(60, elbo=-8.0), spec)
-    finish(study, 2, report(10, elbo=-1.0), spec)
+    finish(opened, 0, report(60, elbo=-9.0))
+    finish(opened, 1, report(60, elbo=-8.0))
+    finish(opened, 2, report(10, elbo=-1.0))
     fail(study, 3, "lost: ...")
     study.ask()
     assert outcome(study) == Outcome(2, 1, 1)
-    assert owed(study, spec) == 1  # the running one
+    assert owed(opened) == 1  # the running one
     assert best_trial(study).number == 1
 
 
 def test_the_kind_of_number_is_noted(make, splits):
-    _, spec, study = make()
-    storage.describe_data(study, spec, splits)
-    assert study.user_attrs[storage.KIND] == "soft cross-entropy"
+    opened = make()
+    storage.describe_data(opened, splits)
+    assert opened.study.user_attrs[storage.KIND] == "soft cross-entropy"
 
 
 # What a driver that died had decided.
@@ -203,28 +209,29 @@ ENDED = {"elbo": -7.0, "hoyer": 0.25}
     ],
 )
 def test_an_end_that_was_reported_is_told_when_the_run_goes_on(make, made, state, steps, objective):
-    run, spec, study = make(asha={"grace": 10, "reduction": 2}, **objective)
+    opened = make(asha={"grace": 10, "reduction": 2}, **objective)
+    run, spec, study = opened
     trial = study.ask()
     for one in made:
         store_report(study, trial._trial_id, one)
     before = [reports(stored) for stored in study.get_trials()]
-    stored = storage.reopen(run, spec).get_trials()
+    stored = storage.reopen(run, spec).study.get_trials()
     assert [trial.state for trial in stored] == [state]
     assert [reports(trial) for trial in stored] == before
     assert max(before[0], default=0) == steps
-    assert owed(study, spec) == (2 if state == TrialState.RUNNING else 1)
+    assert owed(opened) == (2 if state == TrialState.RUNNING else 1)
     if state == TrialState.COMPLETE:
         assert stored[0].values == [ENDED[metric] for metric in spec.objectives]
     if state == TrialState.PRUNED:
         assert stored[0].values == ([-7.0] if objective is ONE else None)
-    again = storage.reopen(run, spec).get_trials()
+    again = storage.reopen(run, spec).study.get_trials()
     assert [(t.state, t.datetime_complete) for t in again] == [(t.state, t.datetime_complete) for t in stored]
 
 
 def test_one_whose_last_objective_was_no_number_failed(make):
     run, spec, study = make(objective="hoyer")
     store_report(study, study.ask()._trial_id, {**report(60, hoyer=math.nan), "done": True})
-    (stored,) = storage.reopen(run, spec).get_trials()
+    (stored,) = storage.reopen(run, spec).study.get_trials()
     assert stored.state == TrialState.FAIL
     assert stored.user_attrs["cause"] == "nan: ['hoyer'] were [nan] at step 60"
 
@@ -239,7 +246,7 @@ def test_a_death_between_a_report_and_its_value_loses_neither(make, monkeypatch)
         patch.setattr(study._storage, "set_trial_intermediate_value", killed)
         with pytest.raises(KeyboardInterrupt):
             store_report(study, study.ask()._trial_id, {**report(20, elbo=-7.0), "done": True})
-    (stored,) = storage.reopen(run, spec).get_trials()
+    (stored,) = storage.reopen(run, spec).study.get_trials()
     assert (stored.state, stored.value, stored.intermediate_values) == (TrialState.PRUNED, -7.0, {20: -7.0})
 
 
@@ -247,20 +254,21 @@ def test_a_reader_ends_nothing(make):
     """Only who holds the run does: a live driver may be about to."""
     run, spec, study = make()
     store_report(study, study.ask()._trial_id, {**report(60), "done": True})
-    assert [trial.state for trial in open_study(run, spec).get_trials()] == [TrialState.RUNNING]
+    assert [trial.state for trial in open_run(run, spec).study.get_trials()] == [TrialState.RUNNING]
 
 
 def test_the_front_of_several_objectives_has_complete_trials_only(make):
-    run, spec, study = make(trials=5, asha={"grace": 10, "reduction": 2}, **SEVERAL)
+    opened = make(trials=5, asha={"grace": 10, "reduction": 2}, **SEVERAL)
+    run, spec, study = opened
     for steps, elbo, hoyer in ((60, -5.0, 0.1), (20, -1.0, 0.9), (60, -9.0, 0.5), (60, -9.0, 0.2)):
         made = {**report(steps, elbo=elbo, hoyer=hoyer), "done": True}
         number = study.ask().number
         store_report(study, study.get_trials()[number]._trial_id, made)
         if number != 3:  # its driver died
-            finish(study, number, made, spec)
+            finish(opened, number, made)
     fail(study, study.ask().number, "nan: ...")
     assert {trial.number for trial in study.best_trials} == {0, 2}
-    reopened = storage.reopen(run, spec)
+    reopened = storage.reopen(run, spec).study
     assert [trial.state.name for trial in reopened.get_trials()] == ["COMPLETE", "PRUNED", *["COMPLETE"] * 2, "FAIL"]
     assert {trial.number for trial in reopened.best_trials} == {0, 2}
 

@@ -14,7 +14,8 @@ from optuna.trial import TrialState
 import imagesets
 from study import solo
 from study.record.folder import Run
-from study.record.storage import open_study, reports, store_report
+from study.record.storage import open_run
+from study.record.trials import reports, store_report
 from study.spec import StudySpec
 from study.trial import checkpoint
 from study.trial.checkpoint import BEST, LAST, PREVIOUS, CheckpointError
@@ -296,14 +297,14 @@ def test_a_full_disk_halts_a_training_and_resume_finishes_it(command, preset, tm
     assert err.startswith(f"disk: [Errno {code}] {os.strerror(code)}: ")
     assert err.endswith(f"\ngo on with: python -m study resume {run.path}\n")
     assert "Traceback" not in out + err
-    (stored,) = open_study(run, run.spec()).get_trials()
+    (stored,) = open_run(run).study.get_trials()
     assert (stored.state, list(reports(stored))) == (TrialState.RUNNING, [10, 20])
     assert "cause" not in stored.user_attrs
 
     ended, out, err = command("resume", run.path)
     assert (ended, err) == (0, "")
-    (stored,) = open_study(run, run.spec()).get_trials()
-    (expected,) = open_study(whole, whole.spec()).get_trials()
+    (stored,) = open_run(run).study.get_trials()
+    (expected,) = open_run(whole).study.get_trials()
     assert stored.state == TrialState.COMPLETE
     made, wanted = reports(stored), reports(expected)
     assert timeless(list(made.values())) == timeless(list(wanted.values()))
@@ -316,9 +317,9 @@ def test_a_run_goes_on_from_what_is_left_and_the_storage_stays_as_it_is(raw, tmp
     spec = StudySpec(**raw(trials=1, budget={"steps": 50}))
     whole, run = Run(tmp_path / "whole"), Run(tmp_path / "tiny")
     solo.train(spec, whole)
-    (expected,) = open_study(whole, spec).get_trials()
+    (expected,) = open_run(whole, spec).study.get_trials()
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    study = open_run(run, spec, create=True).study
     study.enqueue_trial(expected.params)
     drawn = study.ask()
     settings, seed = spec.space(drawn), derived_seed(spec.seed, 0)

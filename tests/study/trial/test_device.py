@@ -6,7 +6,7 @@ import torch
 
 import models
 from study.record.folder import Run
-from study.record.storage import open_study
+from study.record.storage import open_run
 from study.trial.training import Training
 from study.tune import trainable
 
@@ -28,7 +28,7 @@ def test_gpus_reach_ray_and_a_trial_without_its_gpu_fails_instead_of_using_the_c
     path = preset(tmp_path, resources={"gpus": 0.5})
     code, _, err = command("run", path, "--root", tmp_path / "runs")
     run = Run(tmp_path / "runs" / "tiny")
-    trials = open_study(run, run.spec()).get_trials()
+    trials = open_run(run).study.get_trials()
     if torch.cuda.is_available():
         assert (code, err) == (0, "")
         return

@@ -279,7 +279,8 @@ import imagesets, models
 models.names(), imagesets.names(), [models.build(name, (1, 8, 8), latent=2, hidden=4) for name in models.names()]
 trial = ["images", "training", "evaluation", "checkpoint", "snapshot", "trial"]
 check(["study", "study.spec", *(f"study.trial.{file}" for file in trial)], "ray", "optuna")
-check([f"study.record.{file}" for file in ("folder", "sampling", "storage", "tables", "extension", "words")], "ray")
+record = ["folder", "sampling", "storage", "trials", "tables", "extension", "words"]
+check([f"study.record.{file}" for file in record], "ray")
 check(["study.export", "study.solo", "study.doctor", "study.cli", "analysis", "analysis.tables"], "ray")
 import study
 study.load("quickstart")

@@ -14,7 +14,8 @@ from models.measures import Measure
 from study import solo
 from study.export import export
 from study.record.folder import Run
-from study.record.storage import open_study, reports
+from study.record.storage import open_run
+from study.record.trials import reports
 from study.spec import StudySpec, build, check
 from study.spec.measures import METRICS
 from study.trial import snapshot
@@ -65,7 +66,7 @@ def test_it_goes_all_the_way_and_may_be_the_objective(own_measure, raw, tmp_path
     spec = StudySpec(**raw(trials=1, objective="largest_code"))
     run = Run(tmp_path / "tiny")
     assert solo.train(spec, run).complete == 1
-    (stored,) = open_study(run, spec).trials
+    (stored,) = open_run(run, spec).study.trials
     values = {steps: report["largest_code"] for steps, report in reports(stored).items()}
     assert stored.values == [values[60]]
     assert stored.intermediate_values == values
@@ -80,7 +81,7 @@ def test_the_first_objective_must_be_finite_and_nothing_else(own_measure, raw, t
     one = {"trials": 1, "budget": {"steps": 20}}
     spec = StudySpec(**raw(**one, name="broken", objective="largest_code"))
     assert solo.train(spec, Run(tmp_path / "broken")).failed == 1
-    (stored,) = open_study(Run(tmp_path / "broken"), spec).trials
+    (stored,) = open_run(Run(tmp_path / "broken"), spec).study.trials
     assert stored.user_attrs["cause"] == "nan: the validation largest code was not finite at step 10"
     assert solo.train(StudySpec(**raw(**one)), Run(tmp_path / "whole")).complete == 1
 

@@ -23,7 +23,8 @@ import pytest
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from study.record.storage import fail, finish, store_report
+from study.record.folder import OpenRun, Run
+from study.record.trials import fail, finish, store_report
 from study.record.words import describe, number_text, summary
 from study.spec import StudySpec
 from study.spec.measures import METRICS
@@ -38,6 +39,11 @@ LR = {"lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)}
 @pytest.fixture
 def spec(raw) -> StudySpec:
     return StudySpec(**raw(trials=10))
+
+
+def opened(study: optuna.Study, spec: StudySpec) -> OpenRun:
+    """A study without a run folder, which no display needs."""
+    return OpenRun(Run("nowhere"), spec, study)
 
 
 class Made:
@@ -68,7 +74,7 @@ class Made:
         if cause is not None:
             fail(self.study, trial.number, cause)
         elif not running:
-            finish(self.study, trial.number, {**report, "cause": ""}, self.spec)
+            finish(opened(self.study, self.spec), trial.number, {**report, "cause": ""})
         return trial.number
 
     def __getitem__(self, number: int) -> FrozenTrial:
@@ -147,7 +153,7 @@ def test_every_objective_is_in_the_line_and_what_is_not_finite_is_said(raw):
 
 
 def test_where_a_study_stands(made, spec):
-    counts, best, drawn = summary(made.study, spec).split("\n")
+    counts, best, drawn = summary(opened(made.study, spec)).split("\n")
     assert counts == "tiny: 2 complete, 2 pruned, 1 failed, 1 unfinished, of 10 trials"
     assert best == "best: trial 1    complete  at step     60   elbo -110.25"  # not the pruned one, though it is higher
     assert drawn == f"      lr {made[1].params['lr']:.4g}"
@@ -155,13 +161,13 @@ def test_where_a_study_stands(made, spec):
 
 def test_a_study_without_a_complete_trial_has_no_best(spec):
     study = optuna.create_study(direction="maximize")
-    assert summary(study, spec) == "tiny: 0 complete, 0 pruned, 0 failed, 0 unfinished, of 10 trials"
+    assert summary(opened(study, spec)) == "tiny: 0 complete, 0 pruned, 0 failed, 0 unfinished, of 10 trials"
 
 
 def test_where_nothing_was_drawn_nothing_is_listed(spec):
     study = optuna.create_study(direction="maximize")
     study.add_trial(optuna.trial.create_trial(value=-1.0))
-    assert summary(study, spec).endswith("\nbest: trial 0    complete  at step      0")
+    assert summary(opened(study, spec)).endswith("\nbest: trial 0    complete  at step      0")
 
 
 # The callbacks, without Ray.
@@ -183,7 +189,7 @@ def clock(monkeypatch) -> SimpleNamespace:
 
 @pytest.fixture
 def dashboard(made, spec, clock) -> Dashboard:
-    return Dashboard(made.study, spec, Console(record=True, width=100, file=io.StringIO(), force_terminal=True))
+    return Dashboard(opened(made.study, spec), Console(record=True, width=100, file=io.StringIO(), force_terminal=True))
 
 
 def drawn(dashboard: Dashboard, running: list[Any]) -> list[str]:
@@ -193,7 +199,7 @@ def drawn(dashboard: Dashboard, running: list[Any]) -> list[str]:
 
 
 def test_off_a_terminal_every_end_is_a_line(made, spec, clock, capsys):
-    lines = Lines(made.study, spec)
+    lines = Lines(opened(made.study, spec))
     clock.now += 12.34
     lines.on_trial_complete(1, [], rays_trial(2))
     lines.on_trial_error(1, [], rays_trial(3))
@@ -229,7 +235,7 @@ def test_a_bar_is_as_long_as_the_share_of_the_budget(dashboard):
 
 
 def test_without_a_complete_trial_it_says_so(spec, clock):
-    dashboard = Dashboard(optuna.create_study(direction="maximize"), spec, Console(file=io.StringIO()))
+    dashboard = Dashboard(opened(optuna.create_study(direction="maximize"), spec), Console(file=io.StringIO()))
     assert drawn(dashboard, []) == [
         "tiny: 0 of 10 trials: 0 complete, 0 pruned, 0 failed, 0 running",
         "best: none complete yet",
@@ -283,7 +289,7 @@ def test_lines_stay_above_the_live_display_which_goes_at_the_end(dashboard, made
 
 
 def test_ray_can_pickle_it(dashboard, made, spec):
-    for callback in (dashboard, Lines(made.study, spec)):
+    for callback in (dashboard, Lines(opened(made.study, spec))):
         assert isinstance(pickle.loads(pickle.dumps(callback)), type(callback))
         assert callback.study is made.study
 
@@ -291,7 +297,7 @@ def test_ray_can_pickle_it(dashboard, made, spec):
 @pytest.mark.parametrize(("terminal", "kind"), [(True, Dashboard), (False, Lines)])
 def test_a_terminal_gets_the_live_display(made, spec, monkeypatch, terminal, kind):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
-    assert type(display(made.study, spec)) is kind
+    assert type(display(opened(made.study, spec))) is kind
 
 
 # A real search under a pseudo-terminal.

@@ -14,7 +14,8 @@ from optuna.trial import TrialState
 import analysis
 import imagesets
 from study.record.folder import Run
-from study.record.storage import open_study, reports
+from study.record.storage import open_run
+from study.record.trials import reports
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.trial import checkpoint
@@ -82,7 +83,7 @@ def test_trials_that_fail_say_why_the_sampler_is_told_and_the_others_finish(
     assert "3 complete, 0 pruned, 2 failed, 0 unfinished, of 5 trials" in out
     run = Run(tmp_path / "runs" / "tiny")
     spec = run.spec()
-    trials = open_study(run, spec).get_trials()
+    trials = open_run(run, spec).study.get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "FAIL", "COMPLETE"]
     assert told == {trial.number: trial.state for trial in trials}
     step = first_bad_step(undisturbed(spec, trials[1], lr=1e18))
@@ -107,7 +108,7 @@ def test_too_many_failures_end_a_search_early_with_exit_1(ray_up, command, prese
     assert err.startswith(first)
     assert err.endswith(f"\ngo on with: python -m study resume {run.path}\n")
     assert "Traceback" not in out + err
-    stored = open_study(run, run.spec()).get_trials()
+    stored = open_run(run).study.get_trials()
     assert len(stored) < 12
     assert [trial.state for trial in stored].count(TrialState.FAIL) == 1
     assert len(analysis.trials(run.path)) == len(stored)
@@ -147,7 +148,7 @@ def test_a_search_on_a_full_disk_halts_and_goes_on(ray_up, command, preset, tmp_
     assert err.startswith("disk: [Errno 28] No space left on device: ")
     assert err.endswith(f"\ngo on with: python -m study resume {run.path}\n")
     assert "Traceback" not in out + err
-    stored = open_study(run, spec).get_trials()
+    stored = open_run(run, spec).study.get_trials()
     assert {trial.state for trial in stored} == {TrialState.RUNNING}
     assert {10} == {max(reports(trial)) for trial in stored if reports(trial)}
     assert not any("cause" in trial.user_attrs for trial in stored)
@@ -155,7 +156,7 @@ def test_a_search_on_a_full_disk_halts_and_goes_on(ray_up, command, preset, tmp_
     full.unlink()
     code, _, err = command("resume", run.path)
     assert (code, err) == (0, "")
-    trials = open_study(run, spec).get_trials()
+    trials = open_run(run, spec).study.get_trials()
     assert [(trial.number, trial.state) for trial in trials] == [(n, TrialState.COMPLETE) for n in range(3)]
     for trial in trials:
         assert_whole(spec, trial)
@@ -165,7 +166,8 @@ READ = """
 import sys, time
 from pathlib import Path
 from study.record.folder import Run, RunError
-from study.record.storage import open_study, reports
+from study.record.storage import open_run
+from study.record.trials import reports
 
 run, over = Run(sys.argv[1]), Path(sys.argv[2])
 most = reads = 0
@@ -173,7 +175,7 @@ while not (over.exists() and reads):
     if not (run.study_yaml.is_file() and (run.database.is_file() or run.journal.is_file())):
         time.sleep(0.01)
         continue
-    study = open_study(run, run.spec())
+    study = open_run(run).study
     for _ in range(5):
         seen = sum(len(reports(trial)) for trial in study.get_trials(deepcopy=False))
         assert seen >= most, (seen, most)
@@ -200,7 +202,7 @@ def test_a_reader_disturbs_no_search_and_no_search_a_reader(ray_up, command, pre
     assert (reader.returncode, complaint) == (0, "")
     assert run.journal.is_file() == (storage == "journal")
     assert run.database.is_file() == (storage is None)
-    trials = open_study(run, run.spec()).get_trials()
+    trials = open_run(run).study.get_trials()
     assert [(trial.number, trial.state) for trial in trials] == [(n, TrialState.COMPLETE) for n in range(4)]
     for trial in trials:
         assert_whole(run.spec(), trial)

@@ -10,9 +10,10 @@ from optuna.trial import TrialState
 from ray import tune
 
 from study.record.folder import Run
-from study.record.storage import STOPPED, open_study, reopen, reports
+from study.record.storage import open_run, reopen
+from study.record.trials import reports
 from study.spec import StudySpec
-from study.spec.measures import METRICS
+from study.spec.measures import METRICS, STOPPED
 from study.trial.training import NonFiniteLossError
 from study.trial.trial import failed
 from study.tune.ledger import LOST_PROCESSES, Ledger
@@ -43,8 +44,9 @@ class Searching:
 
     def __init__(self, run: Run, spec: StudySpec):
         self.run, self.spec = run, spec
-        self.study = open_study(run, spec, create=True)
-        self.ledger = Ledger(self.study, spec)
+        opened = open_run(run, spec, create=True)
+        self.study = opened.study
+        self.ledger = Ledger(opened)
 
     def begin(self) -> RayTrial:
         drawn = self.study.ask()
@@ -120,7 +122,7 @@ def test_a_trial_that_asha_stops_is_marked_with_its_last_report_before_it_is_tol
         TrialState.RUNNING,
         [None, True],
     )
-    assert [trial.state for trial in reopen(at_work.run, at_work.spec).get_trials()] == [TrialState.PRUNED]
+    assert [trial.state for trial in reopen(at_work.run, at_work.spec).study.get_trials()] == [TrialState.PRUNED]
 
 
 def test_a_crash_keeps_the_end_of_its_traceback_and_no_other_trial_has_one(search):
@@ -249,7 +251,7 @@ def test_an_end_that_cannot_be_told_halts_and_is_told_once_when_the_run_goes_on(
         assert called == ["set_trial_state_values"]
     assert at_work.ledger.halt == "the study cannot be written: the disk is gone"
     assert at_work.states == ["RUNNING"]
-    study = reopen(at_work.run, at_work.spec)
+    study = reopen(at_work.run, at_work.spec).study
     assert [(trial.state, trial.value) for trial in study.get_trials()] == [(TrialState.COMPLETE, -7.0)]
 
 
@@ -322,10 +324,11 @@ def test_a_trial_killed_before_its_first_draw_is_drawn_from_the_grid(search):
     lost = study._storage.create_new_trial(study._study_id)  # and then the driver dies: the grid has not seen it
     assert study.get_trials()[1].system_attrs == {}
 
-    study = reopen(at_work.run, at_work.spec)
+    opened = reopen(at_work.run, at_work.spec)
+    study = opened.study
     unfinished = study.get_trials(states=[TrialState.RUNNING])
     assert [trial._trial_id for trial in unfinished][1] == lost
-    searcher = HandOut(study, at_work.spec, at_work.run, None, unfinished)
+    searcher = HandOut(opened, None, unfinished)
     handed = [searcher.suggest(f"id{n}") for n in range(points)]
     assert [config["number"] for config in handed] == [0, 1, 2, 3]
     assert handed[0]["settings"]["lr"] == drawn[0]

@@ -6,7 +6,8 @@ from optuna.trial import TrialState
 import analysis
 import analysis.__main__
 from study.record.folder import Run
-from study.record.storage import open_study, reports
+from study.record.storage import open_run
+from study.record.trials import reports
 
 
 @pytest.mark.long
@@ -18,7 +19,7 @@ def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exit
     assert "go on with" not in err  # nothing is owed
     assert "Traceback" not in out + err
     run = Run(tmp_path / "runs" / "tiny")
-    trials = open_study(run, run.spec()).get_trials()
+    trials = open_run(run).study.get_trials()
     assert [trial.state for trial in trials] == [TrialState.FAIL] * 2
     for trial in trials:
         cause = trial.user_attrs["cause"]
@@ -51,7 +52,7 @@ def test_several_objectives_with_pruning(ray_up, command, preset, tmp_path):
     assert (code, err) == (0, "")
     run = Run(tmp_path / "runs" / "tiny")
     spec = run.spec()
-    stored = open_study(run, spec)
+    stored = open_run(run, spec).study
     trials = stored.get_trials()
     assert len(trials) == 14
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}

@@ -13,7 +13,8 @@ import analysis
 import imagesets
 from benchmarks.undisturbed import differences
 from study.record.folder import Run
-from study.record.storage import Outcome, fail, open_study, reports, store_report
+from study.record.storage import open_run
+from study.record.trials import Outcome, fail, reports, store_report
 from study.spec import StudySpec
 from study.trial import checkpoint
 from study.trial.training import derived_seed
@@ -39,7 +40,7 @@ def killed(preset, tmp_path_factory, ray_folder):
             driver.wait()
         # A trial's process outlives the driver by a second or two, Ray's agents by a minute, and they do nothing.
         assert processes.wait_until_gone(besides="Agent") == {}
-    return run, open_study(run, run.spec()).get_trials()
+    return run, open_run(run).study.get_trials()
 
 
 def wait_for_reports(run: Run, driver: subprocess.Popen, log) -> None:
@@ -49,7 +50,7 @@ def wait_for_reports(run: Run, driver: subprocess.Popen, log) -> None:
         assert driver.poll() is None, log.read_text()
         time.sleep(0.05)
         try:
-            trials = open_study(run, run.spec()).get_trials(deepcopy=False)
+            trials = open_run(run).study.get_trials(deepcopy=False)
         except Exception:  # not there yet
             continue
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
@@ -68,7 +69,7 @@ def test_a_run_whose_driver_was_killed_goes_on(killed, ray_up):
     environment = run.environment.read_text()
 
     outcome = runner.resume(run)
-    trials = open_study(run, spec).get_trials()
+    trials = open_run(run, spec).study.get_trials()
     assert [trial.number for trial in trials] == list(range(6))
     assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
     assert outcome == Outcome(
@@ -106,7 +107,7 @@ def half_done(raw, tmp_path) -> Run:
     spec = StudySpec(**raw(trials=4))
     run = Run(tmp_path / "runs" / "tiny")
     run.create(spec)
-    study = open_study(run, spec, create=True)
+    study = open_run(run, spec, create=True).study
     first, _, third = study.ask(), study.ask(), study.ask()
     trial = Trial(
         spec,
@@ -127,7 +128,7 @@ def test_what_a_death_at_the_worst_moments_leaves_is_put_right(half_done, ray_up
     spec = half_done.spec()
     code, out, err = command("resume", half_done.path)
     assert (code, err) == (3, "")  # finished, but a trial failed
-    trials = open_study(half_done, spec).get_trials()
+    trials = open_run(half_done, spec).study.get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
     for number in (0, 1, 3):
         assert set(trials[number].params) == {"lr"}

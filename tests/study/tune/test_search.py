@@ -21,9 +21,10 @@ import analysis.__main__
 import models
 import study
 from study.record.folder import Run
-from study.record.storage import STOPPED, open_study, reports
+from study.record.storage import open_run
+from study.record.trials import reports
 from study.spec import StudySpec
-from study.spec.measures import METRICS
+from study.spec.measures import METRICS, STOPPED
 from study.trial import checkpoint
 from study.trial.training import derived_seed
 from study.tune import runner
@@ -61,7 +62,7 @@ def searched(raw, tmp_path_factory, ray_folder, ray_down) -> Searched:
         folder = study.run(spec, tmp_path_factory.mktemp("runs"))
         left = processes.wait_until_gone()
     run = Run(folder)
-    return Searched(run, spec, open_study(run, spec), schedulers, at_work, left)
+    return Searched(run, spec, open_run(run, spec).study, schedulers, at_work, left)
 
 
 def last(searched: Searched, number: int) -> dict:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from study.record.folder import Run
-from study.record.storage import open_study
+from study.record.storage import open_run
 from study.spec import StudySpec, checks
 from study.tune import trainable
 from study.tune.searcher import HandOut
@@ -16,7 +16,7 @@ from study.tune.searcher import HandOut
 def test_a_worker_does_not_check_the_specification_again(raw, tmp_path: Path, monkeypatch):
     spec, run = StudySpec(**raw()), Run(tmp_path / "tiny")
     run.create(spec)
-    searcher = HandOut(open_study(run, spec, create=True), spec, run, None, [])
+    searcher = HandOut(open_run(run, spec, create=True), None, [])
     config = pickle.loads(pickle.dumps(searcher.suggest("first")))
 
     def refuse(_: Any) -> list[str]:

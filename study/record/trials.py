@@ -1,0 +1,155 @@
+"""The trials of a study: what they reported, and what they ended as.
+
+A report is kept whole in a user attribute, `report:<steps>`; a failed trial has its `cause` in another. With a single
+objective the report's value is an intermediate value too; with several it is not: TPE fails on those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from study.record.folder import OpenRun
+from study.spec import StudySpec
+from study.spec.measures import RENAMED, STOPPED, current
+
+REPORT = "report:"
+
+
+class Outcome(NamedTuple):
+    """How many trials ended in which way, and the signal that stopped the work, if one did."""
+
+    complete: int
+    pruned: int
+    failed: int
+    signal: int | None = None
+    halted: str = ""  # why the search gave up before its end
+
+
+def outcome(study: optuna.Study, signum: int | None = None, halted: str = "") -> Outcome:
+    """Counts the study's trials by how they ended."""
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    complete, pruned, failed = (
+        states.count(state) for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    )
+    return Outcome(complete, pruned, failed, signum, halted)
+
+
+def owed(opened: OpenRun) -> int:
+    """How many trials are still to be finished."""
+    finished = sum(trial.state.is_finished() for trial in opened.study.get_trials(deepcopy=False))
+    return max(0, opened.spec.trials - finished)
+
+
+def settle(opened: OpenRun) -> None:
+    """Ends the trials whose end was decided and reported when their driver died, but not told."""
+    study = opened.study
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        made = reports(trial)
+        if end := ended(made, opened.spec):
+            last, report = list(made.items())[-1]
+            _store_value(study, trial._trial_id, {**report, "steps": last})  # the death may have come between the two
+            tell(study, trial.number, end)
+
+
+class End(NamedTuple):
+    """What a trial ended as."""
+
+    state: TrialState
+    values: list[float] | None  # of the objectives, where the state is COMPLETE
+    cause: str  # where it is FAIL
+
+
+def ended(reports: Mapping[int, Mapping[str, Any]], spec: StudySpec) -> End | None:
+    """What a trial with these reports ended as; None while it goes on.
+
+    COMPLETE at the full budget, PRUNED below it where its last report says that ASHA stopped it, and FAIL where an
+    objective is not finite at the end.
+
+    Args:
+        reports: steps -> measures.
+        spec: of the study.
+    """
+    last = max(reports, default=0)
+    if last < spec.steps:
+        return End(TrialState.PRUNED, None, "") if reports and reports[last].get(STOPPED) else None
+    values = [math.nan if (value := reports[last].get(name)) is None else value for name in spec.objectives]
+    if all(math.isfinite(value) for value in values):
+        return End(TrialState.COMPLETE, values, "")
+    return End(TrialState.FAIL, None, f"nan: {list(spec.objectives)} were {values} at step {last}")
+
+
+def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
+    """All reports of a trial: steps -> measures, ascending."""
+    found = {
+        int(key[len(REPORT) :]): current(value) for key, value in trial.user_attrs.items() if key.startswith(REPORT)
+    }
+    return dict(sorted(found.items()))
+
+
+def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) -> None:
+    """Keeps a report; one for the same step takes the place of an earlier one.
+
+    Args:
+        study: whose storage.
+        trial_id: the storage's id of the trial.
+        report: the measures that its `measures` names, `steps`, `seconds` and `train`; what is not finite is stored
+            as null. `done`, where it is given, says that the trial ends here: below the full budget because ASHA
+            stopped it.
+    """
+    steps = report["steps"]
+    kept = {key: _finite(report[key]) for key in (*report["measures"], "seconds", "train")}
+    if report.get("done"):
+        kept[STOPPED] = True
+    study._storage.set_trial_user_attr(trial_id, f"{REPORT}{steps}", kept)
+    _store_value(study, trial_id, report)
+
+
+def _store_value(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) -> None:
+    """Keeps a report's value beside it, where the study has a single objective and the value is finite."""
+    if len(study.directions) == 1:
+        (name,) = study.metric_names or ("elbo",)
+        value, steps = report[RENAMED.get(name, name)], report["steps"]
+        if value is not None and math.isfinite(value):
+            study._storage.set_trial_intermediate_value(trial_id, steps, value)
+
+
+def finish(opened: OpenRun, number: int, report: Mapping[str, Any]) -> None:
+    """Ends a trial after its last report, which says the cause where the trial failed."""
+    end = End(TrialState.FAIL, None, report["cause"])
+    if not end.cause:
+        end = ended({report["steps"]: {**report, STOPPED: True}}, opened.spec) or end
+    tell(opened.study, number, end, report.get("traceback", ""))
+
+
+def tell(study: optuna.Study, number: int, end: End, traceback: str = "") -> None:
+    """Ends a trial in the study; of a crash, with the last lines of its traceback."""
+    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    for key, value in (("cause", end.cause), ("traceback", traceback)):
+        if value:
+            study._storage.set_trial_user_attr(trial_id, key, value)
+    study.tell(number, end.values, end.state)
+
+
+def fail(study: optuna.Study, number: int, cause: str, traceback: str = "") -> None:
+    """Ends a trial as FAIL."""
+    tell(study, number, End(TrialState.FAIL, None, cause), traceback)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: such numbers become null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The complete trial with the best first objective; None while there is none."""
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    return max(complete, key=lambda trial: trial.values[0], default=None)
