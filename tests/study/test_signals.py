@@ -129,9 +129,9 @@ def chain(start, preset, tmp_path_factory) -> tuple[Run, dict[str, Stopped]]:
     arguments = ["-m", "study", "run", preset(folder, trials=TRIALS, budget=budget), "--root", run.path.parent]
     patient = ["-c", PATIENT]
     ways = {
+        "timeout": lambda driver: os.killpg(driver.process.pid, signal.SIGTERM),  # first: its leftovers take a minute
         "Ctrl-C": lambda driver: os.killpg(driver.process.pid, signal.SIGINT),
         "SIGTERM": lambda driver: driver.process.terminate(),
-        "timeout": lambda driver: os.killpg(driver.process.pid, signal.SIGTERM),
     }
     drivers, found = {}, {}
 
