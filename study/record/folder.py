@@ -186,12 +186,13 @@ def environment() -> dict[str, Any]:
     """What a result depends on beside its specification: versions, code, machine."""
     import torch
 
-    packages = ("torch", "ray", "optuna", "numpy", "pandas", "torchvision")
+    packages = ("latentsweep", "torch", "ray", "optuna", "numpy", "pandas", "torchvision")
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None  # not an environment in a repository
     return {
         "python": sys.version.split()[0],
-        "packages": {name: _version(name) for name in packages},
-        "commit": _git("rev-parse", "HEAD"),
-        "changed": bool(_git("status", "--porcelain")),
+        "packages": {name: release(name) for name in packages},
+        "commit": _git("rev-parse", "HEAD") if tracked else None,
+        "changed": bool(_git("status", "--porcelain")) if tracked else None,
         "host": platform.node(),
         "system": platform.platform(),
         "cpus": os.cpu_count(),
@@ -199,10 +200,11 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
+def release(package: str) -> str | None:
+    """The version of a package that is installed, or None: a single training needs no Ray, and a checkout is none."""
     try:
         return version(package)
-    except PackageNotFoundError:  # a single training needs no Ray
+    except PackageNotFoundError:
         return None
 
 
