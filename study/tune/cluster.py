@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +20,34 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
 
 import ray
+from ray.job_config import JobConfig
 
 from study.signals import handlers_kept
 from study.spec import SpecError, StudySpec
 
-PROJECT = Path(__file__).resolve().parents[2]
+INSTALLED = Path(__file__).resolve().parents[2]
+PACKAGES = ("imagesets", "models", "metrics", "searchspaces", "study", "analysis")
+
+
+class Local(JobConfig):
+    """A job whose workers, on this machine, look for modules where this process does, in the same order.
+
+    Left alone, Ray puts the current folder first, and somebody's folder `models` there would be taken for ours.
+    """
+
+    def _serialize(self) -> str:
+        self._py_driver_sys_path = [os.path.abspath(path) for path in reversed(sys.path)]  # each goes before the last
+        return super()._serialize()
+
+
+def packages_alone(empty: str) -> dict[str, Any]:
+    """What travels to the machines of a cluster: the project's packages, and nothing that lies beside them.
+
+    Args:
+        empty: a folder, to be the workers' current one; without it, Ray puts the driver's before the packages.
+    """
+    folders = [str(INSTALLED / name) for name in PACKAGES]
+    return {"working_dir": empty, "py_modules": folders, "excludes": ["__pycache__"]}
 
 
 @contextmanager
@@ -37,20 +62,16 @@ def ray_started(spec: StudySpec, address: str | None) -> Iterator[None]:
         SpecError: there is no room for a trial.
     """
     started = not ray.is_initialized()
-    if started:
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
-        options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-        if address is None:
-            paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
-            os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for the workers, from whichever folder this is called
-            options |= {"address": "local", "num_cpus": len(os.sched_getaffinity(0))}
-        else:
-            excludes = ["/runs", "/data", "/.venv", "/.git"]
-            options |= {"address": address, "runtime_env": {"working_dir": str(PROJECT), "excludes": excludes}}
     try:
         if started:
-            with handlers_kept():
-                ray.init(**options)
+            logging.getLogger("ray.tune").setLevel(logging.ERROR)
+            with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:
+                where: dict[str, Any]
+                if address is None:
+                    where = {"address": "local", "num_cpus": len(os.sched_getaffinity(0)), "job_config": Local()}
+                else:
+                    where = {"address": address, "runtime_env": packages_alone(empty)}
+                ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         _check_room(spec)
         yield
     finally:

@@ -1,0 +1,57 @@
+"""Ray is started or joined so that its workers find the project's packages, and no others under their names."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import study
+from study.spec import StudySpec
+from study.tune import cluster
+
+PROJECT = Path(study.__file__).parents[1]
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch) -> None:
+    """A current folder with packages of somebody's that are called like ours."""
+    for name in cluster.PACKAGES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('not ours')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
+def found(spec: StudySpec, address: str | None) -> dict[str, Path]:
+    """Where the packages lie for a worker, and its current folder."""
+
+    def look(names: tuple[str, ...]) -> dict[str, Path]:
+        import importlib
+
+        return {name: Path(importlib.import_module(name).__file__) for name in names} | {"": Path.cwd()}
+
+    with cluster.ray_started(spec, address):
+        assert "PYTHONPATH" not in os.environ
+        return cluster.ray.get(cluster.ray.remote(look).remote(cluster.PACKAGES))
+
+
+def test_workers_here_find_what_the_driver_finds(ray_down, ray_folder, elsewhere, raw):
+    with ray_folder():
+        files = found(StudySpec(**raw()), None)
+    assert files == {name: PROJECT / name / "__init__.py" for name in cluster.PACKAGES} | {"": Path.cwd()}
+
+
+@pytest.mark.long
+def test_to_a_cluster_travel_the_packages_alone(ray_down, ray_folder, elsewhere, raw):
+    from ray.cluster_utils import Cluster
+
+    with ray_folder() as folder:
+        joined = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        try:
+            files = found(StudySpec(**raw()), joined.address)
+        finally:
+            joined.shutdown()
+        current = files.pop("")
+        assert all(file.is_relative_to(folder.path) for file in [current, *files.values()])
+        assert {file.parent.name for file in files.values()} == set(cluster.PACKAGES)
+        assert files["study"].with_name("presets").is_dir()
