@@ -1,8 +1,23 @@
 """From run folders to pandas tables, figures and reports.
 
-analysis.trials("vsc-mnist", "vae-mnist")     # one row a trial
+    analysis.trials("vsc-mnist", "vae-mnist")     # one row a trial
+
+Pandas and Optuna are imported when a table is asked for, not before.
 """
 
-from analysis.tables import confirmed, curves, train, trials
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.tables import confirmed, curves, train, trials
 
 __all__ = ["confirmed", "curves", "train", "trials"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from analysis import tables
+
+        return getattr(tables, name)
+    raise AttributeError(f"module 'analysis' has no attribute {name!r}")

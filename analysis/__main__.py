@@ -9,18 +9,17 @@ from typing import Annotated
 
 import typer
 
-from analysis import tables
 from study.cli import Data, Root, main, new_app
 from study.record.folder import find
 
-app = new_app("Tables of one run or several.")
+app = new_app("Tables and figures of one run or several.")
 
 Runs = Annotated[list[str], typer.Argument(help="Names of runs, or their folders.", show_default=False)]
 
 
 @app.callback()
 def _group() -> None:
-    """Tables of one run or several."""
+    """Tables and figures of one run or several."""
 
 
 @app.command()
@@ -30,6 +29,8 @@ def table(
     csv: Annotated[Path | None, typer.Option(help="Write every column of every trial to this file instead.")] = None,
 ) -> None:
     """One row a trial: how it ended, what varied, and the metrics of its last report."""
+    from analysis import tables
+
     frame = tables.trials(*runs, root=root)
     if csv is not None:
         frame.to_csv(csv, index=False)

@@ -16,7 +16,7 @@ import typer
 import imagesets
 import models
 from study import spec as specs
-from study.record.folder import RUNS, Run, RunError, find
+from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
 from study.spec.problems import SpecError
 
@@ -41,14 +41,28 @@ def main(app: typer.Typer) -> None:
         sys.exit(2)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"latentsweep {release('latentsweep') or '(a checkout, not installed)'}")
+        raise typer.Exit
+
+
 app = new_app("Hyperparameter studies of variational autoencoders.")
 
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
 Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a YAML file.", show_default=False)]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value; may be repeated.", show_default=False)]
 Root = Annotated[Path, typer.Option(help="Where run folders lie.")]
 Data = Annotated[str | None, typer.Option(help="Where data sets lie.", show_default=False)]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster.", show_default=False)]
+
+
+@app.callback()
+def _options(version: Version = False) -> None:
+    """What can be given before a command."""
 
 
 @app.command()
