@@ -12,6 +12,7 @@ import pytest
 import typer
 
 import analysis.__main__
+import analysis.command
 import study.cli
 from study import spec
 
@@ -26,13 +27,14 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> list[str]:
     lines = [line.partition("  #")[0].strip() for block in blocks("console") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("python -m ")]
+    return [line for line in lines if line.startswith(("python -m ", "latentsweep "))]
 
 
 @pytest.mark.parametrize("command", commands())
 def test_commands_parse(command):
-    _, _, module, *arguments = shlex.split(command)
-    app = {"study": study.cli.app, "analysis": analysis.__main__.app}[module]
+    module, *arguments = shlex.split(command.removeprefix("python -m "))
+    apps = {"study": study.cli.app, "analysis": analysis.__main__.app, "latentsweep": analysis.command.app}
+    app = apps[module]
     group = typer.main.get_command(app)
     with group.make_context(module, arguments[:1], resilient_parsing=True) as context:
         name, subcommand, _ = group.resolve_command(context, arguments)
