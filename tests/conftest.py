@@ -12,7 +12,8 @@ from typing import NamedTuple
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-LEFT_OUT = (".*", "runs", "build", "*.egg-info", "__pycache__")
+FILES = ("LICENSE", "README.md", "pyproject.toml")
+FOLDERS = ("analysis", "benchmarks", "docs", "imagesets", "metrics", "models", "searchspaces", "study", "tests")
 
 
 class Installed(NamedTuple):
@@ -24,10 +25,13 @@ class Installed(NamedTuple):
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory) -> Path:
-    """A copy of the project to build from, which leaves its folders behind."""
-    return shutil.copytree(
-        PROJECT, tmp_path_factory.mktemp("source") / "latentsweep", ignore=shutil.ignore_patterns(*LEFT_OUT)
-    )
+    """A copy of the project to build from, because a build leaves folders in it."""
+    copy = tmp_path_factory.mktemp("source")
+    for name in FILES:
+        shutil.copy(PROJECT / name, copy)
+    for name in FOLDERS:
+        shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    return copy
 
 
 @pytest.fixture(scope="session")
