@@ -285,7 +285,11 @@ def get(
 
 def plan(spec: StudySpec, run: Run) -> str:
     """What a run will do, for people."""
-    drawn = ", ".join(spec.distributions()) or "nothing"
+    from study.spec.ranges import text
+
+    ranges = spec.distributions()
+    named = {name: f"{name} ({text(drawn)})" if name in spec.space else name for name, drawn in ranges.items()}
+    drawn = ", ".join(named.values()) or "nothing"
     pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
     lines = [
         f"{spec.name}: {spec.model} on {spec.data}, {spec.preprocessing} images, {spec.likelihood} likelihood",

@@ -11,9 +11,6 @@ import optuna
 import torch
 import yaml
 from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
     distribution_to_json,
     json_to_distribution,
 )
@@ -26,6 +23,7 @@ from study.record.sampling import sampler
 from study.record.trials import settle
 from study.spec import SpecError, StudySpec, dump, parse, storage_url
 from study.spec.build import build
+from study.spec.ranges import text
 from study.trial.files import write_whole
 from study.trial.images import images_of
 
@@ -164,13 +162,7 @@ def space_differences(study: optuna.Study, spec: StudySpec) -> list[str]:
 
 
 def _range(distribution: str | None) -> str:
-    if distribution is None:
-        return "not drawn"
-    drawn = json_to_distribution(distribution)
-    if isinstance(drawn, CategoricalDistribution):
-        return f"one of {list(drawn.choices)}"
-    assert isinstance(drawn, FloatDistribution | IntDistribution)
-    return f"{drawn.low:g} to {drawn.high:g}" + (" (log)" if drawn.log else "")
+    return "not drawn" if distribution is None else text(json_to_distribution(distribution))
 
 
 def reopen(run: Run, spec: StudySpec | None = None) -> OpenRun:

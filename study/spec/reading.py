@@ -15,6 +15,7 @@ from study.spec import checks
 from study.spec.preprocessing import Preprocessing
 from study.spec.preset import BASE, read
 from study.spec.problems import SpecError, nearest
+from study.spec.ranges import Range
 from study.spec.specification import Asha, Budget, Confirm, Resources, StudySpec, Validation
 from study.spec.text import parse
 
@@ -74,7 +75,7 @@ def _keys_beside(location: Sequence[str]) -> list[str]:
         "resources": Resources,
         "validation": Validation,
     }
-    part: type[BaseModel] = StudySpec
+    part: type[BaseModel] = Range if location[0] == "space" else StudySpec
     for key in location[:-1]:
         part = groups.get(key, part)
     return [*part.model_fields, *([BASE] if part is StudySpec else [])]

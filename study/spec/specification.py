@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ from study.spec.build import usual
 from study.spec.measures import RENAMED
 from study.spec.preprocessing import Pairing, Preprocessing
 from study.spec.problems import nearest
+from study.spec.ranges import Range, drawing, usual_trial
 from study.spec.storage_url import without_password
 
 
@@ -130,6 +132,7 @@ class StudySpec(_Part):
     likelihood: LikelihoodName = Field(default_factory=_own_likelihood)
     sigma: float | Literal["learned", "per_pixel"] = "learned"
     fixed: dict[str, Any] = Field(default_factory=dict)
+    space: dict[str, Range] = Field(default_factory=dict)
     objective: Annotated[str | list[str], AfterValidator(_metrics)] = "elbo"
     sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
     trials: int = Field(default=64, ge=1)
@@ -198,36 +201,37 @@ class StudySpec(_Part):
         pinned = self.fixed.get("kl_warmup")
         if isinstance(pinned, int | float):  # what else it may be, the checks tell
             return pinned * self.steps
-        trial = optuna.trial.FixedTrial(searchspaces.defaults(self.model))
-        searchspaces.space(self.model)(trial)
-        distribution = trial.distributions.get("kl_warmup")
-        return getattr(distribution, "high", 0.0) * self.steps
+        drawn = self.distributions().get("kl_warmup")
+        longest: float = max(getattr(drawn, "choices", [getattr(drawn, "high", 0.0)]))
+        return longest * self.steps
 
-    def space(self, trial: searchspaces.Trial) -> dict[str, Any]:
+    def draw(self, trial: searchspaces.Trial) -> dict[str, Any]:
         """Draws a configuration: every setting of the search space, what is pinned not drawn but taken over."""
-        return searchspaces.beside(self.model, self.fixed)(trial)
+        return drawing(self.model, self.fixed, self.space)(trial)
 
     def defaults(self) -> dict[str, Any]:
         """The paper's own configuration, with what is pinned, and with what goes with that."""
-        return self.space(self._usual())
+        return self.draw(self._usual())
 
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """The range of every hyperparameter that is drawn, in some trials at least."""
-        ways = searchspaces.branches(self.space)
+        ways = searchspaces.branches(self.draw)
         return {name: drawn for way in ways for name, drawn in way.drawn.items()}
 
     def default_draws(self) -> dict[str, Any]:
         """What a trial would have to draw to have `defaults`."""
         trial = self._usual()
-        self.space(trial)
+        self.draw(trial)
         return trial.params
 
     def _usual(self) -> searchspaces.Usual:
-        return searchspaces.Usual(searchspaces.defaults(self.model))
+        return usual_trial(self.model, self.space)
 
     def settings_of(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration of a trial that drew these; of one that has not drawn all, only what is known."""
         try:
-            return self.space(optuna.trial.FixedTrial(dict(drawn)))
+            with warnings.catch_warnings():  # the paper's own values may lie outside a range that was narrowed
+                warnings.simplefilter("ignore", UserWarning)
+                return self.draw(optuna.trial.FixedTrial(dict(drawn)))
         except ValueError:
             return {**self.fixed, **drawn}
