@@ -238,7 +238,7 @@ def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
     _, spec, study = opened
     return {
         "study": spec.name,
-        "model": spec.model,
+        "model": spec.title,
         "dataset": spec.data,
         "preprocessing": str(spec.preprocessing),
         "likelihood": spec.likelihood,

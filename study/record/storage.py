@@ -16,6 +16,7 @@ from optuna.distributions import (
 )
 
 from imagesets import Splits
+from models import outside
 from study.record import backend
 from study.record.extension import differences
 from study.record.folder import OpenRun, Run, RunError
@@ -179,6 +180,11 @@ def reopen(run: Run, spec: StudySpec | None = None) -> OpenRun:
         raise RunError(
             f"{run.study_yaml} is not what the study was made with: {'; '.join(changed)}; "
             f"bring the old value back, or start another run"
+        )
+    if opened.spec.code is not None and outside.has_changed(opened.spec.code.code):
+        raise RunError(
+            f"{opened.spec.code.origin} has changed since {run.name} began; {run.study_yaml} has the old text: "
+            f"bring it back, or start another run with --set name=..."
         )
     settle(opened)
     return opened

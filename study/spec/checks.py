@@ -99,7 +99,7 @@ def _check_names(spec: StudySpec, group: str, given: Iterable[str]) -> list[str]
         if key in OF_THE_PRESET:
             problems.append(f"{group}.{key}: {OF_THE_PRESET[key]} `{group}`")
         elif key not in names and not is_setting(key):  # whose names the build judges
-            said = f"{spec.model} has no such setting; it has: {', '.join(names)}{nearest(key, names)}"
+            said = f"{spec.title} has no such setting; it has: {', '.join(names)}{nearest(key, names)}"
             problems.append(f"{group}.{key}: {said}")
     return problems
 

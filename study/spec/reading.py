@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from study.spec import checks
+from study.spec.own import with_code
 from study.spec.preprocessing import Preprocessing
 from study.spec.preset import BASE, read
 from study.spec.problems import SpecError, nearest
@@ -22,7 +23,7 @@ from study.spec.text import parse
 
 def check(raw: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with a specification as read from a file, a line each; empty if nothing is."""
-    problems: dict[str, str] = {}
+    raw, problems = with_code(raw), dict[str, str]()
     try:
         StudySpec(**{str(key): value for key, value in raw.items()})
         return []

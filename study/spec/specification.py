@@ -11,6 +11,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import optuna
@@ -19,10 +20,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 import imagesets
 import models
 import searchspaces
+from models import outside
 from models.domains import LikelihoodName
 from study.spec import checks
 from study.spec.build import usual
 from study.spec.measures import RENAMED
+from study.spec.own import Code, with_code
 from study.spec.preprocessing import Pairing, Preprocessing
 from study.spec.problems import nearest
 from study.spec.ranges import Range, drawing, usual_trial
@@ -40,6 +43,18 @@ def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _model(value: str) -> str:
+    if outside.is_outside(value):
+        key = outside.find(value)
+        searchspaces.space(key)(searchspaces.Usual(searchspaces.defaults(key)))
+        searchspaces.branches(searchspaces.space(key))
+        return key
+    if value not in models.names():
+        unknown = _unknown("model", value, models.names())
+        raise ValueError(f"{unknown} (a file of yours is named by its path, ending in .py)")
+    return value
 
 
 def _folder_name(value: str) -> str:
@@ -109,8 +124,10 @@ class Resources(_Part):
 
 def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:
     """The likelihood of a model's paper; of a model that is not known, any."""
-    name = given.get("model")
-    own: LikelihoodName = models.hyperparameters(name)["likelihood"] if name in models.names() else "bernoulli"
+    try:
+        own: LikelihoodName = models.hyperparameters(given["model"]).get("likelihood", "bernoulli")
+    except (KeyError, models.ModelError):
+        return "bernoulli"
     return own
 
 
@@ -124,7 +141,7 @@ class StudySpec(_Part):
     """A whole study. Built directly, it raises pydantic's ValidationError; `load` words the mistakes for people."""
 
     name: Annotated[str, AfterValidator(_folder_name)]
-    model: Annotated[str, _one_of("model", models.names)]
+    model: Annotated[str, AfterValidator(_model)]
     dataset: Annotated[str, _one_of("data set", imagesets.names)]
     dataset_options: dict[str, Any] = Field(default_factory=dict)
     preprocessing: Preprocessing = Preprocessing()
@@ -144,6 +161,12 @@ class StudySpec(_Part):
     storage: Annotated[str, AfterValidator(without_password)] | None = None
     max_failed: float = Field(default=0.5, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
+    code: Code | None = None  # of a model of one's own: `model` is its key then
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_code(cls, raw: Any) -> Any:
+        return with_code(raw)
 
     @model_validator(mode="after")
     def _consistent(self) -> StudySpec:
@@ -151,6 +174,17 @@ class StudySpec(_Part):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        if self.code is not None:  # a worker has not seen it yet; where it cannot be run, who builds it is told
+            with suppress(ValueError):
+                outside.adopt(self.code.code)
+
+    @property
+    def title(self) -> str:
+        """The model in a table: its name, or its file's."""
+        return outside.title(self.model)
 
     @property
     def objectives(self) -> tuple[str, ...]:
