@@ -3,11 +3,14 @@
 A model is a module of this folder with a function `build(image_shape, *, ...)`: `models.build("vsc", ...)` calls
 `build` in models/vsc.py. Its keyword arguments are its hyperparameters, their types the domains. With `**shared` it
 takes those that all models share, `models.base.Shared`, of which its `PAPER` may hold the paper's own values.
+
+A model outside the folder is named by its path or its dotted module, see `models.outside`.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import json
@@ -21,6 +24,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from models import outside
+
 if TYPE_CHECKING:
     from models.base import VAE
     from models.parts import Part
@@ -30,6 +35,10 @@ P = TypeVar("P", bound="Part")
 
 class ModelError(ValueError):
     """A model that is not known, a hyperparameter outside its domain, or an export that cannot be read."""
+
+
+class NotRunError(ModelError):
+    """An export has code of its own, which was not run."""
 
 
 def _files() -> dict[str, ModuleType]:
@@ -52,8 +61,13 @@ def module(name: str) -> ModuleType:
     """The model's file, as a module.
 
     Raises:
-        ModelError: no model has that name.
+        ModelError: no model has that name, or a file of one's own cannot be run.
     """
+    if outside.is_outside(name):
+        try:
+            return outside.module(name)
+        except ValueError as error:
+            raise ModelError(str(error)) from error
     if name not in _modules():
         raise ModelError(f"model {name!r} is not known; known: {', '.join(names())}{_did_you_mean(name, names())}")
     return _modules()[name]
@@ -71,13 +85,12 @@ def parts_of(kind: type[P]) -> dict[str, type[P]]:
 
 def hyperparameters(name: str) -> dict[str, Any]:
     """The model's hyperparameters and their defaults: its own, then those that all models share."""
-    return {key: default for key, (_, default) in _fields(name).items()}
+    return {key: default for key, (_, default) in _fields(module(name)).items()}
 
 
 @cache
-def _fields(name: str) -> dict[str, tuple[Any, Any]]:
+def _fields(of: ModuleType) -> dict[str, tuple[Any, Any]]:
     """The model's hyperparameters: name -> (domain, default)."""
-    of = module(name)
     own = keywords(of.build)
     further: dict[str, tuple[Any, Any]] = of.settings() if hasattr(of, "settings") else {}
     return {**own, **further, **{key: field for key, field in _shared(of).items() if key not in own}}
@@ -87,7 +100,7 @@ def keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """The keyword-only arguments of a function: name -> (domain, default)."""
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
-    return {p.name: (hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {p.name: (hints.get(p.name, Any), p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def _shared(of: ModuleType) -> dict[str, tuple[Any, Any]]:
@@ -102,9 +115,9 @@ def _shared(of: ModuleType) -> dict[str, tuple[Any, Any]]:
 
 
 @cache
-def _schema(name: str) -> type[BaseModel]:
-    fields: dict[str, Any] = _fields(name)
-    return create_model(name, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
+def _schema(of: ModuleType) -> type[BaseModel]:
+    fields: dict[str, Any] = _fields(of)
+    return create_model(of.__name__, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
 
 
 def check(name: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -114,7 +127,7 @@ def check(name: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         ModelError: no model has that name.
     """
     try:
-        _schema(name)(**settings)
+        _schema(module(name))(**settings)
     except ValidationError as error:
         known = list(hyperparameters(name))
         found: dict[str, str] = {}
@@ -122,7 +135,7 @@ def check(name: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
             key = str(e["loc"][0])
             if e["type"] == "extra_forbidden":
                 close = _did_you_mean(key, known)
-                found[key] = f"{name} has no such hyperparameter; it has: {', '.join(known)}{close}"
+                found[key] = f"{outside.title(name)} has no such hyperparameter; it has: {', '.join(known)}{close}"
             elif key in found:  # a further member of a union that the value is not either
                 found[key] += f", or: {_lower(e['msg'])}"
             else:
@@ -135,7 +148,7 @@ def build(name: str, image_shape: Sequence[int], **settings: Any) -> VAE:
     """Builds a model for images of a shape.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, or a model outside the folder: the path of its file, or its dotted module.
         image_shape: [C, H, W]; a pair model takes [2, C, H, W].
         **settings: hyperparameters that depart from the model's defaults.
 
@@ -147,26 +160,33 @@ def build(name: str, image_shape: Sequence[int], **settings: Any) -> VAE:
     """
     problems = check(name, settings)
     if problems:
-        raise ModelError("; ".join(f"{name}: {key}: {message}" for key, message in problems))
+        raise ModelError("; ".join(f"{outside.title(name)}: {key}: {message}" for key, message in problems))
+    make = functools.partial(module(name).build, tuple(image_shape), **settings)
     try:
-        model: VAE = module(name).build(tuple(image_shape), **settings)
+        model = outside.guarded(name, make) if outside.is_outside(name) else make()
     except ValueError as error:
-        raise ModelError(f"{name}: {error}") from error
-    model.name, model.hyperparameters = name, {**hyperparameters(name), **settings}
+        raise ModelError(f"{outside.title(name)}: {error}") from error
+    from models.base import VAE
+
+    if not isinstance(model, VAE):
+        raise ModelError(f"{outside.title(name)}: build must return a models.base.VAE, got a {type(model).__name__}")
+    model.name = outside.code(name).key if outside.is_outside(name) else name
+    model.hyperparameters = {**hyperparameters(name), **settings}
     return model
 
 
-def load(path: str | Path) -> VAE:
+def load(path: str | Path, *, code: bool = False) -> VAE:
     """Restores an exported model: `config.json` says what to build, `model.safetensors` holds its state.
 
     Args:
         path: the folder that `python -m study export` wrote.
+        code: run the model's own file, where the export has one: it can do whatever you can.
 
     Returns:
         The model in evaluation mode, on the CPU, with what config.json says as its attribute `config`.
 
     Raises:
-        ModelError: the folder is not a whole export.
+        ModelError: the folder is not a whole export, or it has code that is not to be run.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -177,14 +197,29 @@ def load(path: str | Path) -> VAE:
             raise ModelError(f"{folder} is not an exported model: it has no {file}; export the study again")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if "code" in config:
+            config["model"] = _own_code(folder, config["code"], code)
         settings = {key: value for key, value in config["hyperparameters"].items() if key != "steps"}  # once was one
         model = build(config["model"], config["image_shape"], **settings)
         model.load_state_dict(load_file(folder / "model.safetensors"))
+    except NotRunError:
+        raise
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{folder} is a damaged export ({reason}); export the study again") from error
     model.config = config
     return model.eval()
+
+
+def _own_code(folder: Path, said: Mapping[str, str], run: bool) -> str:
+    """Runs the model's file in an export, and returns the model's key."""
+    file = folder / said["file"]
+    own = outside.Code(said["origin"], file.read_text(encoding="utf-8"))
+    if own.checksum != said["checksum"]:
+        raise NotRunError(f"{file} is not the file that was exported: its checksum is another; export the study again")
+    if not run:
+        raise NotRunError(f"{folder} is a model with code of its own; read {file}; models.load(..., code=True) runs it")
+    return outside.adopt(own)
 
 
 def _did_you_mean(given: str, known: Sequence[str]) -> str:

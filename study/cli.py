@@ -160,6 +160,7 @@ def evaluate(
     dataset: Annotated[str | None, typer.Option(help="Another data set than its own.", show_default=False)] = None,
     samples: Annotated[int, typer.Option(help="Importance samples an image; 0 for none.", min=0)] = 0,
     images: Annotated[int, typer.Option(help="Test images that are importance-weighted.", min=1)] = 1000,
+    code: Annotated[bool, typer.Option("--code", help="Run the export's own model file, if it has one.")] = False,
     data: Data = None,
 ) -> None:
     """Evaluate an exported model on the validation and the test images."""
@@ -167,7 +168,7 @@ def evaluate(
     from study.trial import evaluation
     from study.trial.images import Images
 
-    model = models.load(export)
+    model = models.load(export, code=code)
     name = dataset or model.config["dataset"]
     options = model.config["dataset_options"] if name == model.config["dataset"] else {}
     preprocessing = Preprocessing(**model.config["preprocessing"])
@@ -218,10 +219,12 @@ def export(
     root: Root = RUNS,
 ) -> None:
     """Write the best checkpoint in a form that loads without Ray."""
+    from study.export import CODE
     from study.export import export as write
 
     write(find(given, root), out)
-    print(f"{out}: load it with models.load({str(out)!r})")
+    own = ", code=True" if (out / CODE).is_file() else ""
+    print(f"{out}: load it with models.load({str(out)!r}{own})")
 
 
 @app.command()
@@ -299,10 +302,14 @@ def get(
 
 def plan(spec: StudySpec, run: Run) -> str:
     """What a run will do, for people."""
-    drawn = ", ".join(spec.distributions()) or "nothing"
+    from study.spec.ranges import text
+
+    ranges = spec.distributions()
+    named = {name: f"{name} ({text(drawn)})" if name in spec.space else name for name, drawn in ranges.items()}
+    drawn = ", ".join(named.values()) or "nothing"
     pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
     lines = [
-        f"{spec.name}: {spec.model} on {spec.data}, {spec.preprocessing} images, {spec.likelihood} likelihood",
+        f"{spec.name}: {spec.title} on {spec.data}, {spec.preprocessing} images, {spec.likelihood} likelihood",
         f"  {spec.trials} trials of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
         f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU",
         f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",

@@ -64,7 +64,7 @@ def candidates(opened: OpenRun) -> list[Candidate]:
     if len(spec.objectives) > 1 and complete:
         complete = study.best_trials
     best = sorted(complete, key=lambda trial: trial.values[0], reverse=True)[: spec.confirm.top]
-    drawn = [Candidate(f"trial-{trial.number}", spec.space(optuna.trial.FixedTrial(trial.params))) for trial in best]
+    drawn = [Candidate(f"trial-{trial.number}", spec.draw(optuna.trial.FixedTrial(trial.params))) for trial in best]
     return [Candidate("defaults", spec.defaults()), *drawn]
 
 
@@ -238,7 +238,7 @@ def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
     _, spec, study = opened
     return {
         "study": spec.name,
-        "model": spec.model,
+        "model": spec.title,
         "dataset": spec.data,
         "preprocessing": str(spec.preprocessing),
         "likelihood": spec.likelihood,

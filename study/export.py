@@ -23,6 +23,8 @@ from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import SEED
 from study.trial.training import derived_seed
 
+CODE = "model.py"  # in an export, the file of a model of one's own
+
 
 class Best(NamedTuple):
     """The best checkpoint of a run."""
@@ -88,6 +90,8 @@ def export(run: Run, out: Path) -> Path:
         "seed": derived_seed(spec.seed, number),
         "steps": report["steps"],
     }
+    if spec.code is not None:
+        config["code"] = {"file": CODE, "origin": spec.code.origin, "checksum": spec.code.checksum}
     found = {
         "kind": study.user_attrs.get(KIND),
         "split": "valid",
@@ -99,6 +103,8 @@ def export(run: Run, out: Path) -> Path:
         temporary.mkdir(parents=True)
         save_file(model.state_dict(), temporary / "model.safetensors")
         _write_json(temporary / "config.json", config)
+        if spec.code is not None:
+            (temporary / CODE).write_text(spec.code.text, encoding="utf-8")
         _write_json(temporary / "metrics.json", found)
         (temporary / "README.md").write_text(_model_card(run, config, found, len(study.trials)), encoding="utf-8")
         os.rename(temporary, out)

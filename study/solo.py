@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -81,7 +82,9 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
         study.enqueue_trial(spec.default_draws())
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     stored = optuna.trial.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()
-    settings = spec.space(stored)
+    with warnings.catch_warnings():  # the paper's own values may lie outside a range that was narrowed
+        warnings.simplefilter("ignore", UserWarning)
+        settings = spec.draw(stored)
     report: dict[str, Any] = {"cause": ""}
     trial = None
     with stopping_on_signals(lambda: f"python -m study resume {run.argument}") as stop:

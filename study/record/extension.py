@@ -46,8 +46,8 @@ def extended(given: str, overrides: list[str], more: str, root: str | Path) -> t
 
 
 def differences(own: StudySpec, wanted: StudySpec) -> list[str]:
-    """What differs between two specifications besides FREE, as "key was ..., is ..."."""
-    before, now = (_flat(spec.model_dump(exclude=set(FREE))) for spec in (own, wanted))
+    """What differs between two specifications besides FREE, as "key was ..., is ..."; a model's key tells its code."""
+    before, now = (_flat(spec.model_dump(exclude={*FREE, "code"})) for spec in (own, wanted))
     return [
         f"{key} was {before.get(key, 'not given')}, is {now.get(key, 'not given')}"
         for key in dict.fromkeys([*before, *now])

@@ -11,14 +11,12 @@ import optuna
 import torch
 import yaml
 from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
     distribution_to_json,
     json_to_distribution,
 )
 
 from imagesets import Splits
+from models import outside
 from study.record import backend
 from study.record.extension import differences
 from study.record.folder import OpenRun, Run, RunError
@@ -26,6 +24,7 @@ from study.record.sampling import sampler
 from study.record.trials import settle
 from study.spec import SpecError, StudySpec, dump, parse, storage_url
 from study.spec.build import build
+from study.spec.ranges import text
 from study.trial.files import write_whole
 from study.trial.images import images_of
 
@@ -164,13 +163,7 @@ def space_differences(study: optuna.Study, spec: StudySpec) -> list[str]:
 
 
 def _range(distribution: str | None) -> str:
-    if distribution is None:
-        return "not drawn"
-    drawn = json_to_distribution(distribution)
-    if isinstance(drawn, CategoricalDistribution):
-        return f"one of {list(drawn.choices)}"
-    assert isinstance(drawn, FloatDistribution | IntDistribution)
-    return f"{drawn.low:g} to {drawn.high:g}" + (" (log)" if drawn.log else "")
+    return "not drawn" if distribution is None else text(json_to_distribution(distribution))
 
 
 def reopen(run: Run, spec: StudySpec | None = None) -> OpenRun:
@@ -187,6 +180,11 @@ def reopen(run: Run, spec: StudySpec | None = None) -> OpenRun:
         raise RunError(
             f"{run.study_yaml} is not what the study was made with: {'; '.join(changed)}; "
             f"bring the old value back, or start another run"
+        )
+    if opened.spec.code is not None and outside.has_changed(opened.spec.code.code):
+        raise RunError(
+            f"{opened.spec.code.origin} has changed since {run.name} began; {run.study_yaml} has the old text: "
+            f"bring it back, or start another run with --set name=..."
         )
     settle(opened)
     return opened

@@ -28,7 +28,7 @@ def results(opened: OpenRun) -> pd.DataFrame:
     run, spec, study = opened
     about = {
         "study": spec.name,
-        "model": spec.model,
+        "model": spec.title,
         "dataset": spec.data,
         "preprocessing": str(spec.preprocessing),
         "likelihood": spec.likelihood,

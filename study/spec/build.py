@@ -33,7 +33,7 @@ def build(spec: StudySpec, settings: Mapping[str, Any], image_shape: Shape | Non
     hyperparameters = {key: value for key, value in settings.items() if not is_setting(key)}
     model = models.build(spec.model, image_shape or spec.images.image_shape, **hyperparameters, **_likelihood(spec))
     if problems := _nobodys(settings, model):
-        raise models.ModelError("; ".join(f"{spec.model}: {problem}" for problem in problems))
+        raise models.ModelError("; ".join(f"{spec.title}: {problem}" for problem in problems))
     return model
 
 

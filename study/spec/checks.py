@@ -7,10 +7,11 @@ has no more than those that are sound too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from optuna.distributions import BaseDistribution
 
 import imagesets
 import models
@@ -19,7 +20,8 @@ from models.measures import Measure
 from study.spec.build import build, usual
 from study.spec.measures import MEASURES
 from study.spec.problems import nearest
-from study.spec.settings import SETTINGS, check_settings, is_setting
+from study.spec.ranges import Range, is_whole, outside, own_ranges
+from study.spec.settings import SETTINGS, is_setting
 
 if TYPE_CHECKING:
     from study.spec.specification import StudySpec
@@ -80,38 +82,103 @@ def _check_rungs(spec: StudySpec) -> list[str]:
     return []
 
 
-def _check_fixed(spec: StudySpec) -> list[str]:
+OF_THE_PRESET = {
+    "likelihood": "it is a key of the preset itself; move it out of",
+    "sigma": "it is a key of the preset itself; move it out of",
+    "logit": "it is preprocessing.logit in the preset itself; move it out of",
+    "steps": "the length of a training is budget.steps; it cannot be in",
+}
+
+
+def _check_names(spec: StudySpec, group: str, given: Iterable[str]) -> list[str]:
+    """Whether the model or its training has settings of these names, which are in a group of the preset."""
     known = {**models.hyperparameters(spec.model), **searchspaces.defaults(spec.model), **SETTINGS}
-    for key in ("likelihood", "sigma", "logit"):
-        known.pop(key, None)
+    names = [name for name in known if name not in OF_THE_PRESET]
     problems = []
-    for key in spec.fixed:
-        if key in ("likelihood", "sigma"):
-            problems.append(f"fixed.{key}: it is a key of the preset itself; move it out of `fixed`")
-        elif key == "logit":
-            problems.append("fixed.logit: it is preprocessing.logit in the preset itself; move it out of `fixed`")
-        elif key == "steps":
-            problems.append("fixed.steps: the length of a training is budget.steps")
-        elif key not in known and not is_setting(key):  # whose names the build judges
+    for key in given:
+        if key in OF_THE_PRESET:
+            problems.append(f"{group}.{key}: {OF_THE_PRESET[key]} `{group}`")
+        elif key not in names and not is_setting(key):  # whose names the build judges
+            said = f"{spec.title} has no such setting; it has: {', '.join(names)}{nearest(key, names)}"
+            problems.append(f"{group}.{key}: {said}")
+    return problems
+
+
+def _check_fixed(spec: StudySpec) -> list[str]:
+    problems = _check_names(spec, "fixed", spec.fixed)
+    told = {problem.partition(":")[0] for problem in problems}
+    fixed = {key: value for key, value in spec.fixed.items() if f"fixed.{key}" not in told}
+    return problems + [
+        f"fixed.{key}: {message}" for key, value in fixed.items() for message in outside(spec.model, key, value)
+    ]
+
+
+def _check_space(spec: StudySpec) -> list[str]:
+    problems = _check_names(spec, "space", spec.space)
+    told = {problem.partition(":")[0] for problem in problems}
+    own = own_ranges(spec.model)
+    for name, given in spec.space.items():
+        if f"space.{name}" in told:
+            continue
+        if name in spec.fixed:
             problems.append(
-                f"fixed.{key}: {spec.model} has no such setting; it has: {', '.join(known)}{nearest(key, list(known))}"
+                f"space.{name}: it is pinned too, to {spec.fixed[name]!r}; take it out of `fixed` or `space`"
             )
-    fixed = {key: value for key, value in spec.fixed.items() if key in known or is_setting(key)}
-    training = {key: value for key, value in fixed.items() if is_setting(key)}
-    model = {key: value for key, value in fixed.items() if not is_setting(key)}
-    wrong = check_settings(training) + models.check(spec.model, model)
-    problems += [f"fixed.{key}: {message}" for key, message in wrong]
-    if not problems and not (_check_sigma(spec) or _check_preprocessing(spec) or _check_dataset_options(spec)):
-        trial = searchspaces.Usual(searchspaces.defaults(spec.model))
-        problems += _check_build(spec, searchspaces.beside(spec.model, fixed)(trial))
-        for way in () if problems else _ways(spec):
-            said = [f"{problem}; the space draws that: pin more" for problem in _check_build(spec, way.settings)]
-            problems += [problem for problem in said if problem not in problems]
+            continue
+        wrong = [
+            (at, message)
+            for at, values in given.named.items()
+            for value in values
+            for message in outside(spec.model, name, value)
+        ]
+        problems += [f"space.{name}.{at}: {message}" for at, message in wrong]
+        if not wrong:
+            problems += _check_range(spec, name, given, own.get(name))
+    if not problems and not _check_fixed(spec):
+        drawn = {drawn for way in _ways(spec) for drawn in way.drawn}
+        problems += [f"space.{name}: {_never(spec, name)}" for name in spec.space if name not in drawn]
+    return problems
+
+
+def _check_range(spec: StudySpec, name: str, given: Range, own: BaseDistribution | None) -> list[str]:
+    try:
+        drawn = given.on(own, is_whole(spec.model, name, given))
+    except ValueError as error:
+        return [f"space.{name}: {error}"]
+    ends = [end for end in (getattr(drawn, "low", None), getattr(drawn, "high", None)) if end is not None]
+    return [f"space.{name}: {message}" for end in ends for message in outside(spec.model, name, end)][:1]
+
+
+def _never(spec: StudySpec, name: str) -> str:
+    """Why a hyperparameter that the model's space draws in some trials is drawn in none of this study."""
+    ways = searchspaces.branches(searchspaces.space(spec.model))
+    told = []
+    for choice in dict.fromkeys(choice for way in ways for choice in way.drawn):
+        having, lacking = (
+            {way.settings.get(choice) for way in ways if (name in way.drawn) is there} for there in (True, False)
+        )
+        if lacking and not having & lacking and choice != name:
+            told.append(f"{choice} {' or '.join(map(str, sorted(having, key=str)))}")
+    where = f", only with {', '.join(told)}" if told else ""
+    return f"no trial of this study draws it{where}; take it out, or pin less"
+
+
+def _check_builds(spec: StudySpec) -> list[str]:
+    """Whether what the space draws beside the pins can be built: the paper's values, then each way through it."""
+    if any(
+        check(spec)
+        for check in (_check_fixed, _check_space, _check_sigma, _check_preprocessing, _check_dataset_options)
+    ):
+        return []
+    problems = _check_build(spec, spec.defaults())
+    for way in () if problems else _ways(spec):
+        said = [f"{problem}; the space draws that: pin more" for problem in _check_build(spec, way.settings)]
+        problems += [problem for problem in said if problem not in problems]
     return problems
 
 
 def _ways(spec: StudySpec) -> list[searchspaces.Branch]:
-    return searchspaces.branches(searchspaces.beside(spec.model, spec.fixed))
+    return searchspaces.branches(spec.draw)
 
 
 def _check_build(spec: StudySpec, settings: Mapping[str, Any]) -> list[str]:
@@ -169,7 +236,7 @@ def _check_sampler(spec: StudySpec) -> list[str]:
 
 
 def _check_grid(spec: StudySpec) -> list[str]:
-    if spec.sampler != "grid" or _check_fixed(spec):
+    if spec.sampler != "grid" or _check_fixed(spec) or _check_space(spec) or _check_builds(spec):
         return []
     ways = [set(way.drawn) for way in _ways(spec)]
     if sometimes := set[str]().union(*ways) - ways[0].intersection(*ways):
@@ -178,20 +245,21 @@ def _check_grid(spec: StudySpec) -> list[str]:
     return []
 
 
+BUILT = ("fixed", "space", "model", "dataset", "dataset_options", "likelihood", "sigma", "preprocessing")
+
 CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("budget",), _check_lengths),
     (("budget", "asha"), _check_grace),
-    (("budget", "dataset", "dataset_options", "asha", "fixed", "model"), _check_rungs),
+    (("budget", "dataset", "dataset_options", "asha", "fixed", "space", "model"), _check_rungs),
     (("dataset", "dataset_options"), _check_dataset_options),
     (("dataset", "dataset_options", "pairing"), _check_pairing),
     (("likelihood", "preprocessing"), _check_preprocessing),
     (("likelihood", "sigma"), _check_sigma),
-    (("fixed", "model", "dataset", "dataset_options", "likelihood", "sigma", "preprocessing"), _check_fixed),
+    (("fixed", "model"), _check_fixed),
+    (("fixed", "space", "model"), _check_space),
+    (BUILT, _check_builds),
     (("objective",), _check_measures),
     (("objective", "fixed", "model"), _check_objective),
     (("sampler", "objective"), _check_sampler),
-    (
-        ("sampler", "fixed", "model", "dataset", "dataset_options", "likelihood", "sigma", "preprocessing"),
-        _check_grid,
-    ),
+    (("sampler", *BUILT), _check_grid),
 ]

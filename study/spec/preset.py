@@ -40,7 +40,7 @@ def read(preset: str | Path) -> tuple[str, dict[str, Any]]:
         SpecError: a file cannot be read, or its base is none.
     """
     path = _path(str(preset), Path())
-    raw = _mapping(path, str(preset))
+    raw = _anchored(_mapping(path, str(preset)), path.parent)
     given = raw.pop(BASE, None)
     if given is not None:
         raw = _on(_base(path, given), raw)
@@ -56,13 +56,22 @@ def _base(path: Path, given: Any) -> dict[str, Any]:
     if not isinstance(given, str):
         raise SpecError(path.name, [f"{BASE}: must be the name of a preset, or the path of a YAML file, got {given!r}"])
     try:
-        raw = _mapping(_path(given, path.parent), given)
+        base = _path(given, path.parent)
+        raw = _anchored(_mapping(base, given), base.parent)
     except SpecError as error:
         raise SpecError(path.name, [f"{BASE}: {given}: {problem}" for problem in error.problems]) from None
     if BASE in raw:
         further = raw[BASE]
         raise SpecError(path.name, [f"{BASE}: {given} has a base itself, {further}; start from {further}"])
     raw.pop("name", None)
+    return raw
+
+
+def _anchored(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a file says, in which the paths that it names relative to its folder are whole."""
+    model = raw.get("model")
+    if isinstance(model, str) and ("/" in model or model.endswith(".py")):
+        raw["model"] = str((folder / Path(model).expanduser()).absolute())
     return raw
 
 

@@ -12,16 +12,18 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from study.spec import checks
+from study.spec.own import with_code
 from study.spec.preprocessing import Preprocessing
 from study.spec.preset import BASE, read
 from study.spec.problems import SpecError, nearest
+from study.spec.ranges import Range
 from study.spec.specification import Asha, Budget, Confirm, Resources, StudySpec, Validation
 from study.spec.text import parse
 
 
 def check(raw: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with a specification as read from a file, a line each; empty if nothing is."""
-    problems: dict[str, str] = {}
+    raw, problems = with_code(raw), dict[str, str]()
     try:
         StudySpec(**{str(key): value for key, value in raw.items()})
         return []
@@ -74,7 +76,7 @@ def _keys_beside(location: Sequence[str]) -> list[str]:
         "resources": Resources,
         "validation": Validation,
     }
-    part: type[BaseModel] = StudySpec
+    part: type[BaseModel] = Range if location[0] == "space" else StudySpec
     for key in location[:-1]:
         part = groups.get(key, part)
     return [*part.model_fields, *([BASE] if part is StudySpec else [])]

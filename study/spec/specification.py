@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import optuna
@@ -18,12 +20,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 import imagesets
 import models
 import searchspaces
+from models import outside
 from models.domains import LikelihoodName
 from study.spec import checks
 from study.spec.build import usual
 from study.spec.measures import RENAMED
+from study.spec.own import Code, with_code
 from study.spec.preprocessing import Pairing, Preprocessing
 from study.spec.problems import nearest
+from study.spec.ranges import Range, drawing, usual_trial
 from study.spec.storage_url import without_password
 
 
@@ -38,6 +43,18 @@ def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _model(value: str) -> str:
+    if outside.is_outside(value):
+        key = outside.find(value)
+        searchspaces.space(key)(searchspaces.Usual(searchspaces.defaults(key)))
+        searchspaces.branches(searchspaces.space(key))
+        return key
+    if value not in models.names():
+        unknown = _unknown("model", value, models.names())
+        raise ValueError(f"{unknown} (a file of yours is named by its path, ending in .py)")
+    return value
 
 
 def _folder_name(value: str) -> str:
@@ -107,8 +124,10 @@ class Resources(_Part):
 
 def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:
     """The likelihood of a model's paper; of a model that is not known, any."""
-    name = given.get("model")
-    own: LikelihoodName = models.hyperparameters(name)["likelihood"] if name in models.names() else "bernoulli"
+    try:
+        own: LikelihoodName = models.hyperparameters(given["model"]).get("likelihood", "bernoulli")
+    except (KeyError, models.ModelError):
+        return "bernoulli"
     return own
 
 
@@ -122,7 +141,7 @@ class StudySpec(_Part):
     """A whole study. Built directly, it raises pydantic's ValidationError; `load` words the mistakes for people."""
 
     name: Annotated[str, AfterValidator(_folder_name)]
-    model: Annotated[str, _one_of("model", models.names)]
+    model: Annotated[str, AfterValidator(_model)]
     dataset: Annotated[str, _one_of("data set", imagesets.names)]
     dataset_options: dict[str, Any] = Field(default_factory=dict)
     preprocessing: Preprocessing = Preprocessing()
@@ -130,6 +149,7 @@ class StudySpec(_Part):
     likelihood: LikelihoodName = Field(default_factory=_own_likelihood)
     sigma: float | Literal["learned", "per_pixel"] = "learned"
     fixed: dict[str, Any] = Field(default_factory=dict)
+    space: dict[str, Range] = Field(default_factory=dict)
     objective: Annotated[str | list[str], AfterValidator(_metrics)] = "elbo"
     sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
     trials: int = Field(default=64, ge=1)
@@ -141,6 +161,12 @@ class StudySpec(_Part):
     storage: Annotated[str, AfterValidator(without_password)] | None = None
     max_failed: float = Field(default=0.5, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
+    code: Code | None = None  # of a model of one's own: `model` is its key then
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_code(cls, raw: Any) -> Any:
+        return with_code(raw)
 
     @model_validator(mode="after")
     def _consistent(self) -> StudySpec:
@@ -148,6 +174,17 @@ class StudySpec(_Part):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        if self.code is not None:  # a worker has not seen it yet; where it cannot be run, who builds it is told
+            with suppress(ValueError):
+                outside.adopt(self.code.code)
+
+    @property
+    def title(self) -> str:
+        """The model in a table: its name, or its file's."""
+        return outside.title(self.model)
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -198,36 +235,37 @@ class StudySpec(_Part):
         pinned = self.fixed.get("kl_warmup")
         if isinstance(pinned, int | float):  # what else it may be, the checks tell
             return pinned * self.steps
-        trial = optuna.trial.FixedTrial(searchspaces.defaults(self.model))
-        searchspaces.space(self.model)(trial)
-        distribution = trial.distributions.get("kl_warmup")
-        return getattr(distribution, "high", 0.0) * self.steps
+        drawn = self.distributions().get("kl_warmup")
+        longest: float = max(getattr(drawn, "choices", [getattr(drawn, "high", 0.0)]))
+        return longest * self.steps
 
-    def space(self, trial: searchspaces.Trial) -> dict[str, Any]:
+    def draw(self, trial: searchspaces.Trial) -> dict[str, Any]:
         """Draws a configuration: every setting of the search space, what is pinned not drawn but taken over."""
-        return searchspaces.beside(self.model, self.fixed)(trial)
+        return drawing(self.model, self.fixed, self.space)(trial)
 
     def defaults(self) -> dict[str, Any]:
         """The paper's own configuration, with what is pinned, and with what goes with that."""
-        return self.space(self._usual())
+        return self.draw(self._usual())
 
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """The range of every hyperparameter that is drawn, in some trials at least."""
-        ways = searchspaces.branches(self.space)
+        ways = searchspaces.branches(self.draw)
         return {name: drawn for way in ways for name, drawn in way.drawn.items()}
 
     def default_draws(self) -> dict[str, Any]:
         """What a trial would have to draw to have `defaults`."""
         trial = self._usual()
-        self.space(trial)
+        self.draw(trial)
         return trial.params
 
     def _usual(self) -> searchspaces.Usual:
-        return searchspaces.Usual(searchspaces.defaults(self.model))
+        return usual_trial(self.model, self.space)
 
     def settings_of(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration of a trial that drew these; of one that has not drawn all, only what is known."""
         try:
-            return self.space(optuna.trial.FixedTrial(dict(drawn)))
+            with warnings.catch_warnings():  # the paper's own values may lie outside a range that was narrowed
+                warnings.simplefilter("ignore", UserWarning)
+                return self.draw(optuna.trial.FixedTrial(dict(drawn)))
         except ValueError:
             return {**self.fixed, **drawn}

@@ -24,6 +24,13 @@ class _Dumper(yaml.SafeDumper):
     """Writes what `_Loader` reads."""
 
 
+def _as_lines(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Text of several lines, a file for instance, as a block that people can read."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _as_lines)
+
 for _yaml in (_Loader, _Dumper):
     _yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), "-+0123456789")
 

@@ -37,7 +37,7 @@ class HandOut(Searcher):
             "run": str(run.path),
             "data": self.data,
             "spec": spec,
-            "settings": spec.space(trial),
+            "settings": spec.draw(trial),
         }
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:

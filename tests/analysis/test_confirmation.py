@@ -104,7 +104,7 @@ def make(tmp_path) -> Callable[..., Run]:
         study = opened.study
         study.set_user_attr(KIND, "soft cross-entropy")
         trial = study.ask()
-        spec.space(trial)
+        spec.draw(trial)
         metrics = {
             "elbo": -90.0,
             "reconstruction": -80.0,

@@ -155,7 +155,7 @@ def make(tmp_path):
         study.set_user_attr("kind", "bound")
         trials = [study.ask() for _ in range(4)]
         for trial in trials[:3]:
-            spec.space(trial)
+            spec.draw(trial)
         trials[3].suggest_int("hidden", 100, 1000, log=True)
         store_report(study, trials[0]._trial_id, report(50, -2.0, [[0, {"model": 3.0}], [25, {"model": 2.5}]]))
         finish(opened, 0, report(50, -2.0))

@@ -33,7 +33,7 @@ def build(raw: Callable, folder: Path, **changes) -> Run:
         study.enqueue_trial({"lr": rate})
         asked = study.ask()
         trial = Trial(
-            spec, spec.space(asked), splits, seed=derived_seed(spec.seed, number), folder=run.trial(asked.number)
+            spec, spec.draw(asked), splits, seed=derived_seed(spec.seed, number), folder=run.trial(asked.number)
         )
         while trial.training.step < until:
             report = {**trial.report(), "cause": ""}

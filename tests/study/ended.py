@@ -40,7 +40,7 @@ def searched(spec: StudySpec, run: Run, given: tuple[Given, ...] = SEARCH) -> Op
     for lr, state, elbo in given:
         study.enqueue_trial({"lr": lr})
         trial = study.ask()
-        spec.space(trial)
+        spec.draw(trial)
         if state == TrialState.FAIL:
             fail(study, trial.number, "nan: the loss of 'elbo' was not finite at step 3")
         elif state != TrialState.RUNNING:

@@ -34,7 +34,7 @@ def test_of_several_objectives_the_front_is_confirmed_by_the_first_one(make, tmp
     opened = open_run(Run(tmp_path), spec, create=True)
     for values in ([-100.0, 0.2], [-90.0, 0.1], [-95.0, 0.05], [-120.0, 0.9]):  # the third is beaten by the second
         trial = opened.study.ask()
-        spec.space(trial)
+        spec.draw(trial)
         opened.study.tell(trial, values)
     assert [candidate.name for candidate in candidates(opened)] == ["defaults", "trial-1", "trial-0", "trial-3"]
 

@@ -73,7 +73,7 @@ def attacked(tmp_path):
     study = opened.study
     for made_at in ((200, 600, 1200), (200,), (200, 300)):
         trial = study.ask()
-        made.spec.space(trial)
+        made.spec.draw(trial)
         for steps in made_at:
             store_report(study, trial._trial_id, report(steps, -float(steps + trial.number)))
     finish(opened, 0, report(1200, -1200.0))

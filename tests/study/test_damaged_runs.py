@@ -99,7 +99,7 @@ def halted(raw, tmp_path, monkeypatch) -> Run:
     run.create(spec)
     study = open_run(run, spec, create=True).study
     asked = study.ask()
-    trial = Trial(spec, spec.space(asked), imagesets.load(spec.dataset), seed=derived_seed(0, 0), folder=run.trial(0))
+    trial = Trial(spec, spec.draw(asked), imagesets.load(spec.dataset), seed=derived_seed(0, 0), folder=run.trial(0))
     while trial.training.step < 40:
         store_report(study, asked._trial_id, trial.report())
     trial.close()

@@ -46,7 +46,7 @@ def test_a_trial_that_drew_under_another_name_keeps_its_checkpoints(raw, tmp_pat
     study.enqueue_trial({"posterior": "spike_slab"})
     asked, splits = study.ask(), imagesets.load(spec.dataset)
     seed = derived_seed(spec.seed, 0)
-    trial = Trial(spec, spec.space(asked), splits, seed=seed, folder=run.trial(0))
+    trial = Trial(spec, spec.draw(asked), splits, seed=seed, folder=run.trial(0))
     store_report(study, asked._trial_id, trial.report())
     trial.close()
     tables.write(run)
@@ -61,7 +61,7 @@ def test_a_run_that_a_driver_works_on_is_read_and_not_repaired(fresh, command, d
     run = fresh(kept)
     study, spec = study_of(run), run.spec()
     asked = study.ask()
-    spec.space(asked)  # tables are older than the study now, and a checkpoint and a table are half written
+    spec.draw(asked)  # tables are older than the study now, and a checkpoint and a table are half written
     run.trial(4).mkdir()
     (run.trial(4) / f".last.pt.{os.getpid()}").touch()
     with run.locked():

@@ -36,7 +36,7 @@ def searched(raw, tmp_path):
             study.enqueue_trial({"lr": lr})
             asked = study.ask()
             folder, seed = run.trial(asked.number), derived_seed(spec.seed, asked.number)
-            trial = Trial(spec, spec.space(asked), splits, seed=seed, folder=folder)
+            trial = Trial(spec, spec.draw(asked), splits, seed=seed, folder=folder)
             while not trial.done:
                 report = {**trial.report(), "cause": ""}
                 store_report(study, asked._trial_id, report)

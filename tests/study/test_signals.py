@@ -246,7 +246,7 @@ def test_the_numbers_are_those_of_a_training_that_nobody_disturbed(chain):
     run, _ = chain
     spec, splits = run.spec(), imagesets.load("mnist5k")
     for trial in open_run(run, spec).study.get_trials():
-        settings = spec.space(optuna.trial.FixedTrial(trial.params))
+        settings = spec.draw(optuna.trial.FixedTrial(trial.params))
         training = Training(spec, settings, splits, seed=derived_seed(spec.seed, trial.number))
         training.advance(FULL)
         last = reports(trial)[FULL]

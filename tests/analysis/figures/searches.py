@@ -33,7 +33,7 @@ def search(spec: StudySpec, folder: Path, endings: tuple[Ending, ...], half_draw
     for ending in endings:
         stored = study.ask()
         seed, where = derived_seed(spec.seed, stored.number), run.trial(stored.number)
-        trial, report = Trial(spec, spec.space(stored), splits, seed=seed, folder=where), None
+        trial, report = Trial(spec, spec.draw(stored), splits, seed=seed, folder=where), None
         while trial.training.step < ending.steps:
             report = trial.report()
             store_report(study, stored._trial_id, report)

@@ -172,7 +172,7 @@ def test_a_finished_run_gets_exactly_so_many_more(finished, command, tmp_path):
 @pytest.mark.long
 def test_a_run_that_was_interrupted_gets_its_own_and_more(run, ray_up):
     spec = run.spec()
-    spec.space(open_run(run, spec).study.ask())  # left running
+    spec.draw(open_run(run, spec).study.ask())  # left running
     _, more = extended(str(run.path), [], "+1", run.path.parent)
     outcome = runner.resume(run, spec=more)
     assert outcome == (3, 0, 0, None, "")

@@ -56,7 +56,7 @@ def half_done(raw, tmp_path) -> Run:
     study.enqueue_trial(spec.default_draws())
     asked = study.ask()
     seed = derived_seed(spec.seed, asked.number)
-    trial = Trial(spec, spec.space(asked), splits, seed=seed, folder=run.trial(asked.number))
+    trial = Trial(spec, spec.draw(asked), splits, seed=seed, folder=run.trial(asked.number))
     while trial.training.step < 30:
         store_report(study, asked._trial_id, trial.report())
     trial.close()

@@ -16,7 +16,7 @@ def points(found: StudySpec, stored: int, n: int = 3) -> list[dict]:
     optuna_study = optuna.create_study(
         directions=["maximize"] * len(found.objectives), sampler=sampling.sampler(found, stored)
     )
-    return [found.space(optuna_study.ask()) for _ in range(n)]
+    return [found.draw(optuna_study.ask()) for _ in range(n)]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
@@ -76,11 +76,11 @@ def test_a_grid_search_visits_every_point_and_ends_without_complaint(raw, recwar
     optuna_study = optuna.create_study(sampler=sampling.sampler(found, 0))
     seen = []
     for _ in range(2):
-        seen.append(found.space(trial := optuna_study.ask()))
+        seen.append(found.draw(trial := optuna_study.ask()))
         optuna_study.tell(trial, state=TrialState.PRUNED)
     optuna_study.sampler = sampling.sampler(found, 2)  # as a process that goes on
     for _ in range(2):
-        seen.append(found.space(trial := optuna_study.ask()))
+        seen.append(found.draw(trial := optuna_study.ask()))
         optuna_study.tell(trial, 1.0)
     corners = {(warmup, lr) for warmup in (0.0, 0.3) for lr in (1e-4, 1e-2)}
     assert {(s["kl_warmup"], s["lr"]) for s in seen} == corners

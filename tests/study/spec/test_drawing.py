@@ -18,7 +18,7 @@ every_preset = pytest.mark.parametrize("name", spec.presets())
 def test_what_is_pinned_is_not_drawn(name):
     found = load(name)
     trial = FixedTrial(searchspaces.defaults(found.model))
-    settings = found.space(trial)
+    settings = found.draw(trial)
     assert not set(trial.params) & set(found.fixed)
     assert set(settings) == {*searchspaces.defaults(found.model), *found.fixed}
     assert {key: settings[key] for key in found.fixed} == found.fixed
@@ -31,7 +31,7 @@ def test_the_storage_holds_drawn_hyperparameters_only(name):
     found = load(name)
     optuna_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     trial = optuna_study.ask()
-    settings = found.space(trial)
+    settings = found.draw(trial)
     (stored,) = optuna_study.trials
     assert set(stored.params) <= set(found.distributions())
     assert {key: settings[key] for key in stored.params if key in settings}.items() <= stored.params.items()
@@ -40,7 +40,7 @@ def test_the_storage_holds_drawn_hyperparameters_only(name):
 
 def test_a_pin_may_lie_outside_the_space_and_beside_it(raw):
     found = StudySpec(**raw(fixed={"latent": 1000, "network": "conv", "lr_drop": 0.5}))
-    settings = found.space(FixedTrial(searchspaces.defaults("vae")))
+    settings = found.draw(FixedTrial(searchspaces.defaults("vae")))
     assert (settings["latent"], settings["network"], settings["lr_drop"]) == (1000, "conv", 0.5)
     assert found.defaults()["network"] == "conv"
     assert set(found.distributions()) == {"lr"}
@@ -78,7 +78,7 @@ def test_what_any_trial_draws_is_among_the_distributions(raw, seed):
     found = StudySpec(**{**raw(), "fixed": {}})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
     for _ in range(20):
-        settings = found.space(trial := study.ask())
+        settings = found.draw(trial := study.ask())
         assert trial.distributions.items() <= found.distributions().items()
         assert found.settings_of(trial.params) == settings
     assert found.settings_of({"lr": 1e-3}) == {"lr": 1e-3}  # died before it had drawn the rest

@@ -322,7 +322,7 @@ def test_a_run_goes_on_from_what_is_left_and_the_storage_stays_as_it_is(raw, tmp
     study = open_run(run, spec, create=True).study
     study.enqueue_trial(expected.params)
     drawn = study.ask()
-    settings, seed = spec.space(drawn), derived_seed(spec.seed, 0)
+    settings, seed = spec.draw(drawn), derived_seed(spec.seed, 0)
     trial = Trial(spec, settings, imagesets.load("mnist5k"), seed=seed, folder=run.trial(0))
     for _ in range(3):
         store_report(study, drawn._trial_id, trial.report())

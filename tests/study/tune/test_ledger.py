@@ -50,7 +50,7 @@ class Searching:
 
     def begin(self) -> RayTrial:
         drawn = self.study.ask()
-        self.spec.space(drawn)
+        self.spec.draw(drawn)
         return self.hand_out(drawn.number)
 
     def hand_out(self, number: int) -> RayTrial:
@@ -320,7 +320,7 @@ def test_a_trial_killed_before_its_first_draw_is_drawn_from_the_grid(search):
     study, points = at_work.study, 4
     grid = set(study.sampler._search_space["lr"])
     assert len(grid) == points
-    drawn = [at_work.spec.space(study.ask())["lr"]]
+    drawn = [at_work.spec.draw(study.ask())["lr"]]
     lost = study._storage.create_new_trial(study._study_id)  # and then the driver dies: the grid has not seen it
     assert study.get_trials()[1].system_attrs == {}
 

@@ -111,7 +111,7 @@ def half_done(raw, tmp_path) -> Run:
     first, _, third = study.ask(), study.ask(), study.ask()
     trial = Trial(
         spec,
-        spec.space(first),
+        spec.draw(first),
         imagesets.load(spec.dataset),
         seed=derived_seed(spec.seed, 0),
         folder=run.trial(0),
@@ -119,7 +119,7 @@ def half_done(raw, tmp_path) -> Run:
     store_report(study, first._trial_id, trial.report())
     trial.report()
     trial.close()
-    spec.space(third)
+    spec.draw(third)
     fail(study, 2, "lost: the worker's process ended")
     return run
 
