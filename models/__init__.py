@@ -29,7 +29,9 @@ P = TypeVar("P", bound="Part")
 
 
 class ModelError(ValueError):
-    """A model that is not known, a hyperparameter outside its domain, or an export that cannot be read."""
+    """A model that is not known, a hyperparameter outside its domain, an export that cannot be read, or images or codes
+    that the model does not take.
+    """
 
 
 def _files() -> dict[str, ModuleType]:
