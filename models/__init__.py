@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 if TYPE_CHECKING:
+    import torch
+
     from models.base import VAE
     from models.parts import Part
 
@@ -158,17 +160,18 @@ def build(name: str, image_shape: Sequence[int], **settings: Any) -> VAE:
     return model
 
 
-def load(path: str | Path) -> VAE:
+def load(path: str | Path, *, device: str | torch.device = "cpu") -> VAE:
     """Restores an exported model: `config.json` says what to build, `model.safetensors` holds its state.
 
     Args:
         path: the folder that `python -m study export` wrote.
+        device: where the model shall be, such as "cuda".
 
     Returns:
-        The model in evaluation mode, on the CPU, with what config.json says as its attribute `config`.
+        The model in evaluation mode, with what config.json says as its attribute `config`.
 
     Raises:
-        ModelError: the folder is not a whole export.
+        ModelError: the folder is not a whole export, or there is no such device.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -186,7 +189,17 @@ def load(path: str | Path) -> VAE:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{folder} is a damaged export ({reason}); export the study again") from error
     model.config = config
-    return model.eval()
+    return model.to(_usable(device)).eval()
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    import torch
+
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError) as error:  # a name that torch does not know; no such device, or no driver
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        raise ModelError(f"device {str(device)!r} cannot be used ({reason}); the CPU is device='cpu'") from error
 
 
 def _did_you_mean(given: str, known: Sequence[str]) -> str:
