@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import models
+from models.distributions import coordinates
+from models.latents import interpolate, kl_by_latent, sample_aggregated
 from models.vae import pairs
 
 SHAPE = (1, 8, 8)
@@ -154,6 +156,25 @@ def test_what_is_for_scripts_has_a_gradient_only_where_it_is_asked_for(model, x)
 def test_codes_are_those_that_an_evaluation_looks_at(model, x):
     torch.manual_seed(1)
     assert torch.equal(model.codes(x), model.look(x).codes)
+
+
+def test_ways_between_images_and_draws_of_the_aggregated_posterior_are_images(model, x):
+    assert interpolate(model, x[:2], x[2:4], 3).shape == (3, 2, *SHAPE)
+    assert model.decode(sample_aggregated(model, x, 7)).shape == (7, *SHAPE)
+
+
+def test_the_kls_of_the_latents_add_up_where_there_are_such(model, x):
+    model, x = model.double(), x.double()
+    q, p = model.posterior(x), model.prior()
+    if coordinates(q) is None or coordinates(p) is None:
+        with pytest.raises(models.ModelError, match="the KL has no share of each latent"):
+            kl_by_latent(model, x)
+        return
+    torch.manual_seed(1)
+    each = kl_by_latent(model, x)
+    torch.manual_seed(1)
+    assert each.shape == (B, *p.event_shape)
+    assert_close(each.sum(1), model.elbo(x).kl.detach(), rtol=1e-10, atol=1e-10)
 
 
 def test_log_weights_are_one_number_a_draw_and_image(model, x):
