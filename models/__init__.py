@@ -27,6 +27,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from models import outside
 
 if TYPE_CHECKING:
+    import torch
+
     from models.base import VAE
     from models.parts import Part
 
@@ -34,7 +36,9 @@ P = TypeVar("P", bound="Part")
 
 
 class ModelError(ValueError):
-    """A model that is not known, a hyperparameter outside its domain, or an export that cannot be read."""
+    """A model that is not known, a hyperparameter outside its domain, an export that cannot be read, or images or codes
+    that the model does not take.
+    """
 
 
 class NotRunError(ModelError):
@@ -175,18 +179,19 @@ def build(name: str, image_shape: Sequence[int], **settings: Any) -> VAE:
     return model
 
 
-def load(path: str | Path, *, code: bool = False) -> VAE:
+def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = False) -> VAE:
     """Restores an exported model: `config.json` says what to build, `model.safetensors` holds its state.
 
     Args:
         path: the folder that `python -m study export` wrote.
+        device: where the model shall be, such as "cuda".
         code: run the model's own file, where the export has one: it can do whatever you can.
 
     Returns:
-        The model in evaluation mode, on the CPU, with what config.json says as its attribute `config`.
+        The model in evaluation mode, with what config.json says as its attribute `config`.
 
     Raises:
-        ModelError: the folder is not a whole export, or it has code that is not to be run.
+        ModelError: the folder is not a whole export, it has code that is not to be run, or there is no such device.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -208,12 +213,22 @@ def load(path: str | Path, *, code: bool = False) -> VAE:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{folder} is a damaged export ({reason}); export the study again") from error
     model.config = config
-    return model.eval()
+    return model.to(_usable(device)).eval()
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    import torch
+
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError) as error:  # a name that torch does not know; no such device, or no driver
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        raise ModelError(f"device {str(device)!r} cannot be used ({reason}); the CPU is device='cpu'") from error
 
 
 def _own_code(folder: Path, said: Mapping[str, str], run: bool) -> str:
     """Runs the model's file in an export, and returns the model's key."""
-    file = folder / said["file"]
+    file = folder / Path(said["file"]).name
     own = outside.Code(said["origin"], file.read_text(encoding="utf-8"))
     if own.checksum != said["checksum"]:
         raise NotRunError(f"{file} is not the file that was exported: its checksum is another; export the study again")

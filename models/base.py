@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 
 from models.distributions import closed_kl
 from models.domains import Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Widths
+from models.inputs import Given, codes_from, images_from
 from models.likelihoods import Likelihood, likelihood_part
 from models.measures import Elbo, Look, Measure
 from models.networks import NETWORKS, Encoder, Networks, initialise
@@ -188,10 +189,6 @@ class VAE(nn.Module):
             parts.append(self.likelihood(z).log_prob(x) + p.log_prob(z) - r.log_prob(z))
         return torch.cat(parts)
 
-    def codes(self, x: Tensor) -> Tensor:
-        """What metrics read, [B, Z]; deterministic. For most posteriors it is the mode."""
-        return self.posterior_part.codes(self.posterior(x))
-
     def look(self, x: Tensor) -> Look:
         """What an evaluation sees of images: the ELBO in its exact form at one draw, and the codes."""
         q = self.posterior(x)
@@ -201,15 +198,42 @@ class VAE(nn.Module):
         """What a paper measures of its model besides what all have: from images and `Look` to one number each, [B]."""
         return {}
 
-    @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
-        """Mean images of n draws from the prior, [n, C, H, W], in [0, 1]."""
-        return self.likelihood(self.prior().sample(torch.Size([n]))).mean.clamp(0, 1)
+    # For scripts, which give images as `images_from` takes them. There is no gradient unless `grad` asks for one.
 
-    @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Mean images at the codes of x, [B, C, H, W], in [0, 1]."""
-        return self.likelihood(self.codes(x)).mean.clamp(0, 1)
+    def codes(self, x: Given, *, grad: bool = False) -> Tensor:
+        """What metrics read, [B, Z]; deterministic. For most posteriors it is the mode.
+
+        Args:
+            x: images, [B, C, H, W], uint8 or floats in [0, 1].
+            grad: keep the gradient, as far as the exact posterior has one: refinement by `savae` ends it.
+
+        Raises:
+            ModelError: the images are none that the model takes.
+        """
+        with torch.set_grad_enabled(grad):
+            return self.posterior_part.codes(self.posterior(images_from(x, self)))
+
+    def decode(self, z: Given, *, grad: bool = False) -> Tensor:
+        """Mean images of codes [..., Z]: [..., C, H, W], in [0, 1]; of a single code [Z], one image.
+
+        Raises:
+            ModelError: the last axis is not Z.
+        """
+        with torch.set_grad_enabled(grad):
+            return self._mean_images(codes_from(z, self))
+
+    def sample(self, n: int, *, grad: bool = False) -> Tensor:
+        """Mean images of n draws from the prior, [n, C, H, W], in [0, 1]; the draws themselves have no gradient."""
+        with torch.set_grad_enabled(grad):
+            return self._mean_images(self.prior().sample(torch.Size([n])))
+
+    def reconstruct(self, x: Given, *, grad: bool = False) -> Tensor:
+        """Mean images at the codes of x, [B, C, H, W], in [0, 1]; x as for `codes`."""
+        with torch.set_grad_enabled(grad):
+            return self._mean_images(self.codes(x, grad=grad))
+
+    def _mean_images(self, z: Tensor) -> Tensor:
+        return self.likelihood(z).mean.clamp(0, 1)
 
 
 class Shared(TypedDict, total=False):

@@ -267,3 +267,16 @@ def closed_kl(q: Distribution, p: Distribution) -> Tensor | None:
         return kl_divergence(q, p)
     except NotImplementedError:
         return None
+
+
+def coordinates(d: Distribution) -> Distribution | None:
+    """The distributions of d's coordinates, batch [..., Z], where these are independent; None where that is not known.
+
+    It is known of `SpikeSlab`, of `Gaussian` and of whatever else is torch's `Independent`.
+    """
+    if isinstance(d, SpikeSlab):
+        loc, scale, logits = (value[..., None] for value in (d.loc, d.scale, d.logits))
+        return SpikeSlab(loc, scale, logits=logits, validate_args=False)  # the event is [1]
+    if isinstance(d, Independent) and d.reinterpreted_batch_ndims == 1 and not d.base_dist.event_shape:
+        return d.base_dist
+    return None

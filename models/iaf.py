@@ -142,6 +142,7 @@ class FlowPosterior(PosteriorPart):
 
     name = "iaf"
     density = "own draws"
+    codes_are = "the mean of z_0 through the flow"
 
     def __init__(
         self,

@@ -58,11 +58,13 @@ class PosteriorPart(Part):
         point_masses: whether draws are exactly 0 with a probability of their own.
         density: where `log_prob` can be had: anywhere, at the distribution's own last draws only, or nowhere.
         uses_prior: whether q is found with the prior's help.
+        codes_are: what `codes` reads of q, for a model card.
     """
 
     point_masses: ClassVar[bool] = False
     density: ClassVar[Density] = "anywhere"
     uses_prior: ClassVar[bool] = False
+    codes_are: ClassVar[str] = "the mode of the posterior"
 
     def codes(self, q: Distribution) -> Tensor:
         """What metrics read of q, [B, Z]; deterministic. Here: the mode."""

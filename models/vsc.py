@@ -49,6 +49,7 @@ class SpikeSlabPosterior(PosteriorPart):
 
     name = "spike_slab"
     point_masses = True
+    codes_are = "the slab's mean where the slab is at least as likely as the spike, else exactly 0"
 
     def __init__(
         self,

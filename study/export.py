@@ -9,14 +9,16 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 from safetensors.torch import save_file
 
 from models.base import VAE
+from study.card import card
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, open_run
 from study.record.trials import best_trial
 from study.spec.build import build
-from study.spec.measures import current, measure, taken
+from study.spec.measures import current, taken
 from study.spec.settings import is_setting
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
@@ -89,6 +91,8 @@ def export(run: Run, out: Path) -> Path:
         "trial": number,
         "seed": derived_seed(spec.seed, number),
         "steps": report["steps"],
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **_made_with(run),
     }
     if spec.code is not None:
         config["code"] = {"file": CODE, "origin": spec.code.origin, "checksum": spec.code.checksum}
@@ -98,6 +102,16 @@ def export(run: Run, out: Path) -> Path:
         "seed": SEED,
         **{key: report[key] if math.isfinite(report[key]) else None for key in taken([report])},  # JSON has no NaN
     }
+    confirmed = run.table("confirm")
+    readme = card(
+        config,
+        found,
+        model,
+        spec,
+        trials=len(study.trials),
+        table=pd.read_parquet(confirmed) if confirmed.is_file() else pd.DataFrame(),
+        run=run.argument,
+    )
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
@@ -106,7 +120,7 @@ def export(run: Run, out: Path) -> Path:
         if spec.code is not None:
             (temporary / CODE).write_text(spec.code.text, encoding="utf-8")
         _write_json(temporary / "metrics.json", found)
-        (temporary / "README.md").write_text(_model_card(run, config, found, len(study.trials)), encoding="utf-8")
+        (temporary / "README.md").write_text(readme, encoding="utf-8")
         os.rename(temporary, out)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror}; name another folder with --out") from None
@@ -115,63 +129,19 @@ def export(run: Run, out: Path) -> Path:
     return out
 
 
-def _title(name: str) -> str:
-    known = measure(name)
-    return f"{known.title} (nats an image)" if known.unit == "nats" else known.title
-
-
-def _text(value: float | None, decimals: int) -> str:
-    return "not defined" if value is None else f"{value:.{decimals}f}"
+def _made_with(run: Run) -> dict[str, Any]:
+    """Commit and versions that the run was started with; empty of what environment.json does not say any more."""
+    try:
+        said = json.loads(run.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # `doctor` tells of it
+        said = {}
+    packages = {"python": said.get("python"), **said.get("packages", {})}
+    return {
+        "commit": said.get("commit"),
+        "changed": said.get("changed"),
+        "versions": {name: version for name, version in packages.items() if version},
+    }
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def _model_card(run: Run, config: dict[str, Any], found: dict[str, Any], trials: int) -> str:
-    measured = "\n".join(
-        f"| {_title(key)} | {_text(found[key], 0 if measure(key).unit == 'units' else 4)} |"
-        for key in found
-        if key not in ("kind", "split", "seed")
-    )
-    rows = "\n".join(f"| {key} | {value} |" for key, value in config["hyperparameters"].items())
-    training = "\n".join(f"| {key} | {value} |" for key, value in config["training"].items())
-    meaning = {
-        "bound": "The ELBO is a lower bound on the log-likelihood of the images.",
-        "soft cross-entropy": (
-            "The images are grey and the likelihood is Bernoulli: the value is a soft cross-entropy plus KL, "
-            "comparable between models on the same data, but no bound on a log-likelihood."
-        ),
-        "density of grey levels": (
-            "The likelihood is a density over 256 grey levels that were not dequantised: comparable between models on "
-            "the same data, but it has no upper limit and is no bound on a log-likelihood."
-        ),
-    }.get(found["kind"], "")
-    return f"""# {config["model"]} on {config["dataset"]}
-
-Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {config["steps"]} optimiser steps.
-
-    import models
-    model = models.load("this folder")
-    codes = model.codes(x)              # x: floats in [0, 1], [B, {", ".join(map(str, config["image_shape"]))}]
-    images = model.sample(16)
-
-## Validation metrics
-
-| metric | value |
-| --- | --- |
-{measured}
-
-Kind: {found["kind"]}. {meaning}
-One draw from the exact posterior an image, KL weight 1. These are validation numbers of the configuration that won a
-search on them, and so a little optimistic; confirmed numbers come from `python -m study confirm {run.argument}`,
-which tests the best checkpoints of trainings over fresh seeds; this is the best checkpoint of the search's training.
-
-## Hyperparameters
-
-| name | value |
-| --- | --- |
-{rows}
-{training}
-| seed | {config["seed"]} |
-"""

@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import models
+from models.distributions import coordinates
+from models.latents import interpolate, kl_by_latent, sample_aggregated
 from models.vae import pairs
 
 SHAPE = (1, 8, 8)
@@ -117,7 +119,7 @@ def test_codes_are_deterministic_and_depend_on_the_image(model, x):
     assert codes.ndim == 2
     assert torch.isfinite(codes).all()
     assert torch.equal(codes, model.codes(x))
-    assert model.codes(x + torch.linspace(0, 0.5, B)[:, None, None, None]).ne(codes).any()
+    assert model.codes(x * torch.linspace(0.5, 1, B)[:, None, None, None]).ne(codes).any()
 
 
 def test_an_image_has_the_same_codes_alone_and_in_a_batch(model, x):
@@ -127,11 +129,52 @@ def test_an_image_has_the_same_codes_alone_and_in_a_batch(model, x):
 
 
 def test_images_lie_in_the_unit_interval(model, x):
-    for images, n in ((model.sample(5), 5), (model.reconstruct(x), B)):
+    for images, n in ((model.sample(5), 5), (model.reconstruct(x), B), (model.decode(model.codes(x)), B)):
         assert images.shape == (n, *SHAPE)
         assert images.min() >= 0
         assert images.max() <= 1
-        assert not images.requires_grad
+
+
+def test_what_is_for_scripts_has_a_gradient_only_where_it_is_asked_for(model, x):
+    codes = model.codes(x)
+    for use in (
+        lambda **keywords: model.codes(x, **keywords),
+        lambda **keywords: model.decode(codes, **keywords),
+        lambda **keywords: model.sample(3, **keywords),
+        lambda **keywords: model.reconstruct(x, **keywords),
+    ):
+        torch.manual_seed(1)
+        without = use()
+        without.numpy()  # raises where there is a gradient
+        torch.manual_seed(1)
+        with torch.no_grad():
+            asked = use(grad=True)
+        assert torch.equal(asked, without)
+        assert asked.requires_grad or not model.look(x).codes.requires_grad  # refinement by steps ends it
+
+
+def test_codes_are_those_that_an_evaluation_looks_at(model, x):
+    torch.manual_seed(1)
+    assert torch.equal(model.codes(x), model.look(x).codes)
+
+
+def test_ways_between_images_and_draws_of_the_aggregated_posterior_are_images(model, x):
+    assert interpolate(model, x[:2], x[2:4], 3).shape == (3, 2, *SHAPE)
+    assert model.decode(sample_aggregated(model, x, 7)).shape == (7, *SHAPE)
+
+
+def test_the_kls_of_the_latents_add_up_where_there_are_such(model, x):
+    model, x = model.double(), x.double()
+    q, p = model.posterior(x), model.prior()
+    if coordinates(q) is None or coordinates(p) is None:
+        with pytest.raises(models.ModelError, match="the KL has no share of each latent"):
+            kl_by_latent(model, x)
+        return
+    torch.manual_seed(1)
+    each = kl_by_latent(model, x)
+    torch.manual_seed(1)
+    assert each.shape == (B, *p.event_shape)
+    assert_close(each.sum(1), model.elbo(x).kl.detach(), rtol=1e-10, atol=1e-10)
 
 
 def test_log_weights_are_one_number_a_draw_and_image(model, x):

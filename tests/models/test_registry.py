@@ -105,6 +105,24 @@ def test_an_export_loads_to_the_same_numbers(export):
     assert torch.equal(loaded.reconstruct(x), model.reconstruct(x))
 
 
+@pytest.mark.parametrize("device", ["meta", torch.device("meta")])
+def test_an_export_is_loaded_to_the_device_that_is_asked_for(export, device):
+    folder, _ = export
+    loaded = models.load(folder, device=device)
+    assert {tensor.device.type for tensor in [*loaded.parameters(), *loaded.buffers()]} == {"meta"}
+    assert next(models.load(folder).parameters()).device.type == "cpu"
+
+
+MISSING = ["gpu", f"cuda:{torch.cuda.device_count()}", torch.device("cuda", torch.cuda.device_count())]
+
+
+@pytest.mark.parametrize("device", MISSING, ids=str)
+def test_a_device_that_is_not_there_is_refused_in_a_line(export, device):
+    folder, _ = export
+    with pytest.raises(ModelError, match=rf"^device '{device}' cannot be used \(.+\); the CPU is device='cpu'$"):
+        models.load(folder, device=device)
+
+
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 def test_a_damaged_export_is_refused(export, file):
     folder, _ = export

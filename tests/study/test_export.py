@@ -1,14 +1,21 @@
 """What an export holds: the best checkpoint of the best trial, whole or not at all."""
 
 import json
+import math
+import re
 import shutil
 import textwrap
 
+import pandas as pd
 import pytest
 import torch
+import yaml
 
 import imagesets
 import models
+from models.base import VAE
+from models.measures import Measure
+from study.confirm import TEST, _row, jobs
 from study.export import export
 from study.record.folder import Run, RunError
 from study.record.storage import describe_data, open_run
@@ -84,10 +91,134 @@ def test_what_the_card_says_to_type_works_as_it_stands(searched, tmp_path):
     out = export(searched(), tmp_path / "best")
     lines = [line for line in (out / "README.md").read_text().splitlines() if line.startswith("    ")]
     typed = textwrap.dedent("\n".join(lines)).replace('"this folder"', repr(str(out)))
-    found = {"x": torch.rand(2, 1, 28, 28)}
-    exec(typed, found)
-    assert found["codes"].shape == (2, 4)
-    assert found["images"].shape == (16, 1, 28, 28)
+    for x in (torch.rand(2, 1, 28, 28), torch.zeros(2, 1, 28, 28, dtype=torch.uint8)):
+        found = {"x": x}
+        exec(typed, found)
+        assert found["codes"].shape == (2, 4)
+        assert found["images"].shape == (16, 1, 28, 28)
+
+
+def test_the_card_begins_as_model_hubs_read_it(searched, tmp_path):
+    card = (export(searched(), tmp_path / "best") / "README.md").read_text()
+    _, front, text = card.split("---\n", 2)
+    assert yaml.safe_load(front) == {
+        "license": "mit",
+        "library_name": "latentsweep",
+        "tags": ["variational-autoencoder", "vae"],
+        "datasets": ["mnist5k"],
+        "metrics": ["elbo"],
+    }
+    assert text.startswith("\n# vae on mnist5k\n")
+    assert "That of these weights is for you to choose." in text
+
+
+def test_the_card_says_what_the_model_is(searched, tmp_path):
+    run = searched(likelihood="gaussian", preprocessing={"dequantise": True})
+    out = export(run, tmp_path / "best")
+    card, config = (out / "README.md").read_text(), json.loads((out / "config.json").read_text())
+    made = json.loads(run.environment.read_text())
+    assert config["parameters"] == sum(p.numel() for p in models.load(out).parameters())
+    assert (config["commit"], config["changed"]) == (made["commit"], made["changed"])
+    known = {name: release for name, release in made["packages"].items() if release is not None}
+    assert config["versions"] == {"python": made["python"], **known}
+    assert "Kingma & Welling (ICLR 2014)" in card
+    assert f"| parameters | {config['parameters']:,} |" in card
+    assert "| images | [1, 28, 28], dequantised; bytes given to the model are divided by 255 only |" in card
+    assert "| data set | mnist5k |" in card
+    assert "| codes | [4], the mode of the posterior; deterministic |" in card
+    assert f"| commit | {made['commit']}" in card
+    assert f"| versions | python {made['python']}, torch {torch.__version__}" in card
+
+
+def test_the_card_of_a_combination_names_the_papers_of_its_parts(searched, tmp_path):
+    out = export(searched(fixed={"posterior": "iaf", "prior": "standard", "flow_hidden": 8}), tmp_path / "best")
+    card = (out / "README.md").read_text()
+    assert "Kingma & Welling (ICLR 2014)" in card
+    assert "The VAE with inverse autoregressive flow, Kingma, Salimans, Jozefowicz, Chen, Sutskever & Welling" in card
+    assert "the mean of z_0 through the flow" in card
+
+
+@pytest.mark.parametrize("left", ['{"commit": null, "lost": true}', '{"comm', None])
+def test_an_export_is_written_though_nobody_knows_the_versions_any_more(searched, tmp_path, left):
+    run = searched()
+    run.environment.unlink()
+    if left is not None:
+        run.environment.write_text(left)
+    out = export(run, tmp_path / "best")
+    card = (out / "README.md").read_text()
+    assert "| commit | not known |" in card
+    assert "| versions | not known |" in card
+    assert models.load(out).config["commit"] is None
+
+
+def confirmed(run: Run, elbos: dict[str, list[float]]) -> None:
+    """Writes confirm.parquet: these test ELBOs, and other measures made of them; of a NaN the training failed."""
+    opened = open_run(run)
+    rows = []
+    for job in jobs(opened):
+        elbo = elbos[job.candidate.name][job.repeat]
+        found = dict.fromkeys(TEST, elbo / 2) | {"elbo": elbo, "accuracy": math.nan}
+        found |= {"steps": 30, "samples": 8, "images": 40, "cause": "nan: at step 3" if math.isnan(elbo) else ""}
+        rows.append(_row(opened, job, found))
+    pd.DataFrame(rows).to_parquet(run.table("confirm"), index=False)
+
+
+CONFIRM = {"top": 2, "seeds": 3, "samples": 8, "images": 40}
+
+
+def test_the_card_has_the_confirmed_numbers_of_this_configuration_and_of_the_defaults(searched, tmp_path):
+    run = searched(confirm=CONFIRM)
+    elbos = {"defaults": [-110.0, math.nan, -114.0], "trial-1": [-100.0, -101.0, -102.5], "trial-0": [0.0, 0.0, 0.0]}
+    confirmed(run, elbos)
+    card = (export(run, tmp_path / "best") / "README.md").read_text()
+    kind = "soft cross-entropy"
+    assert "| metric | trial-1 (n = 3) | defaults (n = 2, 1 more failed) | kind |" in card
+    assert f"| ELBO (nats an image) | -101.1667 ± 1.2583 | -112.0000 ± 2.8284 | {kind} |" in card
+    assert f"| log p(x) (nats an image) | -50.5833 ± 0.6292 | -56.0000 ± 1.4142 | importance-weighted {kind} |" in card
+    assert "| KL (nats an image) | -50.5833 ± 0.6292 | -56.0000 ± 1.4142 | estimate |" in card
+    assert "with 8 draws an image, on 40 images" in card
+    assert "probe" not in card  # on data without labels
+    assert "best checkpoint was read once on the test set: of this checkpoint's configuration, `trial-1`" in " ".join(
+        card.split()
+    )
+    assert "0.0000 ±" not in card  # the third configuration's
+
+
+def test_a_models_own_measure_stands_in_the_card_under_its_title_and_kind(searched, tmp_path, monkeypatch):
+    gap = Measure("gap", "log-ratio", "nats", "more", "estimate")
+    monkeypatch.setattr(VAE, "measures", lambda model: {gap: lambda x, look: look.elbo.kl})
+    card = (export(searched(), tmp_path / "best") / "README.md").read_text()
+    assert re.search(r"^\| log-ratio \(nats an image\) \| \d+\.\d{4} \| estimate \|$", card, flags=re.MULTILINE)
+
+
+def test_an_older_table_is_of_the_last_state_and_may_lack_the_defaults(searched, tmp_path):
+    run = searched(confirm=CONFIRM)
+    confirmed(run, {name: [-100.0, -101.0, -102.5] for name in ("defaults", "trial-1", "trial-0")})
+    table = pd.read_parquet(run.table("confirm")).query("configuration == 'trial-1'").drop(columns="checkpoint")
+    table.rename(columns={"metrics.reconstruction": "metrics.log_lik"}).to_parquet(run.table("confirm"))
+    card = (export(run, tmp_path / "best") / "README.md").read_text()
+    assert "last state was read once on the test set: of this checkpoint's configuration, `trial-1`. The" in " ".join(
+        card.split()
+    )
+    assert "| metric | trial-1 (n = 3) | kind |" in card
+    assert "| log p(x given z) (nats an image) | -50.5833 ± 0.6292 | estimate |" in card
+
+
+def test_of_a_single_seed_there_is_no_spread(searched, tmp_path):
+    run = searched(confirm={**CONFIRM, "seeds": 1})
+    confirmed(run, {"defaults": [-110.0], "trial-1": [-100.0], "trial-0": [0.0]})
+    card = (export(run, tmp_path / "best") / "README.md").read_text()
+    assert "| metric | trial-1 (n = 1) | defaults (n = 1) | kind |" in card
+    assert "| ELBO (nats an image) | -100.0000 | -110.0000 | soft cross-entropy |" in card
+
+
+def test_the_card_says_that_its_configuration_was_not_confirmed(searched, tmp_path):
+    run = searched(confirm={**CONFIRM, "top": 0})
+    for out in (tmp_path / "without", tmp_path / "defaults"):
+        card = (export(run, out) / "README.md").read_text()
+        assert "This configuration, `trial-1`, was not confirmed when this was written" in card
+        assert f"`python -m study confirm {run.argument}`" in card
+        confirmed(run, {"defaults": [-110.0, -111.0, -112.0]})
 
 
 def test_a_number_that_is_not_defined_is_null_not_nan(searched, tmp_path):

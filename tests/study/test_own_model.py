@@ -214,3 +214,13 @@ def test_it_survives_yaml_whatever_it_holds(preset):
     spec = load(preset(text))
     assert StudySpec(**parse(dump(spec))) == spec
     assert spec.code.text == text
+
+
+def test_the_card_says_how_it_is_loaded_and_what_was_drawn(preset, tmp_path):
+    run = Run(tmp_path / "runs" / "narrowed")
+    solo.train(load(preset(space={"lr": {"high": 3e-3}})), run)
+    card = (export(run, tmp_path / "best") / "README.md").read_text()
+    assert "# few on mnist5k" in card
+    assert 'models.load("this folder", code=True)' in card
+    assert f"SHA-256 {run.spec().code.checksum}" in card
+    assert "| ranges of the study | lr 0.0001 to 0.003 (log) |" in card
