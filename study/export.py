@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from safetensors.torch import save_file
 
 from models.base import VAE
+from study.record.confirmation import DEFAULTS, seeds
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, open_run
 from study.record.trials import best_trial
@@ -27,53 +28,77 @@ from study.trial.training import derived_seed
 class Best(NamedTuple):
     """The best checkpoint of a run."""
 
-    number: int  # of the trial
+    number: int  # of the trial; of a run without a search, of the seed, counted from 0
+    seed: int
     model: VAE  # on the CPU, in evaluation mode
     settings: dict[str, Any]
     report: dict[str, Any]  # the validation metrics that it was best by
 
 
 def best(opened: OpenRun) -> Best:
-    """The best checkpoint of the best complete trial, both by the first objective.
+    """The best checkpoint of the best complete trial, or where there was no search, seed, both by the first objective.
 
     Raises:
-        RunError: no trial is complete, or its checkpoint is gone or damaged.
+        RunError: no trial is complete, or no seed, or a checkpoint is gone or damaged.
     """
+    spec = opened.spec
+    number, seed, state = _best_trial(opened) if spec.trials else _best_seed(opened)
+    model = build(spec, state["settings"])
+    model.load_state_dict(state["training"]["model"])
+    return Best(number, seed, model.eval(), state["settings"], current(state["report"]))
+
+
+def _best_trial(opened: OpenRun) -> tuple[int, int, dict[str, Any]]:
     run, spec, study = opened
     trial = best_trial(study)
     if trial is None:
-        raise RunError(f"{run.name} has no complete trial yet; go on with `python -m study resume {run.argument}`")
-    path = run.trial(trial.number) / checkpoint.BEST
+        raise RunError(f"{run.name} has no complete trial yet; go on with `{run.goes_on(spec)}`")
+    state = _checkpoint("the best trial", run.trial(trial.number))
+    return trial.number, derived_seed(spec.seed, trial.number), state
+
+
+def _best_seed(opened: OpenRun) -> tuple[int, int, dict[str, Any]]:
+    run, spec, _ = opened
+    best: tuple[int, int, dict[str, Any]] | None = None
+    for repeat in seeds(run, spec).sound:
+        state = _checkpoint(f"seed {repeat + 1}", run.confirmation(DEFAULTS, repeat))
+        if best is None or state["best"] > best[2]["best"]:
+            best = repeat, state["seed"], state
+    if best is None:
+        raise RunError(f"{run.name} has no complete seed yet; go on with `{run.goes_on(spec)}`")
+    return best
+
+
+def _checkpoint(whose: str, folder: Path) -> dict[str, Any]:
+    path = folder / checkpoint.BEST
     try:
         state = checkpoint.load(path)
     except CheckpointError as error:
         raise RunError(str(error)) from error
     if state is None:
-        raise RunError(f"the checkpoint of the best trial, {path}, is gone")
-    model = build(spec, state["settings"])
-    model.load_state_dict(state["training"]["model"])
-    return Best(trial.number, model.eval(), state["settings"], current(state["report"]))
+        raise RunError(f"the checkpoint of {whose}, {path}, is gone")
+    return state
 
 
 def export(run: Run, out: Path) -> Path:
     """Writes the best checkpoint: model.safetensors, config.json, metrics.json and a model card, README.md.
 
     Args:
-        run: a run with at least one complete trial.
+        run: a run with at least one complete trial, or seed where there was no search.
         out: the folder to make.
 
     Returns:
         `out`.
 
     Raises:
-        RunError: `out` exists, no trial is complete, or its checkpoint is gone.
+        RunError: `out` exists, no trial or seed is complete, or its checkpoint is gone.
     """
     out = Path(out)
     if out.exists():
         raise RunError(f"{out} exists already; name another folder with --out")
     opened = open_run(run)
     spec, study = opened.spec, opened.study
-    number, model, settings, report = best(opened)
+    number, seed, model, settings, report = best(opened)
     config = {
         "model": spec.model,
         "image_shape": list(model.image_shape),
@@ -84,8 +109,8 @@ def export(run: Run, out: Path) -> Path:
         "pairing": spec.pairing,
         "training": {key: value for key, value in settings.items() if is_setting(key)},
         "study": spec.name,
-        "trial": number,
-        "seed": derived_seed(spec.seed, number),
+        "trial" if spec.trials else "repeat": number,
+        "seed": seed,
         "steps": report["steps"],
     }
     found = {
@@ -94,13 +119,14 @@ def export(run: Run, out: Path) -> Path:
         "seed": SEED,
         **{key: report[key] if math.isfinite(report[key]) else None for key in taken([report])},  # JSON has no NaN
     }
+    among = len(study.trials) if spec.trials else len(seeds(run, spec).sound)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
         save_file(model.state_dict(), temporary / "model.safetensors")
         _write_json(temporary / "config.json", config)
         _write_json(temporary / "metrics.json", found)
-        (temporary / "README.md").write_text(_model_card(run, config, found, len(study.trials)), encoding="utf-8")
+        (temporary / "README.md").write_text(_model_card(run, config, found, among), encoding="utf-8")
         os.rename(temporary, out)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror}; name another folder with --out") from None
@@ -122,7 +148,16 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def _model_card(run: Run, config: dict[str, Any], found: dict[str, Any], trials: int) -> str:
+def _model_card(run: Run, config: dict[str, Any], found: dict[str, Any], among: int) -> str:
+    which = f"Trial {config.get('trial')} of {among}"
+    caution = """of the configuration that won a
+search on them, and so a little optimistic; confirmed numbers come from `python -m study confirm {run}`,
+which tests the best checkpoints of trainings over fresh seeds; this is the best checkpoint of the search's training."""
+    if "repeat" in config:
+        which = f"Seed {config['repeat'] + 1}, the best of {among},"
+        caution = """of the seed that was best on
+them, and so a little optimistic; mean and spread over all seeds, on the test set, are printed by
+`python -m analysis table {run}`."""
     measured = "\n".join(
         f"| {_title(key)} | {_text(found[key], 0 if measure(key).unit == 'units' else 4)} |"
         for key in found
@@ -143,7 +178,7 @@ def _model_card(run: Run, config: dict[str, Any], found: dict[str, Any], trials:
     }.get(found["kind"], "")
     return f"""# {config["model"]} on {config["dataset"]}
 
-Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {config["steps"]} optimiser steps.
+{which} in the study `{config["study"]}`, after {config["steps"]} optimiser steps.
 
     import models
     model = models.load("this folder")
@@ -157,9 +192,7 @@ Trial {config["trial"]} of {trials} in the study `{config["study"]}`, after {con
 {measured}
 
 Kind: {found["kind"]}. {meaning}
-One draw from the exact posterior an image, KL weight 1. These are validation numbers of the configuration that won a
-search on them, and so a little optimistic; confirmed numbers come from `python -m study confirm {run.argument}`,
-which tests the best checkpoints of trainings over fresh seeds; this is the best checkpoint of the search's training.
+One draw from the exact posterior an image, KL weight 1. These are validation numbers {caution.format(run=run.argument)}
 
 ## Hyperparameters
 

@@ -12,15 +12,18 @@ import pytest
 import torch
 
 import analysis
+import models
 from study import confirm as confirming
 from study.confirm import TEST, Job, jobs, work
+from study.export import best, export
 from study.record import tables
 from study.record.confirmation import RESULT, made_with
-from study.record.folder import Run
+from study.record.folder import Run, RunError
 from study.record.seeds import without_search
 from study.record.storage import KIND, open_run
 from study.signals import Stop
 from study.spec import SpecError, StudySpec, load
+from study.trial import checkpoint
 from study.tune import runner
 
 CPU = torch.device("cpu")
@@ -188,6 +191,10 @@ def test_failed_seeds_are_counted_and_told_by_the_exit_code(command, given, run,
     assert command("doctor", "tiny-seeds")[:2] == (0, f"tiny-seeds is sound: {standing}\n")
     assert command("confirm", "tiny-seeds")[0] == 0
     assert len(here.done) == 2  # a failure is a result
+    exported, _, err = command("export", "tiny-seeds", "--out", "best")
+    assert exported == (0 if sound else 2)
+    if not sound:
+        assert err == "tiny-seeds has no complete seed yet; go on with `python -m study confirm tiny-seeds`\n"
 
 
 def test_there_is_no_search_to_go_on_with_or_to_add_to(command, seeded):
@@ -211,6 +218,26 @@ def test_the_tables_of_trials_are_empty_and_have_their_columns(seeded):
     assert all(run.table(name).is_file() for name in tables.TABLES)
 
 
+def test_an_export_is_the_best_seed_by_the_first_objective(seeded, tmp_path):
+    run = seeded("--seeds", "3")
+    states = [checkpoint.load(run.confirmation("defaults", repeat) / checkpoint.BEST) for repeat in range(3)]
+    values = [state["report"]["elbo"] for state in states]
+    repeat = values.index(max(values))
+    out = export(run, tmp_path / "out")
+    config = json.loads((out / "config.json").read_text())
+    assert (config["repeat"], config["seed"]) == (repeat, rows(run)[repeat]["seed"])
+    assert "trial" not in config
+    assert json.loads((out / "metrics.json").read_text())["elbo"] == values[repeat]
+    for key, value in models.load(out).state_dict().items():
+        assert torch.equal(value, states[repeat]["training"]["model"][key])
+    card = (out / "README.md").read_text()
+    assert f"Seed {repeat + 1}, the best of 3, in the study `tiny-seeds`, after 20 optimiser steps" in card
+    assert "search" not in card
+    (run.confirmation("defaults", 1) / checkpoint.BEST).unlink()
+    with pytest.raises(RunError, match=r"the checkpoint of seed 2, .*best\.pt, is gone"):
+        best(open_run(run))
+
+
 # Going on.
 
 
@@ -220,6 +247,7 @@ def test_stopped_half_way_it_goes_on_with_confirm(command, given, run, here):
     assert code == 143
     assert out.endswith("tiny-seeds: no search; 1 of 3 seeds\n")
     assert command("doctor", "tiny-seeds")[:2] == (0, "tiny-seeds is sound: no search; 1 of 3 seeds\n")
+    assert command("export", "tiny-seeds", "--out", "best")[0] == 0
     here.most = 9
     assert command("confirm", "tiny-seeds") == (0, "table: python -m analysis table tiny-seeds\n", "")
     assert here.done == [0, 1, 2]
