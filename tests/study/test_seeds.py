@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import analysis
+import analysis.__main__
 import models
 from study import confirm as confirming
 from study.confirm import TEST, Job, jobs, work
@@ -218,6 +219,43 @@ def test_the_tables_of_trials_are_empty_and_have_their_columns(seeded):
     assert all(run.table(name).is_file() for name in tables.TABLES)
 
 
+def test_several_are_rows_of_one_table(command, seeded, run):
+    seeded("--seeds", "2")
+    seeded("--seeds", "3", "--set", "name=ablation", "--set", "fixed.latent=2")
+    code, out, err = command("table", "tiny-seeds", "ablation", app=analysis.__main__.app)
+    assert (code, err) == (0, "")
+    assert "Empty" not in out
+    found = [line.split()[:4] for line in out.splitlines() if "defaults" in line]
+    assert found == [["tiny-seeds", "defaults", "2", "0"], ["ablation", "defaults", "3", "0"]]
+    assert out.count("elbo is a soft cross-entropy of grey images, bernoulli likelihood; ") == 2
+    frame = analysis.confirmed("tiny-seeds", "ablation")
+    assert frame.groupby("study")["repeat"].apply(list).to_dict() == {"ablation": [0, 1, 2], "tiny-seeds": [0, 1]}
+
+
+def test_it_stands_beside_a_search(command, seeded, given):
+    seeded("--seeds", "1")
+    assert command("train", given)[0] == 0
+    both = analysis.trials("tiny", "tiny-seeds")
+    pd.testing.assert_frame_equal(both, analysis.trials("tiny"))
+    out = command("table", "tiny", "tiny-seeds", app=analysis.__main__.app)[1]
+    assert "COMPLETE" in out
+    assert "tiny-seeds  " in out
+
+
+def test_figures_are_those_that_it_has_the_data_for(command, seeded):
+    seeded("--seeds", "2")
+    seeded("--seeds", "1", "--set", "name=ablation")
+    code, out, err = command("figures", "tiny-seeds", "ablation", app=analysis.__main__.app)
+    assert (code, err) == (0, "")
+    names = [Path(line).relative_to(Path("runs").resolve()).with_suffix("").as_posix() for line in out.splitlines()]
+    shown = ["confirmed", "reconstructions", "samples", "traversal"]
+    each = [f"{name}/figures/{figure}" for name in ("tiny-seeds", "ablation") for figure in shown]
+    assert names == [*each, "tiny-seeds/figures/compared/confirmed"]
+    seeded("--seeds", "1", "--set", "name=unlike", "--set", "preprocessing.binarise=threshold")
+    _, _, err = command("figures", "tiny-seeds", "unlike", app=analysis.__main__.app)
+    assert err == "not compared in one figure: the runs differ in preprocessing, kind\n"
+
+
 def test_an_export_is_the_best_seed_by_the_first_objective(seeded, tmp_path):
     run = seeded("--seeds", "3")
     states = [checkpoint.load(run.confirmation("defaults", repeat) / checkpoint.BEST) for repeat in range(3)]
@@ -248,6 +286,10 @@ def test_stopped_half_way_it_goes_on_with_confirm(command, given, run, here):
     assert out.endswith("tiny-seeds: no search; 1 of 3 seeds\n")
     assert command("doctor", "tiny-seeds")[:2] == (0, "tiny-seeds is sound: no search; 1 of 3 seeds\n")
     assert command("export", "tiny-seeds", "--out", "best")[0] == 0
+    assert command("figures", "tiny-seeds", app=analysis.__main__.app)[0] == 0
+    run.table("confirm").unlink()  # as after a hard end
+    assert command("figures", "tiny-seeds", app=analysis.__main__.app)[0] == 0
+    assert command("table", "tiny-seeds", app=analysis.__main__.app)[0] == 0
     here.most = 9
     assert command("confirm", "tiny-seeds") == (0, "table: python -m analysis table tiny-seeds\n", "")
     assert here.done == [0, 1, 2]
