@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from study.cli import Data, Root, main, new_app
@@ -28,31 +29,34 @@ def table(
     root: Root = Path("runs"),
     csv: Annotated[Path | None, typer.Option(help="Write every column of every trial to this file instead.")] = None,
 ) -> None:
-    """One row a trial: how it ended, what varied, and the metrics of its last report."""
+    """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed."""
     from analysis import tables
 
     frame = tables.trials(*runs, root=root)
     if csv is not None:
         frame.to_csv(csv, index=False)
         return
-    print(tables.text(tables.ranking(frame)))
-    for study, rows in frame.groupby("study"):
-        of = rows.iloc[0]
-        print(
-            f"\n{study}: metrics of the last report on the validation set; nats an image; "
-            f"elbo is a {of['kind']} of {of['preprocessing']} images, {of['likelihood']} likelihood."
-        )
     confirmed = tables.confirmed(*runs, root=root)
+    if len(frame) or not len(confirmed):
+        print(tables.text(tables.ranking(frame)))
+    for study, rows in frame.groupby("study"):
+        print(f"\n{study}: metrics of the last report on the validation set; {_kind(rows)}.")
     if len(confirmed):
         print("\nConfirmed over fresh seeds, on the test set, mean ± standard deviation:\n")
         print(tables.text(tables.confirmation(confirmed)))
         for study, rows in confirmed.groupby("study"):
             stated = "checkpoint" in rows and rows["checkpoint"].notna().all()  # older tables are of the last state
+            kind = "" if study in set(frame["study"]) else f"{_kind(rows)}; "
             print(
-                f"\n{study}: log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, "
+                f"\n{study}: {kind}log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, "
                 f"on {rows['images'].iloc[0]} images; accuracy is a logistic regression's on codes; "
                 f"all of the {'best checkpoint' if stated else 'last state'} of each training."
             )
+
+
+def _kind(rows: pd.DataFrame) -> str:
+    of = rows.iloc[0]
+    return f"nats an image; elbo is a {of['kind']} of {of['preprocessing']} images, {of['likelihood']} likelihood"
 
 
 @app.command()

@@ -87,7 +87,8 @@ def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataF
         if "study" not in frame:
             frame.insert(0, "study", run.name)
         frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    filled = [frame for frame in frames if len(frame)]  # what is empty has no types to join
+    return pd.concat(filled or frames, ignore_index=True)
 
 
 def _frame(run: folder.Run, name: str) -> pd.DataFrame:

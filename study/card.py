@@ -13,6 +13,7 @@ import yaml
 import models
 from models.base import VAE
 from models.measures import Measure
+from study.record.confirmation import DEFAULTS
 from study.spec import StudySpec
 from study.spec.measures import RENAMED, in_order, measure
 from study.spec.ranges import text
@@ -60,7 +61,7 @@ def card(
     model: VAE,
     spec: StudySpec,
     *,
-    trials: int,
+    among: int,
     table: pd.DataFrame,
     run: str,
 ) -> str:
@@ -71,7 +72,7 @@ def card(
         found: what metrics.json holds.
         model: on the CPU.
         spec: of the study.
-        trials: how many it had.
+        among: how many trials, or seeds where there was no search, it is one of.
         table: confirm.parquet; without rows where there is none.
         run: how the command line names it.
     """
@@ -79,7 +80,7 @@ def card(
 
 # {spec.title} on {spec.dataset}
 
-Trial {config["trial"]} of {trials} in the study `{spec.name}`, after {config["steps"]} optimiser steps.
+{_which(config, among)} in the study `{spec.name}`, after {config["steps"]} optimiser steps.
 
 {_papers(model)}
 
@@ -98,8 +99,8 @@ The code is under the MIT licence, and so says `license` above. That of these we
 {_validation(found, model)}
 
 Kind: {found["kind"]}. {MEANING.get(found["kind"], "")}
-One draw from the exact posterior an image, KL weight 1. The trial and its checkpoint were chosen by these
-numbers, which are a little optimistic therefore.
+One draw from the exact posterior an image, KL weight 1. {"Trial" if "trial" in config else "Seed"} and checkpoint were
+chosen by these numbers, which are a little optimistic therefore.
 
 ## Test metrics
 
@@ -109,6 +110,12 @@ numbers, which are a little optimistic therefore.
 
 {_rows(("name", "value"), [*config["hyperparameters"].items(), *config["training"].items(), ("seed", config["seed"])])}
 """
+
+
+def _which(config: Mapping[str, Any], among: int) -> str:
+    if "trial" in config:
+        return f"Trial {config['trial']} of {among}"
+    return f"Seed {config['repeat'] + 1}, the best of {among},"
 
 
 def _load(spec: StudySpec) -> str:
@@ -177,8 +184,8 @@ def _validation(found: Mapping[str, Any], model: VAE) -> str:
 
 
 def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table: pd.DataFrame, run: str) -> str:
-    own = f"trial-{config['trial']}"
-    columns = {name: seen for name in (own, "defaults") if (seen := confirmed(table, name))}
+    own = f"trial-{config['trial']}" if "trial" in config else DEFAULTS
+    columns = {name: seen for name in dict.fromkeys((own, DEFAULTS)) if (seen := confirmed(table, name))}
     if own not in columns:
         return (
             f"This configuration, `{own}`, was not confirmed when this was written: `python -m study confirm {run}` "
@@ -194,11 +201,13 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
         (_title(m), *(_spread(seen.measures.get(m.name)) for seen in columns.values()), _kind(m, found["kind"]))
         for m in _measures(names, model)
     ]
+    among = "one of them" if own == DEFAULTS else "of the trial's own training, which is not among them"
     draws, images = table["samples"].iloc[0], table["images"].iloc[0]
+    others = ", and of the defaults" if len(columns) > 1 else ""
     return f"""Mean ± standard deviation over n trainings on fresh seeds at full budget, of which the
 {"best checkpoint" if stated else "last state"} was read once on the test set: of this checkpoint's configuration,
-`{own}`{", and of the defaults" if "defaults" in columns else ""}. The checkpoint itself is of the trial's own training,
-which is not among them. What is importance-weighted, is so with {draws} draws an image, on {images} images.
+`{own}`{others}. The checkpoint itself is {among}.
+What is importance-weighted, is so with {draws} draws an image, on {images} images.
 
 {_rows(("metric", *heads, "kind"), rows)}"""
 

@@ -1,7 +1,7 @@
 """The command line.
 
-Exit 0: done; 1: failed; 2: a mistake in what was given, in a line each; 3: finished, but some trials failed;
-130 and 143: stopped by Ctrl-C or SIGTERM, to be resumed.
+Exit 0: done; 1: failed; 2: a mistake in what was given, in a line each; 3: finished, but some trials failed, or some
+seeds of `seeds`; 130 and 143: stopped by Ctrl-C or SIGTERM, to be resumed.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="key=value; may be 
 Root = Annotated[Path, typer.Option(help="Where run folders lie.")]
 Data = Annotated[str | None, typer.Option(help="Where data sets lie.", show_default=False)]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, print the plan, write nothing.")]
 
 
 @app.callback()
@@ -76,7 +77,7 @@ def run(
     data: Data = None,
     storage: Annotated[str | None, typer.Option(help="An Optuna storage URL.", show_default=False)] = None,
     address: Address = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, print the plan, write nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Search a study's hyperparameters."""
     overrides = list(set_ or [])
@@ -91,6 +92,9 @@ def run(
         overrides.append(f"storage={storage}")
     spec = specs.load(preset, overrides)
     run = Run(root / spec.name)
+    from study.record.storage import check_searches
+
+    check_searches(spec)
     print(plan(spec, run), flush=True)
     if dry_run:
         return
@@ -130,6 +134,8 @@ def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Addres
 
     run = find(given, root)
     spec = run.spec()
+    if not spec.trials:
+        raise RunError(f"{run.name} has no search to go on with; its seeds go on with `{run.goes_on(spec)}`")
     if is_made(run, spec) and not owed(open_run(run, spec)):
         print(f"{run.name} is finished; there is nothing to go on with")
     if spec.trials == 1 and address is None:
@@ -152,6 +158,41 @@ def confirm(given: RunName, root: Root = RUNS, data: Data = None, address: Addre
     if stopped is not None:
         sys.exit(128 + stopped)
     print(f"table: python -m analysis table {run.argument}")
+
+
+@app.command()
+def seeds(
+    preset: Preset,
+    seeds: Annotated[str, typer.Option(help="How many; more than a run has adds those that it lacks.")] = "5",
+    set_: Set = None,
+    root: Root = RUNS,
+    data: Data = None,
+    address: Address = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the defaults, with what the preset pins, over fresh seeds without a search, and read the test set."""
+    from study import confirm as confirmation
+    from study.record.confirmation import seeds as ended
+    from study.record.confirmation import standing
+    from study.record.seeds import with_more, without_search
+
+    spec = without_search(preset, set_ or [], seeds)
+    run = Run(root / spec.name)
+    if run.study_yaml.is_file():
+        spec = with_more(run, spec)
+    print(plan(spec, run), flush=True)
+    if dry_run:
+        return
+    stopped = confirmation.confirm_defaults(
+        spec, run, data=data, address=address, say=lambda line: print(line, flush=True)
+    )
+    print(f"{spec.name}: {standing(run, spec)}")
+    if stopped is not None:
+        sys.exit(128 + stopped)
+    print(f"table: python -m analysis table {run.argument}")
+    sound, failed = ended(run, spec)
+    if failed:
+        sys.exit(3 if sound else 1)
 
 
 @app.command()
@@ -308,14 +349,23 @@ def plan(spec: StudySpec, run: Run) -> str:
     named = {name: f"{name} ({text(drawn)})" if name in spec.space else name for name, drawn in ranges.items()}
     drawn = ", ".join(named.values()) or "nothing"
     pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
-    lines = [
-        f"{spec.name}: {spec.title} on {spec.data}, {spec.preprocessing} images, {spec.likelihood} likelihood",
-        f"  {spec.trials} trials of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
-        f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU",
-        f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
-        f"  draws {drawn}",
-        f"  pins {pinned}",
-    ]
+    each = (
+        f"of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
+        f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU"
+    )
+    lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.preprocessing} images, {spec.likelihood} likelihood"]
+    if spec.trials:
+        lines += [
+            f"  {spec.trials} trials {each}",
+            f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
+            f"  draws {drawn}",
+        ]
+    else:
+        lines += [
+            f"  no search: the defaults over {spec.confirm.seeds} fresh seeds, trainings {each}",
+            f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
+        ]
+    lines.append(f"  pins {pinned}")
     if spec.asha is not None:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
         if spec.rungs[0] > spec.asha.grace:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +19,15 @@ import torch
 from optuna.trial import TrialState
 
 import imagesets
+from study.record.confirmation import DEFAULTS, RESULT, is_as_wanted, made_with, result
 from study.record.folder import OpenRun, Run, RunError
-from study.record.storage import KIND, open_run
+from study.record.seeds import with_more
+from study.record.storage import KIND, SPEC, check_storage_is_new, describe_data, open_run, reopen
 from study.record.tables import cell
 from study.record.trials import owed
-from study.signals import stopping_on_signals
-from study.spec import StudySpec
-from study.spec.measures import MEASURES, current, in_order
+from study.signals import Stop, stopping_on_signals
+from study.spec import StudySpec, dump
+from study.spec.measures import MEASURES, in_order
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
@@ -34,8 +37,8 @@ from study.trial.training import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
-RESULT = "result.json"
 TEST = tuple(measure.name for measure in MEASURES)
+SOFTLY = 2.0  # seconds that a training has to tidy up when it is stopped: a killed one leaves half a file
 BESIDE = ("valid_elbo", "steps", "seconds", "cause", "samples", "images", "budget")  # in a result, besides measures
 
 
@@ -65,7 +68,7 @@ def candidates(opened: OpenRun) -> list[Candidate]:
         complete = study.best_trials
     best = sorted(complete, key=lambda trial: trial.values[0], reverse=True)[: spec.confirm.top]
     drawn = [Candidate(f"trial-{trial.number}", spec.draw(optuna.trial.FixedTrial(trial.params))) for trial in best]
-    return [Candidate("defaults", spec.defaults()), *drawn]
+    return [Candidate(DEFAULTS, spec.defaults()), *drawn]
 
 
 def jobs(opened: OpenRun) -> list[Job]:
@@ -124,15 +127,21 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
 
 
 def confirm(
-    run: Run, *, data: str | None = None, address: str | None = None, say: Callable[[str], None] = print
+    run: Run,
+    *,
+    data: str | None = None,
+    address: str | None = None,
+    say: Callable[[str], None] = print,
+    stop: Stop | None = None,
 ) -> int | None:
     """Does all jobs that have no result as the specification wants it, as Ray tasks, and writes confirm.parquet.
 
     Args:
-        run: whose search is finished.
+        run: whose search is finished, or which has none.
         data: root of the data sets; None is the default one.
         address: of a Ray cluster; None starts Ray on this machine.
         say: is given a line for each finished job.
+        stop: of a caller who has started Ray and watches for signals already.
 
     Returns:
         The signal that stopped it, or None.
@@ -142,28 +151,73 @@ def confirm(
         SpecError, DataError: as for a search.
     """
     with run.locked():
-        opened = open_run(run)
+        opened = open_run(run, create=not run.spec().trials)
         if owed(opened):
             raise RunError(f"the search is not finished; go on with `python -m study resume {run.argument}` first")
         spec, wanted = opened.spec, jobs(opened)
-        signum = _work_all(
-            run, spec, [job for job in wanted if not _is_done(run, spec, job)], imagesets.data_root(data), address, say
-        )
-        results = [(job, found) for job in wanted if (found := _result(run, job)) and _is_as_wanted(found, spec)]
+        if not spec.trials and KIND not in opened.study.user_attrs:
+            describe_data(opened, load_data(spec, data))
+        missing = [job for job in wanted if not _is_done(run, spec, job)]
+        signum = _work_all(run, spec, missing, imagesets.data_root(data), address, say, stop)
+        results = [(job, found) for job in wanted if (found := _result(run, job)) and is_as_wanted(found, spec)]
         table = pd.DataFrame([_row(opened, job, found) for job, found in results])
         if len(table):
             write_whole(run.table("confirm"), lambda path: table.to_parquet(path, index=False))
         return signum
 
 
+def confirm_defaults(
+    spec: StudySpec,
+    run: Run,
+    *,
+    data: str | None = None,
+    address: str | None = None,
+    say: Callable[[str], None] = print,
+) -> int | None:
+    """Confirms the defaults of a specification without a search; in a run that is there, over the seeds it lacks.
+
+    Arguments, return and errors as for `confirm`.
+
+    Raises:
+        RunError: the run has nothing to be added, or another configuration.
+    """
+    if run.study_yaml.is_file():
+        with run.locked():
+            opened = reopen(run, with_more(run, spec))
+            run.rewrite(opened.spec)
+            opened.study.set_user_attr(SPEC, dump(opened.spec))
+        return confirm(run, data=data, address=address, say=say)
+    run.check_absent()
+    check_storage_is_new(spec)
+    load_data(spec, data)  # what is not there is told before a folder is made
+    with _at_work(run, spec, address) as stop:
+        stop.leave_if_asked()
+        run.create(spec)
+        return confirm(run, data=data, say=say, stop=stop)
+
+
+@contextmanager
+def _at_work(run: Run, spec: StudySpec, address: str | None) -> Iterator[Stop]:
+    from study.tune.cluster import ray_started
+
+    command = f"python -m study confirm {run.argument}"
+    how = stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
+    with how as stop, ray_started(spec, address):
+        yield stop
+
+
 def _work_all(
-    run: Run, spec: StudySpec, missing: list[Job], data: Path, address: str | None, say: Callable[[str], None]
+    run: Run,
+    spec: StudySpec,
+    missing: list[Job],
+    data: Path,
+    address: str | None,
+    say: Callable[[str], None],
+    given: Stop | None,
 ) -> int | None:
     if not missing:
         return None
-    from study.tune.cluster import ray_started
-
-    with stopping_on_signals(lambda: f"python -m study confirm {run.argument}") as stop, ray_started(spec, address):
+    with nullcontext(given) if given else _at_work(run, spec, address) as stop:
         import ray
 
         from study.tune.trainable import device
@@ -184,11 +238,15 @@ def _work_all(
                     found = ray.get(reference)
                 except ray.exceptions.RayError as error:
                     found = {**failed(error, 0), "cause": f"lost: {type(error).__name__}"}
-                _keep(run, job, {**found, **_made_with(spec)})
+                _keep(run, job, {**found, **made_with(spec)})
                 outcome = found["cause"] or f"test elbo {found['elbo']:.2f}, {found['seconds']:.0f} s"
                 say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}")
-        for reference in pending:
-            ray.cancel(reference, force=True)
+        if pending:
+            for reference in pending:
+                ray.cancel(reference)
+            ray.wait(list(pending), num_returns=len(pending), timeout=SOFTLY)
+            for reference in pending:
+                ray.cancel(reference, force=True)
         return stop.signal
 
 
@@ -206,31 +264,19 @@ def _forget_training(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _made_with(spec: StudySpec) -> dict[str, int]:
-    """What a result depends on besides its job: kept in it."""
-    return {"samples": spec.confirm.samples, "images": spec.confirm.images, "budget": spec.steps}
-
-
 def _keep(run: Run, job: Job, found: dict[str, Any]) -> None:
     path = run.confirmation(job.candidate.name, job.repeat) / RESULT
     write_whole(path, lambda temporary: temporary.write_text(json.dumps(found)))
 
 
 def _result(run: Run, job: Job) -> dict[str, Any] | None:
-    """What was found for a job; None where nothing was yet."""
-    path = run.confirmation(job.candidate.name, job.repeat) / RESULT
-    return current(json.loads(path.read_text())) if path.is_file() else None
-
-
-def _is_as_wanted(found: dict[str, Any], spec: StudySpec) -> bool:
-    """Whether a result was made with the specification's settings; of one that does not say, nobody knows."""
-    return all(found.get(key) == value for key, value in _made_with(spec).items())
+    return result(run, job.candidate.name, job.repeat)
 
 
 def _is_done(run: Run, spec: StudySpec, job: Job) -> bool:
     """Whether the job has a result that doing it again would not change: not if its process was lost."""
     found = _result(run, job)
-    return found is not None and _is_as_wanted(found, spec) and not found["cause"].startswith("lost")
+    return found is not None and is_as_wanted(found, spec) and not found["cause"].startswith("lost")
 
 
 def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:

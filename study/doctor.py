@@ -23,6 +23,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record import backend, storage, tables, trials
+from study.record.confirmation import standing
 from study.record.extension import differences
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import SPACE, SPEC
@@ -113,7 +114,10 @@ def examine(run: Run, fix: bool = False, say: Callable[[str], None] = print) -> 
 
 def _standing(case: Case) -> str:
     if case.study is None or case.spec is None:
-        return f"it has no study yet; go on with: python -m study resume {case.run.argument}"
+        go_on = case.run.goes_on(case.spec) if case.spec else f"python -m study resume {case.run.argument}"
+        return f"it has no study yet; go on with: {go_on}"
+    if not case.spec.trials:
+        return standing(case.run, case.spec)
     states = [trial.state for trial in case.trials]
     counts = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     told = [f"{states.count(state)} {word}" for word, state in counts.items()]

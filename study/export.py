@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from models.base import VAE
 from study.card import card
+from study.record.confirmation import DEFAULTS, seeds
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, open_run
 from study.record.trials import best_trial
@@ -31,53 +32,77 @@ CODE = "model.py"  # in an export, the file of a model of one's own
 class Best(NamedTuple):
     """The best checkpoint of a run."""
 
-    number: int  # of the trial
+    number: int  # of the trial; of a run without a search, of the seed, counted from 0
+    seed: int
     model: VAE  # on the CPU, in evaluation mode
     settings: dict[str, Any]
     report: dict[str, Any]  # the validation metrics that it was best by
 
 
 def best(opened: OpenRun) -> Best:
-    """The best checkpoint of the best complete trial, both by the first objective.
+    """The best checkpoint of the best complete trial, or where there was no search, seed, both by the first objective.
 
     Raises:
-        RunError: no trial is complete, or its checkpoint is gone or damaged.
+        RunError: no trial is complete, or no seed, or a checkpoint is gone or damaged.
     """
+    spec = opened.spec
+    number, seed, state = _best_trial(opened) if spec.trials else _best_seed(opened)
+    model = build(spec, state["settings"])
+    model.load_state_dict(state["training"]["model"])
+    return Best(number, seed, model.eval(), state["settings"], current(state["report"]))
+
+
+def _best_trial(opened: OpenRun) -> tuple[int, int, dict[str, Any]]:
     run, spec, study = opened
     trial = best_trial(study)
     if trial is None:
-        raise RunError(f"{run.name} has no complete trial yet; go on with `python -m study resume {run.argument}`")
-    path = run.trial(trial.number) / checkpoint.BEST
+        raise RunError(f"{run.name} has no complete trial yet; go on with `{run.goes_on(spec)}`")
+    state = _checkpoint("the best trial", run.trial(trial.number))
+    return trial.number, derived_seed(spec.seed, trial.number), state
+
+
+def _best_seed(opened: OpenRun) -> tuple[int, int, dict[str, Any]]:
+    run, spec, _ = opened
+    best: tuple[int, int, dict[str, Any]] | None = None
+    for repeat in seeds(run, spec).sound:
+        state = _checkpoint(f"seed {repeat + 1}", run.confirmation(DEFAULTS, repeat))
+        if best is None or state["best"] > best[2]["best"]:
+            best = repeat, state["seed"], state
+    if best is None:
+        raise RunError(f"{run.name} has no complete seed yet; go on with `{run.goes_on(spec)}`")
+    return best
+
+
+def _checkpoint(whose: str, folder: Path) -> dict[str, Any]:
+    path = folder / checkpoint.BEST
     try:
         state = checkpoint.load(path)
     except CheckpointError as error:
         raise RunError(str(error)) from error
     if state is None:
-        raise RunError(f"the checkpoint of the best trial, {path}, is gone")
-    model = build(spec, state["settings"])
-    model.load_state_dict(state["training"]["model"])
-    return Best(trial.number, model.eval(), state["settings"], current(state["report"]))
+        raise RunError(f"the checkpoint of {whose}, {path}, is gone")
+    return state
 
 
 def export(run: Run, out: Path) -> Path:
     """Writes the best checkpoint: model.safetensors, config.json, metrics.json and a model card, README.md.
 
     Args:
-        run: a run with at least one complete trial.
+        run: a run with at least one complete trial, or seed where there was no search.
         out: the folder to make.
 
     Returns:
         `out`.
 
     Raises:
-        RunError: `out` exists, no trial is complete, or its checkpoint is gone.
+        RunError: `out` exists, no trial or seed is complete, or its checkpoint is gone.
     """
     out = Path(out)
     if out.exists():
         raise RunError(f"{out} exists already; name another folder with --out")
     opened = open_run(run)
     spec, study = opened.spec, opened.study
-    number, model, settings, report = best(opened)
+    number, seed, model, settings, report = best(opened)
     config = {
         "model": spec.model,
         "image_shape": list(model.image_shape),
@@ -88,8 +113,8 @@ def export(run: Run, out: Path) -> Path:
         "pairing": spec.pairing,
         "training": {key: value for key, value in settings.items() if is_setting(key)},
         "study": spec.name,
-        "trial": number,
-        "seed": derived_seed(spec.seed, number),
+        "trial" if spec.trials else "repeat": number,
+        "seed": seed,
         "steps": report["steps"],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **_made_with(run),
@@ -108,7 +133,7 @@ def export(run: Run, out: Path) -> Path:
         found,
         model,
         spec,
-        trials=len(study.trials),
+        among=len(study.trials) if spec.trials else len(seeds(run, spec).sound),
         table=pd.read_parquet(confirmed) if confirmed.is_file() else pd.DataFrame(),
         run=run.argument,
     )

@@ -54,7 +54,7 @@ def draw(results: Results, suffix: str = "png") -> list[Path]:
         The files, in the order of a report.
 
     Raises:
-        RunError: no trial is complete.
+        RunError: no trial is complete, or where there was no search, no seed.
         DataError: the data set is not there.
     """
     _ = results.best, results.valid  # what is not there is told before a folder is made
@@ -83,6 +83,6 @@ def draw_compared(several: Sequence[Results], suffix: str = "png") -> list[Path]
 
 def apart(several: Sequence[Results]) -> list[str]:
     """What makes the numbers of these runs ones that do not compare, such as `dataset`; empty if they do."""
-    frame = pd.concat([results.trials for results in several], ignore_index=True)
+    frame = pd.concat([results.about for results in several], ignore_index=True)
     objective = ["objective"] if len({results.measure for results in several}) > 1 else []
     return [*tables.differing(frame), *objective]

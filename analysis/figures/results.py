@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analysis import tables
 from study.export import Best, best
 from study.record.folder import Run
-from study.record.storage import open_run
+from study.record.storage import KIND, open_run
 from study.trial import snapshot
 from study.trial.images import Images, images_of
 from study.trial.trial import load_data
@@ -49,7 +49,7 @@ class Results:
 
     @cached_property
     def best(self) -> Best:
-        """The best checkpoint. Raises RunError if no trial is complete."""
+        """The best checkpoint. Raises RunError if no trial, or without a search no seed, is complete."""
         return best(open_run(self.run))
 
     @cached_property
@@ -65,9 +65,19 @@ class Results:
     @property
     def which(self) -> str:
         """The best model, in a title."""
-        return f"trial {self.best.number} of {self.spec.name}"
+        number = self.best.number
+        return f"{f'trial {number}' if self.spec.trials else f'seed {number + 1}'} of {self.spec.name}"
+
+    @property
+    def about(self) -> pd.DataFrame:
+        """What the run's ELBOs are, see `tables.COMPARABLE`: its trials, or where there was no search, a row."""
+        if self.spec.trials:
+            return self.trials
+        kind = open_run(self.run).study.user_attrs.get(KIND)
+        values = (self.spec.data, str(self.spec.preprocessing), self.spec.likelihood, kind)
+        return pd.DataFrame([dict(zip(tables.COMPARABLE, values, strict=True))])
 
     @property
     def kind(self) -> str:
         """What the ELBOs of the run are, in a note."""
-        return f"ELBO is a {self.trials['kind'].iloc[0]} of {self.spec.preprocessing} images"
+        return f"ELBO is a {self.about['kind'].iloc[0]} of {self.spec.preprocessing} images"

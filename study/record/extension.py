@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def extended(given: str, overrides: list[str], more: str, root: str | Path) -> t
 
     Raises:
         SpecError: `more` is no number, or the specification is not sound.
-        RunError: there is no such run, or the specification differs from the run's in what its numbers depend on.
+        RunError: there is no such run, it has no search, or the specification differs from the run's in what its
+            numbers depend on.
     """
     if not more[1:].isdigit() or not int(more):
         raise SpecError("--trials", [f"must be a number, or + and how many more, such as +200, got {more!r}"])
@@ -35,6 +37,8 @@ def extended(given: str, overrides: list[str], more: str, root: str | Path) -> t
         run = find(given, root)
         wanted = specs.load(run.study_yaml, overrides)
     own = run.spec()
+    if not own.trials:
+        raise RunError(f"{run.name} has no search to add trials to; `seeds` with more --seeds adds seeds")
     changed = differences(own, wanted)
     if changed:
         raise RunError(
@@ -45,9 +49,12 @@ def extended(given: str, overrides: list[str], more: str, root: str | Path) -> t
     return run, wanted.model_copy(update={"trials": trials, "storage": own.storage})
 
 
-def differences(own: StudySpec, wanted: StudySpec) -> list[str]:
-    """What differs between two specifications besides FREE, as "key was ..., is ..."; a model's key tells its code."""
-    before, now = (_flat(spec.model_dump(exclude={*FREE, "code"})) for spec in (own, wanted))
+def differences(own: StudySpec, wanted: StudySpec, free: Mapping[str, Any] = dict.fromkeys(FREE, True)) -> list[str]:
+    """What differs between two specifications besides what is free, as "key was ..., is ...".
+
+    Of a model of one's own the key tells, which its code changes with.
+    """
+    before, now = (_flat(spec.model_dump(exclude={**free, "code": True})) for spec in (own, wanted))
     return [
         f"{key} was {before.get(key, 'not given')}, is {now.get(key, 'not given')}"
         for key in dict.fromkeys([*before, *now])

@@ -83,6 +83,10 @@ class Run:
         """How the command line names the run: by its name where it lies in runs/, else by its folder."""
         return shlex.quote(self.name if self.path.parent == RUNS.resolve() else str(self.path))
 
+    def goes_on(self, spec: StudySpec) -> str:
+        """The command that goes on with the run: with its search, or where it has none, with its confirmation."""
+        return f"python -m study {'resume' if spec.trials else 'confirm'} {self.argument}"
+
     def check_absent(self) -> None:
         """Raises RunError if the folder exists."""
         if self.study_yaml.is_file():

@@ -55,7 +55,7 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
                 )
             raise RunError(f"{file} is gone, and there are trials; {_how_to_open(spec)}")
         if not create:
-            raise RunError(f"{run.path} has no study yet; go on with `python -m study resume {run.argument}`")
+            raise RunError(f"{run.path} has no study yet; go on with `{run.goes_on(spec)}`")
     with _opening(spec, file):
         if file is not None and not made:
             write_whole(file, lambda path: _make_file(path, spec))
@@ -112,6 +112,12 @@ def _how_to_open(spec: StudySpec) -> str:
     return f"is the server up? A password is not kept in the run: set {storage_url.ENVIRONMENT} to the whole URL"
 
 
+def check_searches(spec: StudySpec) -> None:
+    """Raises SpecError for a specification without trials."""
+    if not spec.trials:
+        raise SpecError(spec.name, ["trials: 0 is a search of nothing; `seeds` trains the defaults without a search"])
+
+
 def check_storage_is_new(spec: StudySpec) -> None:
     """Raises SpecError unless a storage that the specification names can be opened and has no study of this name."""
     if spec.storage in (None, storage_url.JOURNAL):
@@ -153,7 +159,7 @@ def _space(spec: StudySpec) -> dict[str, str]:
 def space_differences(study: optuna.Study, spec: StudySpec) -> list[str]:
     """How the space of a specification differs from the one that a study was searched over, a line a hyperparameter."""
     before, now = study.user_attrs.get(SPACE), _space(spec)
-    if before is None or before == now:
+    if before is None or before == now or not spec.trials:
         return []
     return [
         f"{name} was {_range(before.get(name))}, is {_range(now.get(name))}"

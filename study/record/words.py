@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record.confirmation import standing
 from study.record.folder import OpenRun
 from study.record.trials import Outcome, best_trial, outcome, reports
 from study.spec import StudySpec
@@ -30,7 +31,9 @@ def number_text(value: float | None) -> str:
 
 def summary(opened: OpenRun) -> str:
     """Where a study stands, in a few lines."""
-    _, spec, study = opened
+    run, spec, study = opened
+    if not spec.trials:
+        return f"{spec.name}: {standing(run, spec)}"
     counts: Outcome = outcome(study)
     running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
     line = (

@@ -152,7 +152,7 @@ class StudySpec(_Part):
     space: dict[str, Range] = Field(default_factory=dict)
     objective: Annotated[str | list[str], AfterValidator(_metrics)] = "elbo"
     sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
-    trials: int = Field(default=64, ge=1)
+    trials: int = Field(default=64, ge=0)  # 0: no search, as `seeds` makes it
     asha: Asha | None = None
     budget: Budget
     validation: Validation = Validation()

@@ -15,7 +15,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from study.record import tables
 from study.record.folder import OpenRun, Run
-from study.record.storage import SPEC, check_storage_is_new, describe_data, open_run, reopen
+from study.record.storage import SPEC, check_searches, check_storage_is_new, describe_data, open_run, reopen
 from study.record.trials import Outcome, outcome, owed
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
@@ -38,10 +38,12 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
         address: of a Ray cluster; None starts Ray on this machine.
 
     Raises:
-        SpecError: the machine or the cluster lacks what the specification asks for, or its storage cannot be had.
+        SpecError: the specification searches nothing, the machine or the cluster lacks what it asks for, or its
+            storage cannot be had.
         DataError: the data set is not there.
         RunError: the run exists already.
     """
+    check_searches(spec)
     run.check_absent()
     check_storage_is_new(spec)
     splits = load_data(spec, data)

@@ -14,7 +14,8 @@ import yaml
 
 import imagesets
 from study import confirm as confirming
-from study.confirm import RESULT, TEST, confirm, jobs, work
+from study.confirm import TEST, confirm, jobs, work
+from study.record.confirmation import RESULT, made_with
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.spec import StudySpec
@@ -124,7 +125,7 @@ def test_stopped_on_the_way_its_table_has_nothing_of_the_old_settings(copied, mo
     done = jobs(open_run(copied))[0]
 
     def one(run: Run, spec: StudySpec, *_: Any) -> int:
-        confirming._keep(run, done, {**work(run, spec, done, None, CPU), **confirming._made_with(spec)})
+        confirming._keep(run, done, {**work(run, spec, done, None, CPU), **made_with(spec)})
         return 15
 
     monkeypatch.setattr(confirming, "_work_all", one)

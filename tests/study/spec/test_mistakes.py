@@ -51,7 +51,7 @@ MISTAKES = [
     ({"sampler": "bayes"}, "sampler: input should be 'tpe', 'random', 'grid' or 'nsga2', got 'bayes'", ""),
     ({"sampler": "nsga2"}, "sampler: nsga2 is for several objectives", "take tpe"),
     ({"trials": "8"}, "trials: input should be a valid integer, got '8'", ""),
-    ({"trials": 0}, "trials: input should be greater than or equal to 1, got 0", ""),
+    ({"trials": -1}, "trials: input should be greater than or equal to 0, got -1", ""),
     ({"trials": True}, "trials: input should be a valid integer, got True", ""),
     ({"seed": -1}, "seed: input should be greater than or equal to 0, got -1", ""),
     ({"name": "a/b"}, "name: must do for a folder: letters, digits, ", "got 'a/b'"),
