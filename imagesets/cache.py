@@ -118,8 +118,8 @@ def _read(folder: Path, root: Path, sources: Sequence[Path], stamp: str) -> Arra
         index = json.loads((folder / "index.json").read_text())
         if index.get("stamp", "") != stamp:
             return None
-        for source, stamp in _stamps(root, sources).items():
-            if index["sources"].get(source) != stamp:
+        for source, found in _stamps(root, sources).items():
+            if index["sources"].get(source) != found:
                 return None
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in index["arrays"]}
         if all(_checksum(array) == index["arrays"][name] for name, array in arrays.items()):

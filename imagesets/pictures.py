@@ -85,7 +85,7 @@ def pieces(
         raise wrong(f"has wrong pictures, {len(findings):,} of {len(names):,}: {named}")
 
 
-def decode(path: Path, size: tuple[int, int] | None = None, formats: Sequence[str] = ("JPEG", "PNG")) -> Image | str:
+def decode(path: Path, size: tuple[int, int] | None = None, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image | str:
     """A picture in one of the formats, or what is wrong with it, as in "is 3 x 4, where 2 x 2 is needed"."""
     from PIL import Image, UnidentifiedImageError
 
