@@ -28,19 +28,35 @@ if TYPE_CHECKING:
 def _length_known(spec: StudySpec) -> bool:
     if spec.budget.steps is not None:
         return True
-    return hasattr(spec, "dataset") and hasattr(spec, "dataset_options") and not _check_dataset_options(spec)
+    return hasattr(spec, "dataset") and hasattr(spec, "dataset_options") and sizes_known(spec)
+
+
+def sizes_known(spec: StudySpec) -> bool:
+    """Whether the data set's options are right, and a source of one's own that they name is there."""
+    return _data_error(spec) is None
+
+
+def check_source(spec: StudySpec) -> list[str]:
+    """What is wrong with a source of one's own: of the machine, and so no mistake of a specification that is kept."""
+    error = _data_error(spec)
+    return [f"dataset_options: {error}"] if isinstance(error, imagesets.SourceError) else []
 
 
 def _check_dataset_options(spec: StudySpec) -> list[str]:
+    error = _data_error(spec)
+    return [] if error is None or isinstance(error, imagesets.SourceError) else [f"dataset_options: {error}"]
+
+
+def _data_error(spec: StudySpec) -> imagesets.DataError | None:
     try:
         imagesets.info(spec.dataset, **spec.dataset_options)
     except imagesets.DataError as error:
-        return [f"dataset_options: {error}"]
-    return []
+        return error
+    return None
 
 
 def _check_pairing(spec: StudySpec) -> list[str]:
-    if spec.pairing != "index" and not _check_dataset_options(spec) and not spec.images.paired:
+    if spec.pairing != "index" and sizes_known(spec) and not spec.images.paired:
         return [f"pairing: {spec.pairing} is for data sets of pairs; an image of {spec.dataset} is single"]
     return []
 
@@ -72,7 +88,7 @@ def _check_grace(spec: StudySpec) -> list[str]:
 
 
 def _check_rungs(spec: StudySpec) -> list[str]:
-    if spec.asha is not None and not _check_grace(spec) and not spec.rungs:
+    if spec.asha is not None and _length_known(spec) and not _check_grace(spec) and not spec.rungs:
         return [
             f"asha: no rung lies before the end of the budget ({spec.steps} steps) and after the longest KL warm-up "
             f"({spec.longest_warmup:g} steps); lower asha.grace, pin kl_warmup, or write asha: null"
@@ -101,7 +117,7 @@ def _check_fixed(spec: StudySpec) -> list[str]:
     model = {key: value for key, value in fixed.items() if not is_setting(key)}
     wrong = check_settings(training) + models.check(spec.model, model)
     problems += [f"fixed.{key}: {message}" for key, message in wrong]
-    if not problems and not (_check_sigma(spec) or _check_preprocessing(spec) or _check_dataset_options(spec)):
+    if not problems and not (_check_sigma(spec) or _check_preprocessing(spec)) and sizes_known(spec):
         trial = searchspaces.Usual(searchspaces.defaults(spec.model))
         problems += _check_build(spec, searchspaces.beside(spec.model, fixed)(trial))
         for way in () if problems else _ways(spec):
@@ -133,7 +149,7 @@ def _check_sigma(spec: StudySpec) -> list[str]:
 
 def _check_measures(spec: StudySpec) -> list[str]:
     own: list[Measure] = []
-    if all(hasattr(spec, key) for key in ("model", "dataset", "dataset_options")) and not _check_dataset_options(spec):
+    if all(hasattr(spec, key) for key in ("model", "dataset", "dataset_options")) and sizes_known(spec):
         model = usual(spec.model, spec.images.image_shape)
         own = [] if model is None else list(model.measures())
     known = {measure.name: measure for measure in (*MEASURES, *own)}

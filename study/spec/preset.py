@@ -1,7 +1,8 @@
 """Preset files as YAML: where they lie, what each is for, and how one that has a base is put together.
 
 A preset with `base: other` says only what differs. Groups of keys are merged key by key, and null takes away what the
-base says, so that the default counts again. `name` is the file's own.
+base says, so that the default counts again. `name` is the file's own. Paths among `dataset_options` are relative to the
+folder of the file that gives them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 
+import imagesets
 from study.spec.problems import SpecError, nearest
 from study.spec.text import parse
 
@@ -42,8 +44,12 @@ def read(preset: str | Path) -> tuple[str, dict[str, Any]]:
     path = _path(str(preset), Path())
     raw = _mapping(path, str(preset))
     given = raw.pop(BASE, None)
+    base = {} if given is None else _base(path, given)
+    dataset = raw.get("dataset", base.get("dataset"))
+    _locate(raw, dataset, path)
     if given is not None:
-        raw = _on(_base(path, given), raw)
+        _locate(base, dataset, _path(given, path.parent))
+        raw = _on(base, raw)
     raw.setdefault("name", path.stem)
     return path.name, raw
 
@@ -64,6 +70,13 @@ def _base(path: Path, given: Any) -> dict[str, Any]:
         raise SpecError(path.name, [f"{BASE}: {given} has a base itself, {further}; start from {further}"])
     raw.pop("name", None)
     return raw
+
+
+def _locate(raw: dict[str, Any], dataset: Any, path: Path) -> None:
+    """Makes absolute the paths that a file names, where they are options of that data set."""
+    options = raw.get("dataset_options")
+    if dataset in imagesets.names() and isinstance(options, Mapping):
+        raw["dataset_options"] = imagesets.located(dataset, options, path.parent)
 
 
 def _on(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
