@@ -29,8 +29,15 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("python -m ")]
 
 
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A current folder with the file that the README saves images to."""
+    monkeypatch.chdir(tmp_path)
+    exec(next(block for block in blocks("python") if "np.savez" in block), {})
+
+
 @pytest.mark.parametrize("command", commands())
-def test_commands_parse(command):
+def test_commands_parse(command, own):
     _, _, module, *arguments = shlex.split(command)
     app = {"study": study.cli.app, "analysis": analysis.__main__.app}[module]
     group = typer.main.get_command(app)
@@ -49,7 +56,7 @@ def test_every_command_is_named():
     assert offered <= named
 
 
-def test_preset_is_sound(tmp_path):
+def test_preset_is_sound(tmp_path, own):
     for i, block in enumerate(block for block in blocks("yaml") if not block.startswith("#")):
         path = tmp_path / f"{i}.yaml"
         path.write_text(block)
