@@ -4,6 +4,7 @@ import os
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -63,6 +64,16 @@ def test_it_is_trained_shown_exported_and_evaluated(here, command):
     assert command("status", "tiny")[0] == 0
 
 
+def test_three_images_are_enough(here, command):
+    np.save("three.npy", IMAGES[:3].astype(np.uint8))
+    code, _, err = command("train", "tiny.yaml", "--set", "dataset_options.path=three.npy")
+    assert (code, err) == (0, "")
+    row = analysis.trials("runs/tiny").iloc[0]
+    assert row["state"] == "COMPLETE"
+    assert np.isfinite(row["metrics.elbo"])
+    assert pd.isna(row["metrics.active_units"])
+
+
 def test_a_budget_may_be_in_epochs(here, command):
     code, out, _ = command("run", "tiny.yaml", "--set", "budget={epochs: 4, batch: 16}", "--dry-run")
     assert code == 0
@@ -73,7 +84,7 @@ def test_arrays_are_made_beforehand(here, command):
     code, out, err = command("datasets", "get", "images", "--option", "path=pictures", "--option", "size=4")
     assert (code, out, err) == (0, "images: 48 train, 6 valid, 6 test\n", "")
     code, out, _ = command("datasets")
-    assert f"ready: 0.0 MB under {here / 'data' / 'cache'}" in out
+    assert f"--option path=...` prepares it; so far: 0.0 MB under {here / 'data' / 'cache'}" in out
 
 
 @pytest.mark.parametrize(
