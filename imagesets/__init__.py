@@ -1,6 +1,7 @@
 """Images in. The folder is the registry: a data set is a module here with an `INFO` and a `load(root) -> Splits`.
 
-A data set with options takes them as keyword arguments of `load`, and of an `info(**options)` that checks them.
+A data set with options takes them as keyword arguments of `load`, and of an `info(**options)` that checks them. One
+without a default must be given; one that is annotated as a `Path` is given as text too, relative to the current folder.
 
 Importing this package, and asking for names or infos, loads no data and no heavy library: loaders import those inside.
 """
@@ -8,6 +9,7 @@ Importing this package, and asking for names or infos, loads no data and no heav
 import difflib
 import importlib
 import inspect
+import os
 import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,26 +17,35 @@ from types import ModuleType
 from typing import Any
 
 from imagesets import files
-from imagesets.base import DataError, Images, Info, Split, Splits, data_root
+from imagesets.base import DataError, Images, Info, SourceError, Split, Splits, data_root
 from imagesets.cache import size
 from imagesets.packed import PackedImages
 
 __all__ = [
+    "NEEDED",
     "DataError",
     "Images",
     "Info",
     "PackedImages",
+    "SourceError",
     "Split",
     "Splits",
+    "about",
+    "checksum",
     "data_root",
     "get",
     "info",
     "load",
+    "located",
     "missing",
     "names",
     "options",
+    "paths",
     "size",
 ]
+
+NEEDED = inspect.Parameter.empty
+"""In the place of a default: the option must be given."""
 
 
 def load(name: str, root: str | Path | None = None, **options: Any) -> Splits:
@@ -49,25 +60,67 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Splits:
         DataError: the name or an option is not known, or the files are missing or damaged.
     """
     info(name, **options)
-    splits: Splits = _module(name).load(data_root(root), **options)
+    splits: Splits = _module(name).load(data_root(root), **_arguments(name, options))
     return splits
 
 
 def info(name: str, **options: Any) -> Info:
-    """Sizes and origin of a data set, without loading it. Raises DataError for an unknown name or a wrong option."""
+    """Sizes and origin of a data set, without loading it.
+
+    Raises:
+        DataError: the name is not known, or an option is wrong or missing; SourceError where the option is right, but
+            not what it names.
+    """
     module = _module(name)
     known = _options(module)
     for key in options:
         if key not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise DataError(f"{name} has no option {key!r}; {takes}{_did_you_mean(key, list(known))}")
-    found: Info = module.info(**options) if hasattr(module, "info") else module.INFO
+    if lacking := [key for key, default in known.items() if default is NEEDED and key not in options]:
+        raise DataError(f"{name} needs the option {lacking[0]}: {module.INFO.files}")
+    found: Info = module.info(**_arguments(name, options)) if hasattr(module, "info") else module.INFO
+    return found
+
+
+def about(name: str) -> Info:
+    """As `info` at the defaults; of a data set that needs options, what can be said without: its sizes are empty."""
+    module = _module(name)
+    found: Info = module.INFO if NEEDED in _options(module).values() else info(name)
     return found
 
 
 def options(name: str) -> dict[str, Any]:
-    """The options of a data set and their defaults. Raises DataError for an unknown name."""
+    """The options of a data set and their defaults, or NEEDED. Raises DataError for an unknown name."""
     return _options(_module(name))
+
+
+def paths(name: str) -> list[str]:
+    """The options of a data set that are paths."""
+    parameters = inspect.signature(_module(name).load).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.annotation is Path]
+
+
+def located(name: str, options: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
+    """The options, in which paths are absolute: they are relative to the folder, but for those that begin with ~ or /.
+
+    What is no path, and so a mistake, stays as it is.
+    """
+    found = dict(options)
+    for key in paths(name):
+        if isinstance(found.get(key), str | Path) and str(found[key]):
+            found[key] = os.path.abspath(os.path.join(folder, os.path.expanduser(found[key])))
+    return found
+
+
+def checksum(name: str, root: str | Path | None = None, **options: Any) -> str | None:
+    """SHA-256 of what a data set's options name, in hexadecimal digits; None for one that names nothing of one's own.
+
+    Arguments and errors as for `load`; what is read is kept by this process until it changes.
+    """
+    info(name, **options)
+    module = _module(name)
+    return module.checksum(**_arguments(name, options)) if hasattr(module, "checksum") else None
 
 
 def names() -> list[str]:
@@ -108,6 +161,14 @@ def _module(name: str) -> ModuleType:
 def _options(module: ModuleType) -> dict[str, Any]:
     parameters: Mapping[str, inspect.Parameter] = inspect.signature(module.load).parameters
     return {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def _arguments(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    found, of_paths = located(name, options, Path.cwd()), paths(name)
+    return {
+        key: Path(value) if key in of_paths and value and isinstance(value, str) else value
+        for key, value in found.items()
+    }
 
 
 def _did_you_mean(given: str, known: Sequence[str]) -> str:

@@ -17,6 +17,10 @@ class DataError(Exception):
     """Data that cannot be had: one line that names the file or the data set and says what to do."""
 
 
+class SourceError(DataError):
+    """A source of one's own that is missing or is not what it should be, where the options are right."""
+
+
 class Split(NamedTuple):
     """Images and what is known of each.
 

@@ -38,6 +38,7 @@ def stored(
     options: Mapping[str, Any] | None = None,
     version: int = 1,
     sources: Sequence[Path] = (),
+    stamp: str = "",
 ) -> Arrays:
     """The arrays of a data set, memory-mapped; made first where they are missing, damaged or stale.
 
@@ -51,24 +52,25 @@ def stored(
         options: what else they depend on, as JSON has it.
         version: to be raised when `build` makes other arrays than before.
         sources: the files that `build` reads. Once the arrays are there, they may be deleted.
+        stamp: of what else `build` reads; arrays of another one are made again.
 
     Returns:
         Arrays by name. Writing to them changes this process's copy only.
     """
     key = f"{name}-{_digest({'options': options or {}, 'version': version, 'layout': LAYOUT})}"
     folder = root / FOLDER / key
-    arrays = _read(folder, root, sources)
+    arrays = _read(folder, root, sources, stamp)
     if arrays is not None:
         return arrays
     with contextlib.suppress(OSError):  # a folder that cannot be written, or a full disk; else made in memory
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f".{key}.lock")) as alone:
-            arrays = _read(folder, root, sources)  # whoever held the lock may have made them
+            arrays = _read(folder, root, sources, stamp)  # whoever held the lock may have made them
             if arrays is None:
                 if alone:
                     _sweep(folder)
-                _make(folder, root, build, sources)
-                arrays = _read(folder, root, sources)
+                _make(folder, root, build, sources, stamp)
+                arrays = _read(folder, root, sources, stamp)
         if arrays is not None:
             return arrays
     return _in_memory(build)
@@ -111,11 +113,13 @@ def _stamps(root: Path, sources: Sequence[Path]) -> dict[str, list[int]]:
     return found
 
 
-def _read(folder: Path, root: Path, sources: Sequence[Path]) -> Arrays | None:
+def _read(folder: Path, root: Path, sources: Sequence[Path], stamp: str) -> Arrays | None:
     try:
         index = json.loads((folder / "index.json").read_text())
-        for source, stamp in _stamps(root, sources).items():
-            if index["sources"].get(source) != stamp:
+        if index.get("stamp", "") != stamp:
+            return None
+        for source, found in _stamps(root, sources).items():
+            if index["sources"].get(source) != found:
                 return None
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in index["arrays"]}
         if all(_checksum(array) == index["arrays"][name] for name, array in arrays.items()):
@@ -131,7 +135,7 @@ def _checksum(array: NDArray[Any]) -> int:
     return zlib.crc32(array.reshape(-1).view(np.uint8).data, header)
 
 
-def _make(folder: Path, root: Path, build: Callable[[New], None], sources: Sequence[Path]) -> None:
+def _make(folder: Path, root: Path, build: Callable[[New], None], sources: Sequence[Path], stamp: str) -> None:
     """Makes the arrays in a temporary folder, which then takes the name.
 
     Raises:
@@ -155,7 +159,8 @@ def _make(folder: Path, root: Path, build: Callable[[New], None], sources: Seque
         stamps = _stamps(root, sources) | stamps  # a download puts its files there; what changed meanwhile is stale
         for array in made.values():
             array.flush()
-        index = {"arrays": {name: _checksum(array) for name, array in made.items()}, "sources": stamps}
+        checksums = {name: _checksum(array) for name, array in made.items()}
+        index = {"arrays": checksums, "sources": stamps, "stamp": stamp}
         (temporary / "index.json").write_text(json.dumps(index, indent=2))
         temporary.chmod(0o755)
         if folder.exists():

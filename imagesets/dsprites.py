@@ -5,16 +5,15 @@ pickle, which could run code, and is not read.
 """
 
 import math
-import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesets import factors, files, packed
+from imagesets import factors, files, npy, packed
 from imagesets.base import DataError, Info, Splits
 from imagesets.cache import New, stored
 from imagesets.factors import FACTORS
@@ -94,34 +93,16 @@ def pieces(path: Path, name: str, shape: Sequence[int], kind: str) -> Iterator[N
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-            found, by_column, dtype = _header(member)
+            found, by_column, dtype = npy.header(member)
             if found != tuple(shape) or by_column:
                 order = " by column" if by_column else ""
                 raise files.damaged(INFO, path, f"has {name} of shape {[*found]}{order}, where {[*shape]} is needed")
             if not dtype.str[1:].startswith(kind):
                 needed = "whole numbers" if kind == "i" else "bytes"
                 raise files.damaged(INFO, path, f"has {name} of type {dtype}, where {needed} are needed")
-            bytes_a_row = dtype.itemsize * math.prod(shape[1:])
-            for start in range(0, shape[0], PIECE):
-                count = min(PIECE, shape[0] - start)
-                content = member.read(count * bytes_a_row)
-                if len(content) < count * bytes_a_row:
-                    raise EOFError(f"it ends after {start + len(content) // bytes_a_row} of {shape[0]} rows")
-                yield np.frombuffer(content, dtype).reshape(count, *shape[1:])
-            if member.read(1):
-                raise ValueError("it is longer than its header says")
+            yield from npy.rows(member, found, dtype, PIECE)
     except DataError:
         raise
     except Exception as error:  # a damaged zip can raise nearly anything
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise files.damaged(INFO, path, f"is damaged: {name} cannot be read ({reason})") from error
-
-
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether by column, and type of a npy file."""
-    version = np.lib.format.read_magic(member)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy warns of what Python 2 wrote
-        if version == (1, 0):
-            return np.lib.format.read_array_header_1_0(member)
-        return np.lib.format.read_array_header_2_0(member)

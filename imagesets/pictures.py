@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesets import files, reading
-from imagesets.base import Info
+from imagesets.base import DataError, Info
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,12 +47,33 @@ def read(
         picture = decode(folder / name, size)
         return picture if isinstance(picture, str) else prepare(picture)
 
+    return pieces(names, image, lambda finding: files.damaged(info, folder, finding))
+
+
+def pieces(
+    names: Sequence[str],
+    image: Callable[[str], NDArray[np.uint8] | str],
+    wrong: Callable[[str], DataError],
+    piece: int | None = None,
+) -> Iterator[NDArray[np.uint8]]:
+    """Images of the named files, in pieces, [n, ...].
+
+    Args:
+        names: of the files.
+        image: that of a name, or what is wrong with it; called from several threads.
+        wrong: the error of a finding, as in "has wrong pictures, 2 of 10: ...".
+        piece: how many at a time; None is PIECE.
+
+    Raises:
+        DataError: that of `wrong`, after the last picture.
+    """
     findings: list[str] = []
+    piece = piece or PIECE
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(names), PIECE):
-            piece = names[start : start + PIECE]
+        for start in range(0, len(names), piece):
+            chosen = names[start : start + piece]
             images = []
-            for name, found in zip(piece, pool.map(image, piece)):
+            for name, found in zip(chosen, pool.map(image, chosen)):
                 if isinstance(found, str):
                     findings.append(f"{name} ({found})")
                 else:
@@ -61,24 +82,24 @@ def read(
                 yield np.stack(images)
     if findings:
         named = ", ".join(findings[:TOLD]) + (", ..." if len(findings) > TOLD else "")
-        raise files.damaged(info, folder, f"has wrong pictures, {len(findings):,} of {len(names):,}: {named}")
+        raise wrong(f"has wrong pictures, {len(findings):,} of {len(names):,}: {named}")
 
 
-def decode(path: Path, size: tuple[int, int]) -> Image | str:
-    """A JPEG or PNG picture, or what is wrong with it, as in "is 3 x 4, where 2 x 2 is needed"."""
+def decode(path: Path, size: tuple[int, int] | None = None, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image | str:
+    """A picture in one of the formats, or what is wrong with it, as in "is 3 x 4, where 2 x 2 is needed"."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         content = path.read_bytes()
-        picture = Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
-        if picture.size != size:
+        picture = Image.open(io.BytesIO(content), formats=formats)
+        if size is not None and picture.size != size:
             return f"is {picture.width} x {picture.height}, where {size[0]} x {size[1]} is needed"
         if picture.format == "PNG":  # its checksums, which decoding does not look at
             picture.verify()
             picture = Image.open(io.BytesIO(content))
         picture.load()
     except UnidentifiedImageError:
-        return "is neither JPEG nor PNG"
+        return f"is neither {' nor '.join(formats)}"
     except Exception as error:  # a damaged file can raise nearly anything
         return reading.reason(error)
     return picture

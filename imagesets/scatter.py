@@ -26,11 +26,18 @@ def keep(info: Info) -> Orders:
     return {"test": np.arange(info.test)}
 
 
-def room(new: New, orders: Orders, image_shape: Sequence[int]) -> Put:
-    """Makes room for the images of splits that share a source, and returns what fills it."""
+def room(new: New, orders: Orders, image_shape: Sequence[int], count: int | None = None) -> Put:
+    """Makes room for the images of splits that share a source, and returns what fills it.
+
+    Args:
+        new: see `cache.stored`.
+        orders: of these splits.
+        image_shape: of one image.
+        count: how many images the source has; None where each is in one of the splits.
+    """
     images = {part: new(f"{part}_images", (len(order), *image_shape), np.uint8) for part, order in orders.items()}
-    count = sum(map(len, orders.values()))
-    split, place = np.empty(count, np.int64), np.empty(count, np.int64)
+    count = sum(map(len, orders.values())) if count is None else count
+    split, place = np.full(count, -1), np.empty(count, np.int64)
     for number, order in enumerate(orders.values()):
         split[order], place[order] = number, np.arange(len(order))
 

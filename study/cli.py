@@ -302,20 +302,25 @@ def datasets_(context: typer.Context, data: Data = None) -> None:
     given = "" if data is None else f" --data {shlex.quote(data)}"
     print(f"data folder: {root}\n")
     for name in imagesets.names():
-        info = imagesets.info(name)
-        sizes = f"{info.train} train, {info.valid} valid, {info.test} test"
-        print(f"{name}: {info.description}\n    {list(info.image_shape)}, {sizes}; {info.files}")
+        info = imagesets.about(name)
+        sizes = f"{list(info.image_shape)}, {info.train} train, {info.valid} valid, {info.test} test; "
+        print(f"{name}: {info.description}\n    {sizes if info.image_shape else ''}{info.files}")
         if options := imagesets.options(name):
-            print("    options: " + ", ".join(f"{key}={value!r}" for key, value in options.items()))
+            worded = {key: "needed" if value is imagesets.NEEDED else repr(value) for key, value in options.items()}
+            print("    options: " + ", ".join(f"{key}={value}" for key, value in worded.items()))
         print(f"    {_presence(name, root, given)}")
 
 
 def _presence(name: str, root: Path, given: str) -> str:
     """Whether a data set can be used on this machine, and what to do if not, with the options that were given."""
-    made, missing = imagesets.size(root, name), imagesets.missing(name, root)
+    made = imagesets.size(root, name)
+    there = f"{made / 1e6:.1f} MB under {root / 'cache'}"
+    if needed := [key for key, value in imagesets.options(name).items() if value is imagesets.NEEDED]:
+        done = f"; so far: {there}" if made else ""
+        return f"yours: `python -m study datasets get {name} --option {needed[0]}=...{given}` prepares it{done}"
     if made:
-        return f"ready: {made / 1e6:.1f} MB under {root / 'cache'}"
-    if missing:
+        return f"ready: {there}"
+    if missing := imagesets.missing(name, root):
         stand_in = imagesets.info(name).stand_in
         return (
             f"not here: {missing[0]} is missing; `python -m study datasets get {name}{given}` fetches it; "

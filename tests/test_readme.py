@@ -30,8 +30,15 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith(("python -m ", "latentsweep "))]
 
 
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A current folder with the file that the README saves images to."""
+    monkeypatch.chdir(tmp_path)
+    exec(next(block for block in blocks("python") if "np.savez" in block), {})
+
+
 @pytest.mark.parametrize("command", commands())
-def test_commands_parse(command):
+def test_commands_parse(command, own):
     module, *arguments = shlex.split(command.removeprefix("python -m "))
     apps = {"study": study.cli.app, "analysis": analysis.__main__.app, "latentsweep": analysis.command.app}
     app = apps[module]
@@ -51,7 +58,7 @@ def test_every_command_is_named():
     assert offered <= named
 
 
-def test_preset_is_sound(tmp_path):
+def test_preset_is_sound(tmp_path, own):
     for first, _, rest in (block.partition("\n") for block in blocks("python")):
         if re.fullmatch(r"# \w+\.py", first):  # a model that a preset names
             (tmp_path / first.removeprefix("# ")).write_text(rest)

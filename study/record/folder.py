@@ -71,7 +71,7 @@ class Run:
             RunError: study.yaml is missing or damaged.
         """
         try:
-            return specs.load(self.study_yaml)
+            return specs.load(self.study_yaml, kept=True)
         except SpecError as error:
             raise RunError(
                 f"{self.study_yaml} is not the specification of a run any more: {error}\n"

@@ -30,19 +30,35 @@ if TYPE_CHECKING:
 def _length_known(spec: StudySpec) -> bool:
     if spec.budget.steps is not None:
         return True
-    return hasattr(spec, "dataset") and hasattr(spec, "dataset_options") and not _check_dataset_options(spec)
+    return hasattr(spec, "dataset") and hasattr(spec, "dataset_options") and sizes_known(spec)
+
+
+def sizes_known(spec: StudySpec) -> bool:
+    """Whether the data set's options are right, and a source of one's own that they name is there."""
+    return _data_error(spec) is None
+
+
+def check_source(spec: StudySpec) -> list[str]:
+    """What is wrong with a source of one's own: of the machine, and so no mistake of a specification that is kept."""
+    error = _data_error(spec)
+    return [f"dataset_options: {error}"] if isinstance(error, imagesets.SourceError) else []
 
 
 def _check_dataset_options(spec: StudySpec) -> list[str]:
+    error = _data_error(spec)
+    return [] if error is None or isinstance(error, imagesets.SourceError) else [f"dataset_options: {error}"]
+
+
+def _data_error(spec: StudySpec) -> imagesets.DataError | None:
     try:
         imagesets.info(spec.dataset, **spec.dataset_options)
     except imagesets.DataError as error:
-        return [f"dataset_options: {error}"]
-    return []
+        return error
+    return None
 
 
 def _check_pairing(spec: StudySpec) -> list[str]:
-    if spec.pairing != "index" and not _check_dataset_options(spec) and not spec.images.paired:
+    if spec.pairing != "index" and sizes_known(spec) and not spec.images.paired:
         return [f"pairing: {spec.pairing} is for data sets of pairs; an image of {spec.dataset} is single"]
     return []
 
@@ -74,7 +90,7 @@ def _check_grace(spec: StudySpec) -> list[str]:
 
 
 def _check_rungs(spec: StudySpec) -> list[str]:
-    if spec.asha is not None and not _check_grace(spec) and not spec.rungs:
+    if spec.asha is not None and _length_known(spec) and not _check_grace(spec) and not spec.rungs:
         return [
             f"asha: no rung lies before the end of the budget ({spec.steps} steps) and after the longest KL warm-up "
             f"({spec.longest_warmup:g} steps); lower asha.grace, pin kl_warmup, or write asha: null"
@@ -165,10 +181,8 @@ def _never(spec: StudySpec, name: str) -> str:
 
 def _check_builds(spec: StudySpec) -> list[str]:
     """Whether what the space draws beside the pins can be built: the paper's values, then each way through it."""
-    if any(
-        check(spec)
-        for check in (_check_fixed, _check_space, _check_sigma, _check_preprocessing, _check_dataset_options)
-    ):
+    before = (_check_fixed, _check_space, _check_sigma, _check_preprocessing)
+    if any(check(spec) for check in before) or not sizes_known(spec):
         return []
     problems = _check_build(spec, spec.defaults())
     for way in () if problems else _ways(spec):
@@ -200,7 +214,7 @@ def _check_sigma(spec: StudySpec) -> list[str]:
 
 def _check_measures(spec: StudySpec) -> list[str]:
     own: list[Measure] = []
-    if all(hasattr(spec, key) for key in ("model", "dataset", "dataset_options")) and not _check_dataset_options(spec):
+    if all(hasattr(spec, key) for key in ("model", "dataset", "dataset_options")) and sizes_known(spec):
         model = usual(spec.model, spec.images.image_shape)
         own = [] if model is None else list(model.measures())
     known = {measure.name: measure for measure in (*MEASURES, *own)}

@@ -1,7 +1,8 @@
 """Preset files as YAML: where they lie, what each is for, and how one that has a base is put together.
 
 A preset with `base: other` says only what differs. Groups of keys are merged key by key, and null takes away what the
-base says, so that the default counts again. `name` is the file's own.
+base says, so that the default counts again. `name` is the file's own. Paths among `dataset_options` are relative to the
+folder of the file that gives them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 
+import imagesets
 from study.spec.problems import SpecError, nearest
 from study.spec.text import parse
 
@@ -40,10 +42,14 @@ def read(preset: str | Path) -> tuple[str, dict[str, Any]]:
         SpecError: a file cannot be read, or its base is none.
     """
     path = _path(str(preset), Path())
-    raw = _anchored(_mapping(path, str(preset)), path.parent)
+    raw = _mapping(path, str(preset))
     given = raw.pop(BASE, None)
+    base = {} if given is None else _base(path, given)
+    dataset = raw.get("dataset", base.get("dataset"))
+    _locate(raw, dataset, path.parent)
     if given is not None:
-        raw = _on(_base(path, given), raw)
+        _locate(base, dataset, _path(given, path.parent).parent)
+        raw = _on(base, raw)
     raw.setdefault("name", path.stem)
     return path.name, raw
 
@@ -56,8 +62,7 @@ def _base(path: Path, given: Any) -> dict[str, Any]:
     if not isinstance(given, str):
         raise SpecError(path.name, [f"{BASE}: must be the name of a preset, or the path of a YAML file, got {given!r}"])
     try:
-        base = _path(given, path.parent)
-        raw = _anchored(_mapping(base, given), base.parent)
+        raw = _mapping(_path(given, path.parent), given)
     except SpecError as error:
         raise SpecError(path.name, [f"{BASE}: {given}: {problem}" for problem in error.problems]) from None
     if BASE in raw:
@@ -67,12 +72,13 @@ def _base(path: Path, given: Any) -> dict[str, Any]:
     return raw
 
 
-def _anchored(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What a file says, in which the paths that it names relative to its folder are whole."""
-    model = raw.get("model")
+def _locate(raw: dict[str, Any], dataset: Any, folder: Path) -> None:
+    """Makes absolute the paths that a file in this folder names: of a model, and of options of that data set."""
+    model, options = raw.get("model"), raw.get("dataset_options")
     if isinstance(model, str) and ("/" in model or model.endswith(".py")):
         raw["model"] = str((folder / Path(model).expanduser()).absolute())
-    return raw
+    if dataset in imagesets.names() and isinstance(options, Mapping):
+        raw["dataset_options"] = imagesets.located(dataset, options, folder)
 
 
 def _on(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

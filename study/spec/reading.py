@@ -21,12 +21,17 @@ from study.spec.specification import Asha, Budget, Confirm, Resources, StudySpec
 from study.spec.text import parse
 
 
-def check(raw: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with a specification as read from a file, a line each; empty if nothing is."""
+def check(raw: Mapping[str, Any], kept: bool = False) -> list[str]:
+    """Everything that is wrong with a specification as read from a file, a line each; empty if nothing is.
+
+    Args:
+        raw: what the file says.
+        kept: it is that of a run: a source of its data may be gone since.
+    """
     raw, problems = with_code(raw), dict[str, str]()
     try:
-        StudySpec(**{str(key): value for key, value in raw.items()})
-        return []
+        spec = StudySpec(**{str(key): value for key, value in raw.items()})
+        return [] if kept else checks.check_source(spec)
     except ValidationError as error:
         told = (e for e in error.errors() if e["loc"] and e["type"] != "default_factory_not_called")
         for key, message in map(_worded, told):
@@ -46,6 +51,8 @@ def check(raw: Mapping[str, Any]) -> list[str]:
     for key in StudySpec.model_fields.keys() - sound.keys():
         partial.__dict__.pop(key, None)  # a default that was not asked for
     lines = [f"{key}: {message}" for key, message in problems.items()]
+    if not kept and sound.keys() >= {"dataset", "dataset_options"}:
+        lines += checks.check_source(partial)
     return lines + [line for needs, problem in checks.CHECKS if sound.keys() >= set(needs) for line in problem(partial)]
 
 
@@ -82,19 +89,20 @@ def _keys_beside(location: Sequence[str]) -> list[str]:
     return [*part.model_fields, *([BASE] if part is StudySpec else [])]
 
 
-def load(preset: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
+def load(preset: str | Path, overrides: Sequence[str] = (), kept: bool = False) -> StudySpec:
     """Reads and checks a preset.
 
     Args:
         preset: a name in study/presets, or the path of a YAML file.
         overrides: "key=value" each, as in "budget.steps=500"; the value is read as YAML.
+        kept: it is the specification of a run, see `check`.
 
     Raises:
         SpecError: the file cannot be read, or something in it is wrong; all mistakes are named.
     """
     source, raw = read(preset)
     malformed = [problem for override in overrides if (problem := _apply(raw, override))]
-    problems = malformed + check(raw)
+    problems = malformed + check(raw, kept)
     if problems:
         raise SpecError(source, problems)
     return StudySpec(**raw)

@@ -12,10 +12,11 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import optuna
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 import imagesets
 import models
@@ -168,6 +169,12 @@ class StudySpec(_Part):
     def _with_code(cls, raw: Any) -> Any:
         return with_code(raw)
 
+    @field_validator("dataset_options")
+    @classmethod
+    def _located(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Paths are absolute: a preset's are already, what else is given is relative to the current folder."""
+        return imagesets.located(info.data["dataset"], options, Path.cwd()) if "dataset" in info.data else options
+
     @model_validator(mode="after")
     def _consistent(self) -> StudySpec:
         problems = [p for _, check in checks.CHECKS for p in check(self)]
@@ -199,8 +206,10 @@ class StudySpec(_Part):
     @property
     def data(self) -> str:
         """The data set in a table: its name, with the options that are given, and the pairing where there is one."""
-        given = [f"{key} {value}" for key, value in sorted(self.dataset_options.items())]
-        paired = [f"paired by {self.pairing}"] if self.images.paired else []
+        options = dict(self.dataset_options)
+        names = [Path(options.pop(key)).name for key in imagesets.paths(self.dataset) if key in options]
+        given = [*names, *(f"{key} {value}" for key, value in sorted(options.items()))]
+        paired = [f"paired by {self.pairing}"] if checks.sizes_known(self) and self.images.paired else []
         return f"{self.dataset} ({', '.join([*given, *paired])})" if given or paired else self.dataset
 
     @property

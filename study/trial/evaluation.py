@@ -81,7 +81,7 @@ def _sparsity(codes: Tensor) -> dict[str, float]:
     return {
         "zero_fraction": metrics.zero_fraction(z),
         "hoyer": metrics.hoyer(z) if z.shape[1] > 1 else math.nan,  # not defined for a single coordinate
-        "active_units": float(metrics.active_units(z)),
+        "active_units": float(metrics.active_units(z)) if len(z) > 1 else math.nan,  # a variance over the data
     }
 
 

@@ -40,7 +40,7 @@ def folders(root, tmp_path_factory):
     def folder(name):
         layout = layout_of(name)
         if layout is None:
-            if imagesets.info(name).sources and name not in IN_ROOT:
+            if imagesets.about(name).sources and name not in IN_ROOT:
                 pytest.fail(f"{name} has source files, but neither the fixture `root` nor layouts/{name}.py has them")
             return root
         if name not in made:
@@ -74,7 +74,8 @@ def case(request, folders, digits, monkeypatch):
     folder = folders(name)
     if (layout := layout_of(name)) is not None:
         layout.shrink(monkeypatch)
-    return Case(name, folder, SMALL.get(name, {}))
+    options = layout.options(folder) if hasattr(layout, "options") else SMALL.get(name, {})
+    return Case(name, folder, options)
 
 
 every = pytest.mark.parametrize("case", NAMES, indirect=True)
@@ -102,13 +103,13 @@ def assert_equal(first, second):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_description_is_a_line(name):
-    info = imagesets.info(name)
+    info = imagesets.about(name)
     for line in (info.description, info.files):
         assert line == line.strip() != ""
         assert "\n" not in line
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if imagesets.info(name).sources])
+@pytest.mark.parametrize("name", [name for name in NAMES if imagesets.about(name).sources])
 def test_a_stand_in_needs_no_file(name):
     info = imagesets.info(name)
     assert imagesets.info(info.stand_in).sources == ()
@@ -128,7 +129,19 @@ def test_an_option_that_no_data_set_has_is_refused(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if imagesets.options(name)])
 def test_the_info_is_that_of_the_default_options(name):
-    assert imagesets.info(name, **imagesets.options(name)) == imagesets.info(name)
+    options = imagesets.options(name)
+    if imagesets.NEEDED in options.values():
+        with pytest.raises(imagesets.DataError, match=f"^{name} needs the option "):
+            imagesets.info(name)
+        assert imagesets.about(name).image_shape == ()
+    else:
+        assert imagesets.info(name, **options) == imagesets.info(name) == imagesets.about(name)
+
+
+@every
+def test_only_what_is_ones_own_has_a_checksum(case):
+    found = imagesets.checksum(case.name, case.folder, **case.options)
+    assert (found is not None) == bool(imagesets.paths(case.name))
 
 
 # What every data set loads
@@ -231,7 +244,7 @@ def test_a_folder_that_cannot_be_written_loads_the_same(case, tmp_path):
     assert all(path.stat().st_size == 0 for path in tmp_path.iterdir() if path.name in ("cache", "file"))
 
 
-@pytest.mark.parametrize("case", [name for name in NAMES if imagesets.info(name).sources], indirect=True)
+@pytest.mark.parametrize("case", [name for name in NAMES if imagesets.about(name).sources], indirect=True)
 def test_missing_files_without_a_network_are_one_quiet_line(case, tmp_path, capfd):
     info = case.info()
     missing = [tmp_path / source for source in info.sources]

@@ -22,7 +22,7 @@ def test_names_are_the_modules_with_an_info():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_info_has_its_modules_name(name):
-    assert imagesets.info(name).name == name
+    assert imagesets.about(name).name == name
     assert importlib.import_module(f"imagesets.{name}").INFO.name == name
 
 
@@ -95,6 +95,36 @@ def test_an_unknown_option_gets_the_nearest_one(add, ask):
         ask("mnist", size=1)
 
 
+NEEDING = """
+from pathlib import Path
+
+INFO = type("Info", (), {"files": "the file that `path` names"})
+
+def load(root, *, path: Path, n=3):
+    return path, n
+"""
+
+
+def test_an_option_without_a_default_is_needed(add):
+    add("dots", NEEDING)
+    assert imagesets.options("dots") == {"path": imagesets.NEEDED, "n": 3}
+    for ask in (imagesets.info, imagesets.load, imagesets.missing):
+        with pytest.raises(imagesets.DataError, match=r"^dots needs the option path: the file that `path` names$"):
+            ask("dots", n=4)
+
+
+def test_a_path_is_relative_to_the_current_folder(add, tmp_path, monkeypatch):
+    add("dots", NEEDING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert (imagesets.paths("dots"), imagesets.paths("mnist")) == (["path"], [])
+    for given, expected in [("a.npz", tmp_path / "a.npz"), (Path("../b"), tmp_path.parent / "b"), ("/c", Path("/c"))]:
+        assert imagesets.load("dots", path=given) == (expected, 3)
+    assert imagesets.located("dots", {"path": "~/x", "n": "y"}, "/d") == {"path": f"{tmp_path}/home/x", "n": "y"}
+    assert imagesets.located("dots", {"path": "x/../z"}, "/d/e") == {"path": "/d/e/z"}
+    assert imagesets.located("dots", {"path": 3}, "/d") == {"path": 3}
+
+
 ASK = [imagesets.info, imagesets.load, imagesets.get, imagesets.options, imagesets.missing]
 
 
@@ -114,7 +144,7 @@ def test_an_unknown_name_gets_the_nearest_one(ask):
 def test_naming_data_sets_loads_no_heavy_library():
     heavy = {"PIL", "matplotlib", "mlxtend", "pandas", "ray", "scipy", "sklearn", "torch", "torchvision"}
     code = (
-        "import sys, imagesets; [(imagesets.info(name), imagesets.options(name)) for name in imagesets.names()];"
+        "import sys, imagesets; [(imagesets.about(name), imagesets.options(name)) for name in imagesets.names()];"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -44,11 +44,17 @@ def test_all_are_listed_with_their_sizes_and_options(command, tmp_path):
     assert (code, err) == (0, "")
     assert str(tmp_path) in out.splitlines()[0]
     for name in imagesets.names():
-        info, block = imagesets.info(name), lines_of(out, name)
+        info, block = imagesets.about(name), lines_of(out, name)
         assert info.description in block[0]
-        assert f"{list(info.image_shape)}, {info.train} train, {info.valid} valid, {info.test} test" in block[1]
+        sizes = f"{list(info.image_shape)}, {info.train} train, {info.valid} valid, {info.test} test"
+        assert (sizes in block[1]) == bool(info.image_shape)
         assert all(option in out for option in imagesets.options(name))
     assert lines_of(out, "celeba")[2] == "options: size=64"
+    assert lines_of(out, "images")[1:] == [
+        "the npz or npy file, or the folder of pictures, that `path` names",
+        "options: path=needed, size=None, grey=None",
+        f"yours: `python -m study datasets get images --option path=... --data {tmp_path}` prepares it",
+    ]
     assert list(tmp_path.iterdir()) == []
 
 
