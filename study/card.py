@@ -151,11 +151,12 @@ def _papers(model: VAE) -> str:
 
 def _about(config: Mapping[str, Any], model: VAE, spec: StudySpec) -> str:
     commit = config["commit"] or "not known"
+    checksum = config["dataset_checksum"]
     versions = [f"{name} {version}" for name, version in config["versions"].items()]
     return _rows(
         ("what", "value"),
         [
-            ("data set", spec.data),
+            ("data set", f"{spec.data}{f', SHA-256 {checksum}' if checksum else ''}"),
             (
                 "images",
                 f"{[*model.image_shape]}, {spec.preprocessing}; bytes given to the model are divided by 255 only",

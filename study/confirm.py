@@ -22,7 +22,7 @@ import imagesets
 from study.record.confirmation import DEFAULTS, RESULT, is_as_wanted, made_with, result
 from study.record.folder import OpenRun, Run, RunError
 from study.record.seeds import with_more
-from study.record.storage import KIND, SPEC, check_storage_is_new, describe_data, open_run, reopen
+from study.record.storage import KIND, SPEC, check_data, check_storage_is_new, describe_data, open_run, reopen
 from study.record.tables import cell
 from study.record.trials import owed
 from study.signals import Stop, stopping_on_signals
@@ -158,6 +158,8 @@ def confirm(
         if not spec.trials and KIND not in opened.study.user_attrs:
             describe_data(opened, load_data(spec, data))
         missing = [job for job in wanted if not _is_done(run, spec, job)]
+        if missing:
+            check_data(opened)
         signum = _work_all(run, spec, missing, imagesets.data_root(data), address, say, stop)
         results = [(job, found) for job in wanted if (found := _result(run, job)) and is_as_wanted(found, spec)]
         table = pd.DataFrame([_row(opened, job, found) for job, found in results])

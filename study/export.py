@@ -16,7 +16,7 @@ from models.base import VAE
 from study.card import card
 from study.record.confirmation import DEFAULTS, seeds
 from study.record.folder import OpenRun, Run, RunError
-from study.record.storage import KIND, open_run
+from study.record.storage import IMAGES, KIND, open_run
 from study.record.trials import best_trial
 from study.spec.build import build
 from study.spec.measures import current, taken
@@ -109,6 +109,7 @@ def export(run: Run, out: Path) -> Path:
         "hyperparameters": model.hyperparameters,
         "dataset": spec.dataset,
         "dataset_options": spec.dataset_options,
+        "dataset_checksum": study.user_attrs.get(IMAGES),
         "preprocessing": spec.preprocessing.model_dump(),
         "pairing": spec.pairing,
         "training": {key: value for key, value in settings.items() if is_setting(key)},

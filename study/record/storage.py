@@ -16,6 +16,7 @@ from optuna.distributions import (
     json_to_distribution,
 )
 
+import imagesets
 from imagesets import Splits
 from models import outside
 from study.record import backend
@@ -31,7 +32,7 @@ from study.trial.images import images_of
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-KIND, SPACE, SPEC = "kind", "space", "spec"  # attributes of the study
+KIND, SPACE, SPEC, IMAGES = "kind", "space", "spec", "images"  # attributes of the study
 
 
 def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> OpenRun:
@@ -219,9 +220,31 @@ def made_with(study: optuna.Study) -> StudySpec | None:
         return None
 
 
+def check_data(opened: OpenRun) -> str | None:
+    """The checksum of images of one's own, None where a study is not of such.
+
+    Raises:
+        RunError: they are not those that the study was made with.
+        DataError: they are not there.
+    """
+    now = imagesets.checksum(opened.spec.dataset, **opened.spec.dataset_options)
+    before = opened.study.user_attrs.get(IMAGES)
+    if before not in (None, now):
+        raise RunError(
+            f"{opened.spec.dataset_options['path']} is not what {opened.run.name} was made with: its SHA-256 is {now}, "
+            f"was {before}; bring the old images back, or start another run with --set name=..."
+        )
+    return now
+
+
 def describe_data(opened: OpenRun, splits: Splits) -> None:
-    """Notes in the study what its ELBOs are: `bound` on a log-likelihood, or something else by its name."""
+    """Notes in the study what its ELBOs are: `bound` on a log-likelihood, or something else by its name.
+
+    Of images of one's own also the checksum; errors as for `check_data`.
+    """
     spec = opened.spec
+    if checksum := check_data(opened):
+        opened.study.set_user_attr(IMAGES, checksum)
     valid = images_of(splits, "valid", spec.preprocessing, spec.pairing)
     with torch.device("meta"):  # only its likelihood is asked
         model = build(spec, spec.defaults())

@@ -15,7 +15,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from study.record import tables
 from study.record.folder import OpenRun, Run
-from study.record.storage import SPEC, check_searches, check_storage_is_new, describe_data, open_run, reopen
+from study.record.storage import SPEC, check_data, check_searches, check_storage_is_new, describe_data, open_run, reopen
 from study.record.trials import Outcome, outcome, owed
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
@@ -71,6 +71,8 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
     """
     with run.locked():
         opened = reopen(run, spec)
+        if owed(opened):
+            check_data(opened)
         if spec is not None:
             run.rewrite(spec)
             opened.study.set_user_attr(SPEC, dump(spec))

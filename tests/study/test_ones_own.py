@@ -12,6 +12,8 @@ import analysis
 import analysis.__main__
 import imagesets
 from study.record.folder import Run
+from study.record.storage import IMAGES as IMAGES_SUM
+from study.record.storage import open_run
 from study.spec import StudySpec
 from study.trial.training import Training
 
@@ -62,6 +64,23 @@ def test_it_is_trained_shown_exported_and_evaluated(here, command):
     code, out, err = command("table", "tiny", app=analysis.__main__.app)
     assert (code, err) == (0, "")
     assert command("status", "tiny")[0] == 0
+
+
+def test_a_run_is_of_the_images_that_it_began_with(here, command):
+    assert command("train", "tiny.yaml")[0] == 0
+    checksum = imagesets.checksum("images", path=here / "own.npz")
+    assert open_run(Run("runs/tiny")).study.user_attrs[IMAGES_SUM] == checksum
+    assert command("export", "tiny", "--out", "best")[0] == 0
+    assert f"images (own.npz), SHA-256 {checksum} |" in (here / "best" / "README.md").read_text()
+    shutil.copy("own.npz", "before.npz")
+    np.savez("own.npz", images=IMAGES[::-1].astype(np.uint8))
+    now = imagesets.checksum("images", path="own.npz")
+    for arguments in (["confirm", "tiny"], ["run", "tiny.yaml", "--trials", "+1"]):
+        code, _, err = command(*arguments)
+        assert code == 2
+        assert f"own.npz is not what tiny was made with: its SHA-256 is {now}, was {checksum}" in err
+    assert Run("runs/tiny").spec().trials == 1
+    assert analysis.trials("runs/tiny").iloc[0]["state"] == "COMPLETE"  # it can be read all the same
 
 
 def test_three_images_are_enough(here, command):
