@@ -10,19 +10,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from readme import IMAGES, PROJECT, README, blocks, write_own
 
 import analysis.__main__
 import analysis.command
 import study.cli
 from study import spec
 
-PROJECT = Path(__file__).resolve().parent.parent
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
 FOLDERS = ("analysis", "benchmarks", "imagesets", "metrics", "models", "searchspaces", "study", "tests")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
 def commands() -> list[str]:
@@ -32,9 +27,10 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A current folder with the file that the README saves images to."""
+    """A current folder with the images, the model and the preset of one's own that the README shows."""
     monkeypatch.chdir(tmp_path)
-    exec(next(block for block in blocks("python") if "np.savez" in block), {})
+    write_own(tmp_path)
+    exec(IMAGES, {})
 
 
 @pytest.mark.parametrize("command", commands())
@@ -59,9 +55,6 @@ def test_every_command_is_named():
 
 
 def test_preset_is_sound(tmp_path, own):
-    for first, _, rest in (block.partition("\n") for block in blocks("python")):
-        if re.fullmatch(r"# \w+\.py", first):  # a model that a preset names
-            (tmp_path / first.removeprefix("# ")).write_text(rest)
     for i, block in enumerate(block for block in blocks("yaml") if not block.startswith("#")):
         path = tmp_path / f"{i}.yaml"
         path.write_text(block)
