@@ -279,7 +279,7 @@ def attributes(case: Case) -> list[Fault]:
         return [Fault(line, functools.partial(storage.make, study._storage, spec))]
     faults = []
     if changed := storage.space_differences(study, spec):
-        faults.append(Fault(f"the study was searched over another space: {'; '.join(changed)}; bring the old one back"))
+        faults.append(Fault(f"the study was {storage.otherwise(spec)}: {'; '.join(changed)}; bring the old one back"))
     made_with = storage.made_with(study)
     if made_with is not None and (changed := differences(made_with, spec)):
         line = f"study.yaml is not what the study was made with: {'; '.join(changed)}; bring the old value back"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,8 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
 
     Raises:
         RunError: the run stopped before it had a study and `create` is not asked for, its storage is gone or cannot be
-            opened, its specification is damaged, or the study was searched over another space.
+            opened, its specification is damaged, or the study was searched over another space, or without a search
+            made with another configuration.
     """
     spec = spec or run.spec()
     file, made = file_of(run, spec), is_made(run, spec)
@@ -69,8 +71,8 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
         study.sampler = sampler(spec, stored=len(study.get_trials(deepcopy=False)))
     if differences := space_differences(study, spec):
         raise RunError(
-            f"{run.name} was searched over another space: {'; '.join(differences)}; "
-            f"name another run with --set name=..., or bring the old space back"
+            f"{run.name} was {otherwise(spec)}: {'; '.join(differences)}; "
+            f"name another run with --set name=..., or bring the old one back"
         )
     return OpenRun(run, spec, study)
 
@@ -154,19 +156,32 @@ def _make_file(path: Path, spec: StudySpec) -> None:
 
 
 def _space(spec: StudySpec) -> dict[str, str]:
+    """What configurations are drawn from; without a search it is a single one."""
+    if not spec.trials:
+        return {name: json.dumps(value) for name, value in spec.defaults().items()}
     return {name: distribution_to_json(drawn) for name, drawn in spec.distributions().items()}
 
 
 def space_differences(study: optuna.Study, spec: StudySpec) -> list[str]:
     """How the space of a specification differs from the one that a study was searched over, a line a hyperparameter."""
     before, now = study.user_attrs.get(SPACE), _space(spec)
-    if before is None or before == now or not spec.trials:
+    if before is None or before == now:
         return []
+    say = _range if spec.trials else _value
     return [
-        f"{name} was {_range(before.get(name))}, is {_range(now.get(name))}"
+        f"{name} was {say(before.get(name))}, is {say(now.get(name))}"
         for name in dict.fromkeys([*before, *now])
         if before.get(name) != now.get(name)
     ]
+
+
+def otherwise(spec: StudySpec) -> str:
+    """What a study with `space_differences` was."""
+    return "searched over another space" if spec.trials else "made with another configuration"
+
+
+def _value(kept: str | None) -> str:
+    return "not given" if kept is None else kept
 
 
 def _range(distribution: str | None) -> str:

@@ -14,6 +14,7 @@ import torch
 import analysis
 import analysis.__main__
 import models
+import searchspaces.vae
 from study import confirm as confirming
 from study.confirm import TEST, Job, jobs, work
 from study.export import best, export
@@ -348,6 +349,19 @@ def test_another_configuration_is_refused_under_the_old_name(command, seeded, gi
     assert (code, out) == (2, "")
     assert err.startswith(f"tiny-seeds cannot go on with another configuration: {says}. Repeat the --set that ")
     assert listing() == before
+
+
+def test_defaults_that_have_changed_in_the_code_are_refused_under_the_old_name(command, seeded, given, monkeypatch):
+    seeded("--seeds", "1")
+    monkeypatch.setattr(searchspaces.vae, "DEFAULTS", {**searchspaces.vae.DEFAULTS, "lr": 0.25})
+    says = "made with another configuration: lr was 0.001, is 0.25; "
+    for arguments in (("seeds", given, "--seeds", "3"), ("confirm", "tiny-seeds")):
+        code, _, err = command(*arguments)
+        assert code == 2
+        assert err.startswith(f"tiny-seeds was {says}name another run with --set name=...")
+    code, out, _ = command("doctor", "tiny-seeds")
+    assert code == 1
+    assert f"the study was {says}bring the old one back" in out
 
 
 def test_a_search_is_not_made_one_of_seeds(command, given, run, here):
