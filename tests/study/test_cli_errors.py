@@ -57,7 +57,7 @@ def test_a_mistake_in_a_preset(refused, preset, tmp_path, how, changes, says):
     assert says in refused(how, preset(tmp_path, **changes))
 
 
-@pytest.mark.parametrize("how", ["run", "train"])
+@pytest.mark.parametrize("how", ["run", "train", "seeds"])
 @pytest.mark.parametrize(
     ("content", "says"),
     [
