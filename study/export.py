@@ -64,7 +64,10 @@ def _best_trial(opened: OpenRun) -> tuple[int, int, dict[str, Any]]:
 def _best_seed(opened: OpenRun) -> tuple[int, int, dict[str, Any]]:
     run, spec, _ = opened
     best: tuple[int, int, dict[str, Any]] | None = None
-    for repeat in seeds(run, spec).sound:
+    sound, failed = seeds(run, spec)
+    if len(failed) == spec.confirm.seeds:
+        raise RunError(f"all seeds of {run.name} failed")
+    for repeat in sound:
         state = _checkpoint(f"seed {repeat + 1}", run.confirmation(DEFAULTS, repeat))
         if best is None or state["best"] > best[2]["best"]:
             best = repeat, state["seed"], state

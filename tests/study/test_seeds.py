@@ -196,7 +196,7 @@ def test_failed_seeds_are_counted_and_told_by_the_exit_code(command, given, run,
     exported, _, err = command("export", "tiny-seeds", "--out", "best")
     assert exported == (0 if sound else 2)
     if not sound:
-        assert err == "tiny-seeds has no complete seed yet; go on with `python -m study confirm tiny-seeds`\n"
+        assert err == "all seeds of tiny-seeds failed\n"
 
 
 def test_there_is_no_search_to_go_on_with_or_to_add_to(command, seeded):
@@ -295,6 +295,18 @@ def test_stopped_half_way_it_goes_on_with_confirm(command, given, run, here):
     assert command("confirm", "tiny-seeds") == (0, "table: python -m analysis table tiny-seeds\n", "")
     assert here.done == [0, 1, 2]
     assert [row["repeat"] for row in rows(run)] == [0, 1, 2]
+
+
+def test_before_the_first_seed_is_done_there_is_nothing_to_export(command, given, run, here):
+    here.most = 0
+    assert command("seeds", given, "--seeds", "3")[0] == 143
+    line = "tiny-seeds has no complete seed yet; go on with `python -m study confirm tiny-seeds`\n"
+    for arguments, options in (
+        (("export", "tiny-seeds", "--out", "best"), {}),
+        (("figures", "tiny-seeds"), {"app": analysis.__main__.app}),
+    ):
+        assert command(*arguments, **options) == (2, "", line)
+    assert command("table", "tiny-seeds", app=analysis.__main__.app)[::2] == (0, "")
 
 
 def test_killed_before_it_had_a_study_it_goes_on_with_confirm(command, given, run, here):
