@@ -95,7 +95,7 @@ def run(
     from study.record.storage import check_searches
 
     check_searches(spec)
-    print(plan(spec, run), flush=True)
+    _say_plan(spec, run)
     if dry_run:
         return
     from study.tune import runner
@@ -109,7 +109,7 @@ def _extend(
     from study.record.extension import extended
 
     run, spec = extended(given, overrides, more, root)
-    print(f"{plan(spec, run)}, where {spec.trials - int(more)} of these trials are there", flush=True)
+    _say_plan(spec, run, f", where {spec.trials - int(more)} of these trials are there")
     if not dry_run:
         from study.tune import runner
 
@@ -180,7 +180,7 @@ def seeds(
     run = Run(root / spec.name)
     if run.study_yaml.is_file():
         spec = with_more(run, spec)
-    print(plan(spec, run), flush=True)
+    _say_plan(spec, run)
     if dry_run:
         return
     stopped = confirmation.confirm_defaults(
@@ -346,36 +346,10 @@ def get(
         print(f"{name}: {', '.join(f'{len(split.images)} {part}' for part, split in splits._asdict().items())}")
 
 
-def plan(spec: StudySpec, run: Run) -> str:
-    """What a run will do, for people."""
-    from study.spec.ranges import text
+def _say_plan(spec: StudySpec, run: Run, besides: str = "") -> None:
+    from study.record.words import plan
 
-    ranges = spec.distributions()
-    named = {name: f"{name} ({text(drawn)})" if name in spec.space else name for name, drawn in ranges.items()}
-    drawn = ", ".join(named.values()) or "nothing"
-    pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
-    each = (
-        f"of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
-        f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU"
-    )
-    lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.preprocessing} images, {spec.likelihood} likelihood"]
-    if spec.trials:
-        lines += [
-            f"  {spec.trials} trials {each}",
-            f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
-            f"  draws {drawn}",
-        ]
-    else:
-        lines += [
-            f"  no search: the defaults over {spec.confirm.seeds} fresh seeds, trainings {each}",
-            f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
-        ]
-    lines.append(f"  pins {pinned}")
-    if spec.asha is not None:
-        lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
-        if spec.rungs[0] > spec.asha.grace:
-            lines.append("  rungs before the end of the longest KL warm-up are left out")
-    return "\n".join([*lines, f"  writes {run.path}"])
+    print(plan(spec, run) + besides, flush=True)
 
 
 def _finish(run: Run, outcome: Outcome) -> None:

@@ -1,13 +1,14 @@
-"""A study in words: one trial in a line, a run in a few. Knows nothing of Ray."""
+"""A study in words: one trial in a line, a run in a few, and what it will do. Knows nothing of Ray."""
 
 from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record.confirmation import standing
-from study.record.folder import OpenRun
+from study.record.folder import OpenRun, Run
 from study.record.trials import Outcome, best_trial, outcome, reports
 from study.spec import StudySpec
+from study.spec.ranges import text
 
 
 def describe(trial: FrozenTrial, spec: StudySpec) -> str:
@@ -47,3 +48,33 @@ def summary(opened: OpenRun) -> str:
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in best.params.items()
     )
     return f"{line}\nbest: {describe(best, spec)}" + (f"\n      {drawn}" if drawn else "")
+
+
+def plan(spec: StudySpec, run: Run) -> str:
+    """What a run will do, for people."""
+    ranges = spec.distributions()
+    named = {name: f"{name} ({text(drawn)})" if name in spec.space else name for name, drawn in ranges.items()}
+    drawn = ", ".join(named.values()) or "nothing"
+    pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
+    each = (
+        f"of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
+        f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU"
+    )
+    lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.preprocessing} images, {spec.likelihood} likelihood"]
+    if spec.trials:
+        lines += [
+            f"  {spec.trials} trials {each}",
+            f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
+            f"  draws {drawn}",
+        ]
+    else:
+        lines += [
+            f"  no search: the defaults over {spec.confirm.seeds} fresh seeds, trainings {each}",
+            f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
+        ]
+    lines.append(f"  pins {pinned}")
+    if spec.asha is not None:
+        lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
+        if spec.rungs[0] > spec.asha.grace:
+            lines.append("  rungs before the end of the longest KL warm-up are left out")
+    return "\n".join([*lines, f"  writes {run.path}"])

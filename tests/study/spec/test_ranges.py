@@ -6,11 +6,11 @@ import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from study import solo
-from study.cli import plan
 from study.record.extension import differences, extended
 from study.record.folder import Run, RunError
 from study.record.storage import SPACE, open_run
 from study.record.trials import reports
+from study.record.words import plan
 from study.spec import StudySpec, check, load, parse
 from study.spec.ranges import text
 
