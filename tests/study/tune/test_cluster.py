@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import analysis
 import study
+from study.record.folder import Run
 from study.spec import StudySpec
-from study.tune import cluster
+from study.tune import cluster, runner
 
 PROJECT = Path(study.__file__).parents[1]
 
@@ -55,3 +57,25 @@ def test_to_a_cluster_travel_the_packages_alone(ray_down, ray_folder, elsewhere,
         assert all(file.is_relative_to(folder.path) for file in [current, *files.values()])
         assert {file.parent.name for file in files.values()} == set(cluster.PACKAGES)
         assert files["study"].with_name("presets").is_dir()
+
+
+@pytest.mark.long
+def test_a_model_of_ones_own_reaches_a_cluster_that_has_not_its_file(ray_down, ray_folder, raw, tmp_path):
+    from ray.cluster_utils import Cluster
+
+    from study import confirm
+
+    text = "from models.vae import build as vae\n\n\ndef build(image_shape, *, latent=2, **shared):\n"
+    (tmp_path / "own.py").write_text(f"{text}    return vae(image_shape, latent=latent, **shared)\n")
+    given = raw(model=str(tmp_path / "own.py"), trials=2, confirm={"top": 0, "seeds": 1, "samples": 2, "images": 4})
+    spec, run = StudySpec(**{**given, "fixed": {"hidden": 8}}), Run(tmp_path / "runs" / "tiny")
+    (tmp_path / "own.py").unlink()
+    with ray_folder():
+        joined = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        try:
+            assert runner.run(spec, run, address=joined.address).complete == 2
+            assert confirm.confirm(run, address=joined.address) is None
+        finally:
+            joined.shutdown()
+    (row,) = analysis.confirmed(run.path).to_dict("records")
+    assert (row["model"], row["cause"]) == ("own", "")
