@@ -36,11 +36,6 @@ def test_killed_workers_lose_and_double_nothing(tmp_path):
     assert found.complete + found.pruned == 6
 
 
-def test_a_server_that_is_away_is_waited_for(installed, tmp_path):
-    found = chaos.attack("outage", tmp_path, storage="postgresql", seconds=3, trials=3)
-    assert found.complete + found.pruned == 3
-
-
 @pytest.mark.long
 def test_twenty_kills_of_workers(tmp_path):
     found = chaos.attack("workers", tmp_path)
