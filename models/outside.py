@@ -13,7 +13,7 @@ import inspect
 import linecache
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TypeVar
@@ -142,7 +142,7 @@ def _text_of_module(name: str) -> str:
         ) from None
     except OSError:
         raise ValueError(f"module {name!r} has no file of Python") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"module {name!r} cannot be imported: {_reason(error)}") from error
 
 
@@ -162,7 +162,7 @@ def _run(code: Code) -> ModuleType:
     sys.modules[made.__name__] = made  # where type hints are looked up
     try:
         exec(compile(code.text, file, "exec"), made.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[made.__name__]
         raise ValueError(f"{code.origin} cannot be run: {_reason(error, file)}") from error
     return made
@@ -175,6 +175,8 @@ def _check(module: ModuleType, code: Code) -> None:
     lacking = [name for name in ("space", "DEFAULTS") if not hasattr(module, name)]
     if len(lacking) == 1:
         raise ValueError(f"{code.origin} has no {lacking[0]}; a search space is `space` and `DEFAULTS`, or neither")
+    if not lacking and not isinstance(module.DEFAULTS, Mapping):
+        raise ValueError(f"{code.origin}: DEFAULTS must be a dict, got {module.DEFAULTS!r}")
     parameters = list(inspect.signature(build).parameters.values())
     names = {parameter.name for parameter in parameters}
     shared = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
@@ -212,7 +214,7 @@ def guarded(name: str, call: Callable[[], T]) -> T:
         return call()
     except ValueError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         known = code(name)
         file = f"{known.origin} ({known.checksum[:12]})"
         raise ValueError(f"{known.origin}: {_reason(error, file)}") from error

@@ -65,9 +65,17 @@ def space(name: str) -> Space:
         KeyError: no space has that name.
     """
     function: Space = _module(name).space
-    if models.outside.is_outside(name):  # whose mistakes are lines
-        return lambda trial: models.outside.guarded(name, lambda: function(trial))
+    if models.outside.is_outside(name):
+        return lambda trial: _guarded(name, function, trial)
     return function
+
+
+def _guarded(name: str, function: Space, trial: Trial) -> dict[str, Any]:
+    """What a space of somebody's draws; its mistakes are lines, as ValueErrors."""
+    settings: Any = models.outside.guarded(name, lambda: function(trial))
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{models.outside.code(name).origin}: space must return a dict, got {settings!r}")
+    return dict(settings)
 
 
 def beside(name: str, fixed: Mapping[str, Any]) -> Space:

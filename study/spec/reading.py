@@ -50,6 +50,8 @@ def check(raw: Mapping[str, Any], kept: bool = False) -> list[str]:
     partial = StudySpec.model_construct(**sound)
     for key in StudySpec.model_fields.keys() - sound.keys():
         partial.__dict__.pop(key, None)  # a default that was not asked for
+    if "code" in problems:
+        problems.pop("model", None)  # which is known by it
     lines = [f"{key}: {message}" for key, message in problems.items()]
     if not kept and sound.keys() >= {"dataset", "dataset_options"}:
         lines += checks.check_source(partial)

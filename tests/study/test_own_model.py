@@ -106,8 +106,11 @@ def test_without_a_space_the_rate_is_drawn_and_what_the_preset_names(preset):
         ("def build(:", "cannot be run: SyntaxError"),
         ("", "has no function build"),
         (MINE + "\nDEFAULTS = {}\n", "has no space; a search space is `space` and `DEFAULTS`, or neither"),
-        (MINE + SPACE.replace('"latent": 3, ', ""), "KeyError: 'latent'"),
+        (MINE + SPACE.replace('"latent": 3, ', ""), "few.py: DEFAULTS lacks latent, which space draws"),
         (MINE + SPACE.replace("trial.suggest_int", "trial.suggest"), "AttributeError: "),
+        (MINE + "\nimport sys\nsys.exit(0)\n", "few.py cannot be run: SystemExit: 0 (line "),
+        (MINE + SPACE.replace("return {", "{"), "few.py: space must return a dict, got None"),
+        (MINE + "\nDEFAULTS, space = 3, 4\n", "few.py: DEFAULTS must be a dict, got 3"),
         (MINE + SPACE.replace('"latent"', '"latents"'), "few has no such hyperparameter; it has: latent, "),
     ],
 )
@@ -198,6 +201,13 @@ def test_an_export_whose_code_was_changed_is_refused(run, tmp_path, monkeypatch)
     out = export(run, tmp_path / "best")
     (out / "model.py").write_text("raise SystemExit")
     with pytest.raises(models.ModelError, match="is not the file that was exported"):
+        models.load(out, code=True)
+
+
+def test_an_export_without_its_code_is_refused(run, tmp_path):
+    out = export(run, tmp_path / "best")
+    (out / "model.py").unlink()
+    with pytest.raises(models.ModelError, match=r"best is a damaged export: it has no model\.py"):
         models.load(out, code=True)
 
 
