@@ -49,7 +49,7 @@ def read(preset: str | Path) -> tuple[str, dict[str, Any]]:
     _locate(raw, dataset, path.parent)
     if given is not None:
         _locate(base, dataset, _path(given, path.parent).parent)
-        raw = _on(base, raw)
+        raw = _on(_yielding(base, raw), raw)
     raw.setdefault("name", path.stem)
     return path.name, raw
 
@@ -79,6 +79,27 @@ def _locate(raw: dict[str, Any], dataset: Any, folder: Path) -> None:
         raw["model"] = str((folder / Path(model).expanduser()).absolute())
     if dataset in imagesets.names() and isinstance(options, Mapping):
         raw["dataset_options"] = imagesets.located(dataset, options, folder)
+
+
+def _yielding(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A base without what cannot stand beside a preset's own: another kind of range, length or pin of the same."""
+
+    def group(said: Mapping[str, Any], name: str) -> dict[str, Any]:
+        return dict(said[name]) if isinstance(said.get(name), dict) else {}
+
+    fixed, space, budget = (group(base, name) for name in ("fixed", "space", "budget"))
+    for name, given in group(own, "space").items():
+        fixed.pop(name, None)
+        before = group(space, name)
+        if isinstance(given, dict) and ("choices" in given) != ("choices" in before):
+            space.pop(name, None)
+    for name in group(own, "fixed"):
+        space.pop(name, None)
+    for length, other in (("steps", "epochs"), ("epochs", "steps")):
+        if length in group(own, "budget"):
+            budget.pop(other, None)
+    kept = {"fixed": fixed, "space": space, "budget": budget}
+    return {**base, **{name: said for name, said in kept.items() if isinstance(base.get(name), dict)}}
 
 
 def _on(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,10 @@ class Range(BaseModel):
             raise ValueError(f"low must not exceed high, and {_of(own)}; give both ends")
         if log and low <= 0:
             raise ValueError(f"low must be above 0 where log is true, got {low:g}; {_of(own)}")
+        if step is not None:
+            if low < high < low + step:
+                raise ValueError(f"step must fit between low and high, got {step:g}, {low:g} and {high:g}")
+            high = low + math.floor((high - low) / step + 1e-9) * step  # the last one that can be drawn
         if not whole:
             return FloatDistribution(low, high, log=bool(log), step=None if log else step)
         for key, value in (("low", low), ("high", high), ("step", 1 if step is None else step)):
@@ -113,7 +117,9 @@ def text(distribution: BaseDistribution) -> str:
     if isinstance(distribution, CategoricalDistribution):
         return f"one of {list(distribution.choices)}"
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return f"{distribution.low:g} to {distribution.high:g}" + (" (log)" if distribution.log else "")
+    by = distribution.step if isinstance(distribution, FloatDistribution) or distribution.step != 1 else None
+    how = " (log)" if distribution.log else "" if by is None else f" by {by:g}"
+    return f"{distribution.low:g} to {distribution.high:g}{how}"
 
 
 def _of(own: BaseDistribution | None) -> str:

@@ -12,6 +12,7 @@ from study.record.storage import SPACE, open_run
 from study.record.trials import reports
 from study.record.words import plan
 from study.spec import StudySpec, check, load, parse
+from study.spec.preset import read
 from study.spec.ranges import text
 
 PINS = {"posterior": "gaussian", "prior": "standard", "hidden": 16, "latent": 4, "kl_warmup": 0.0, "beta": 1.0}
@@ -185,6 +186,30 @@ def test_all_mistakes_are_told_at_once_with_those_of_other_keys(given):
         "space.nonsense",
         "trials",
     ]
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "left"),
+    [
+        ("space: {lr: {high: 1e-3}}", "space: {lr: {choices: [1e-3]}}", {"space": {"lr": {"choices": [1e-3]}}}),
+        ("space: {latent: {high: 9}}", "fixed: {latent: 4}", {"fixed": {"latent": 4}, "space": {}}),
+        ("fixed: {latent: 4}", "space: {latent: {high: 9}}", {"fixed": {}, "space": {"latent": {"high": 9}}}),
+        ("budget: {steps: 10}", "budget: {epochs: 2}", {"budget": {"epochs": 2}}),
+    ],
+)
+def test_what_cannot_stand_beside_a_presets_own_gives_way(write, base, own, left):
+    write(base, "base.yaml")
+    _, raw = read(write(f"base: base.yaml\n{own}"))
+    assert {key: raw[key] for key in left} == left
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_step_that_does_not_divide_a_range_ends_at_the_last_value(given):
+    spec = StudySpec(**given({"latent": {"low": 2, "high": 10, "step": 3}}))
+    assert spec.distributions()["latent"] == IntDistribution(2, 8, step=3)
+    assert text(spec.distributions()["latent"]) == "2 to 8 by 3"
+    (line,) = check(given({"lr": {"step": 5}}))
+    assert line.startswith("space.lr: step must fit between low and high, got 5, ")
 
 
 def test_ranges_in_words():
