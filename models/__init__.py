@@ -165,6 +165,8 @@ def build(name: str, image_shape: Sequence[int], **settings: Any) -> VAE:
     problems = check(name, settings)
     if problems:
         raise ModelError("; ".join(f"{outside.title(name)}: {key}: {message}" for key, message in problems))
+    if len(image_shape) not in (3, 4):
+        raise ModelError(f"images are [C, H, W], or [2, C, H, W] in pairs, got the shape {[*image_shape]}")
     make = functools.partial(module(name).build, tuple(image_shape), **settings)
     try:
         model = outside.guarded(name, make) if outside.is_outside(name) else make()
@@ -177,6 +179,12 @@ def build(name: str, image_shape: Sequence[int], **settings: Any) -> VAE:
     model.name = outside.code(name).key if outside.is_outside(name) else name
     model.hyperparameters = {**hyperparameters(name), **settings}
     return model
+
+
+def in_use(model: VAE) -> dict[str, Any]:
+    """Of a model's hyperparameters, those that do something beside the others: its file's `idle` names the rest."""
+    idle = getattr(module(model.name), "idle", lambda given: ())(model.hyperparameters)
+    return {key: value for key, value in model.hyperparameters.items() if key not in idle}
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = False) -> VAE:
@@ -229,6 +237,8 @@ def _usable(device: str | torch.device) -> torch.device:
 def _own_code(folder: Path, said: Mapping[str, str], run: bool) -> str:
     """Runs the model's file in an export, and returns the model's key."""
     file = folder / Path(said["file"]).name
+    if not file.is_file():
+        raise NotRunError(f"{folder} is a damaged export: it has no {file.name}; export the study again")
     own = outside.Code(said["origin"], file.read_text(encoding="utf-8"))
     if own.checksum != said["checksum"]:
         raise NotRunError(f"{file} is not the file that was exported: its checksum is another; export the study again")

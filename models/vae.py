@@ -67,6 +67,13 @@ def settings() -> dict[str, tuple[Any, Any]]:
     return found
 
 
+def idle(given: Mapping[str, Any]) -> set[str]:
+    """Of these settings, those of parts that are not chosen."""
+    chosen = posteriors()[given["posterior"]], priors()[given["prior"]]
+    used = {name for part in chosen for name in models.keywords(part.__init__)}
+    return set(settings()) - used - {"posterior", "prior"}
+
+
 def build(image_shape: Shape, *, latent: Count = 20, **given: Any) -> VAE:
     """A VAE for images of that shape.
 

@@ -19,7 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "posterior": "gaussian",  # the paper's
     "prior": "standard",  # the paper's
     **{  # those of the parts, where they have their sources
-        name: settings()[name][1]
+        name: settings().get(name, (None, 1e-3))[1]  # a rate of its own begins as the others'
         for part in (*posteriors().values(), *priors().values())
         for name in asked_for(part.draw)
     },
@@ -42,7 +42,7 @@ def space(trial: Trial) -> dict[str, Any]:
     drawn["prior"] = pinned or _prior(trial, go_with[drawn["posterior"]])
     drawn |= posteriors()[drawn["posterior"]].draw(trial)
     drawn |= priors()[drawn["prior"]].draw(trial)
-    return {**DEFAULTS, **drawn}
+    return {**{name: value for name, value in DEFAULTS.items() if not name.startswith("lr_")}, **drawn}
 
 
 NAMES: dict[tuple[str, ...], str] = {("standard", "vamp"): "prior", ("spike_slab", "vamp"): "sparse_prior"}

@@ -45,8 +45,7 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
 
     Raises:
         RunError: the run stopped before it had a study and `create` is not asked for, its storage is gone or cannot be
-            opened, its specification is damaged, or the study was searched over another space, or without a search
-            made with another configuration.
+            opened, its specification is damaged, or, where `create` is asked for, as for `check_space`.
     """
     spec = spec or run.spec()
     file, made = file_of(run, spec), is_made(run, spec)
@@ -69,12 +68,22 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
             make(storage, spec)
         study = optuna.load_study(storage=storage, study_name=spec.name)
         study.sampler = sampler(spec, stored=len(study.get_trials(deepcopy=False)))
-    if differences := space_differences(study, spec):
+    opened = OpenRun(run, spec, study)
+    if create:
+        check_space(opened)
+    return opened
+
+
+def check_space(opened: OpenRun) -> None:
+    """Raises RunError where a run cannot go on: its study was searched over another space.
+
+    It can be read: what its trials drew, they drew.
+    """
+    if differences := space_differences(opened.study, opened.spec):
         raise RunError(
-            f"{run.name} was {otherwise(spec)}: {'; '.join(differences)}; "
+            f"{opened.run.name} was {otherwise(opened.spec)}: {'; '.join(differences)}; "
             f"name another run with --set name=..., or bring the old one back"
         )
-    return OpenRun(run, spec, study)
 
 
 def is_made(run: Run, spec: StudySpec) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,11 @@ def _write(path: Path, checkpoint: dict[str, Any]) -> None:
         file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())  # a power cut leaves it whole too
+
+
+def same(kept: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether two configurations are one: a part that came to the project since brings settings, which do nothing."""
+    return all(kept[key] == settings[key] for key in kept.keys() & settings.keys())
 
 
 def load(path: Path) -> dict[str, Any] | None:

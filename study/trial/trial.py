@@ -72,7 +72,7 @@ class Trial:
         self._repeat: dict[str, Any] | None = None
         self._writer: SummaryWriter | None = None
         state = checkpoint.load_last(folder, self._note)
-        if state is not None and (state["settings"], state.get("seed", seed)) != (dict(settings), seed):
+        if state is not None and not (checkpoint.same(state["settings"], settings) and state.get("seed", seed) == seed):
             self._note(f"{folder} holds the checkpoint of another trial; it is left out")
             state = None
         if state is not None and not self.training.takes(state["training"]):

@@ -197,9 +197,7 @@ def renamed(trial: BaseTrial) -> dict:
         (renamed, "lr was 0.0001 to 0.01 (log), is not drawn; grad_clip was not drawn, is 1 to 2"),
     ],
 )
-@pytest.mark.parametrize(
-    "how", [("resume",), ("confirm",), ("status",), ("run", "--trials", "+2")], ids=lambda how: how[0]
-)
+@pytest.mark.parametrize("how", [("resume",), ("confirm",), ("run", "--trials", "+2")], ids=lambda how: how[0])
 def test_a_changed_space_is_refused_under_the_old_name(finished, command, monkeypatch, tmp_path, how, space, says):
     run = Run(shutil.copytree(finished.path, tmp_path / "tiny"))
     before = open_run(run).study.get_trials()
@@ -213,3 +211,13 @@ def test_a_changed_space_is_refused_under_the_old_name(finished, command, monkey
     assert "Traceback" not in out + err
     assert run.study_yaml.read_bytes() == written
     assert open_run(run).study.get_trials() == before
+
+
+def test_of_a_changed_space_a_finished_run_can_still_be_read(finished, command, monkeypatch, tmp_path):
+    run = Run(shutil.copytree(finished.path, tmp_path / "tiny"))
+    with monkeypatch.context() as patch:
+        patch.setattr(searchspaces.vae, "space", wider)
+        assert command("status", run.path)[0] == 0
+        assert command("export", run.path, "--out", tmp_path / "best")[0] == 0
+        code, out, _ = command("doctor", run.path)
+    assert (code, "the study was searched over another space: lr was" in out) == (1, True)
