@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.record import folder, tables
-from study.spec.measures import RENAMED, in_order
+from study.spec.measures import MEASURES, RENAMED, in_order
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
 CONFIRMED = ("elbo", "log_likelihood", "reconstruction", "kl", "zero_fraction", "active_units", "accuracy")
@@ -48,6 +48,12 @@ def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
+def _own(frame: pd.DataFrame) -> list[str]:
+    """The measures of a frame that only its model has."""
+    taken = [column.removeprefix("metrics.") for column in frame if column.startswith("metrics.")]
+    return [name for name in taken if name not in {measure.name for measure in MEASURES}]
+
+
 def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over seeds of each confirmed configuration, and how many failed.
 
@@ -63,7 +69,7 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
         sound = group[group["cause"] == ""]
         spread = {
             metric: _mean_and_deviation(sound[f"metrics.{metric}"])
-            for metric in CONFIRMED
+            for metric in (*CONFIRMED, *_own(frame))
             if sound[f"metrics.{metric}"].notna().any()
         }
         rows.append(

@@ -22,12 +22,23 @@ import imagesets
 from study.record.confirmation import DEFAULTS, RESULT, is_as_wanted, made_with, result
 from study.record.folder import OpenRun, Run, RunError
 from study.record.seeds import with_more
-from study.record.storage import KIND, SPEC, check_data, check_storage_is_new, describe_data, open_run, reopen
+from study.record.storage import (
+    KIND,
+    SPEC,
+    check_data,
+    check_space,
+    check_storage_is_new,
+    describe_data,
+    open_run,
+    reopen,
+)
 from study.record.tables import cell
 from study.record.trials import owed
+from study.record.words import number_text
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.measures import MEASURES, in_order
+from study.spec.text import program
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
@@ -105,7 +116,7 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
         test = images_of(splits, "test", spec.preprocessing, spec.pairing, device)
         weighted = importance_weighted(model, test, spec.confirm.samples, first=spec.confirm.images)
         return {
-            **evaluate(model, test),
+            **evaluate(model, test, test=True),
             "log_likelihood": float(weighted.log_likelihood.mean()),
             "effective_samples": float(weighted.effective_samples.mean()),
             "accuracy": probe_accuracy(model, trial.training.train_images, test),
@@ -153,7 +164,8 @@ def confirm(
     with run.locked():
         opened = open_run(run, create=not run.spec().trials)
         if owed(opened):
-            raise RunError(f"the search is not finished; go on with `python -m study resume {run.argument}` first")
+            raise RunError(f"the search is not finished; go on with `{program()} resume {run.argument}` first")
+        check_space(opened)
         spec, wanted = opened.spec, jobs(opened)
         if not spec.trials and KIND not in opened.study.user_attrs:
             describe_data(opened, load_data(spec, data))
@@ -202,7 +214,7 @@ def confirm_defaults(
 def _at_work(run: Run, spec: StudySpec, address: str | None) -> Iterator[Stop]:
     from study.tune.cluster import ray_started
 
-    command = f"python -m study confirm {run.argument}"
+    command = f"{program()} confirm {run.argument}"
     how = stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
     with how as stop, ray_started(spec, address):
         yield stop
@@ -241,7 +253,8 @@ def _work_all(
                 except ray.exceptions.RayError as error:
                     found = {**failed(error, 0), "cause": f"lost: {type(error).__name__}"}
                 _keep(run, job, {**found, **made_with(spec)})
-                outcome = found["cause"] or f"test elbo {found['elbo']:.2f}, {found['seconds']:.0f} s"
+                by = spec.objectives[0]
+                outcome = found["cause"] or f"test {by} {number_text(found[by])}, {found['seconds']:.0f} s"
                 say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}")
         if pending:
             for reference in pending:
@@ -288,7 +301,7 @@ def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
         "study": spec.name,
         "model": spec.title,
         "dataset": spec.data,
-        "preprocessing": str(spec.preprocessing),
+        "preprocessing": spec.pixels,
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
         "configuration": job.candidate.name,

@@ -17,8 +17,8 @@ import imagesets
 import models
 import searchspaces
 from models.measures import Measure
-from study.spec.build import build, usual
-from study.spec.measures import MEASURES
+from study.spec.build import build
+from study.spec.measures import BESIDE, MEASURES
 from study.spec.problems import nearest
 from study.spec.ranges import Range, is_whole, outside, own_ranges
 from study.spec.settings import SETTINGS, is_setting
@@ -212,15 +212,32 @@ def _check_sigma(spec: StudySpec) -> list[str]:
     return []
 
 
+def _own_measures(spec: StudySpec) -> list[Measure] | None:
+    """The model's own measures; none of a model that is not known, None of one that cannot be built yet."""
+    if not all(hasattr(spec, key) for key in BUILT) or not sizes_known(spec):
+        return []
+    if _check_fixed(spec) or _check_space(spec):
+        return None
+    try:
+        with torch.device("meta"):
+            return list(build(spec, spec.defaults()).measures())
+    except ValueError:  # which `_check_builds` tells
+        return None
+
+
 def _check_measures(spec: StudySpec) -> list[str]:
-    own: list[Measure] = []
-    if all(hasattr(spec, key) for key in ("model", "dataset", "dataset_options")) and sizes_known(spec):
-        model = usual(spec.model, spec.images.image_shape)
-        own = [] if model is None else list(model.measures())
-    known = {measure.name: measure for measure in (*MEASURES, *own)}
+    own = _own_measures(spec)
+    taken = {*(measure.name for measure in MEASURES), *BESIDE}
+    problems = [
+        f"model: its measure {measure.name!r} has the name of another number; call it something else"
+        for measure in own or ()
+        if measure.name in taken
+    ]
+    known = {measure.name: measure for measure in (*MEASURES, *(own or ()))}
     eligible = [name for name, measure in known.items() if measure.when == "report" and measure.better == "more"]
-    problems = []
     for name in spec.objectives:
+        if name not in known and own is None:
+            continue
         if name not in known:
             lead = f"metric {name!r} is not known; known: {', '.join(eligible)}{nearest(name, eligible)}"
             problems.append(f"objective: {lead}")

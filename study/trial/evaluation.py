@@ -34,7 +34,9 @@ def evaluating(model: VAE, images: Images, seed: int = SEED) -> Iterator[None]:
         model.train(training)
 
 
-def evaluate(model: VAE, images: Images, seed: int = SEED, count: int | None = None) -> dict[str, float]:
+def evaluate(
+    model: VAE, images: Images, seed: int = SEED, count: int | None = None, *, test: bool = False
+) -> dict[str, float]:
     """Mean measures over a set of images; the model is looked at once a batch.
 
     Every image gets one draw from the exact posterior, with the same noise at each call: differences between two
@@ -45,12 +47,13 @@ def evaluate(model: VAE, images: Images, seed: int = SEED, count: int | None = N
         images: of one split.
         seed: of the draws, and of the choice of images.
         count: of how many images, where not of all; always the same ones.
+        test: take the model's own measures that are for `confirm`, too.
 
     Returns:
         `study.spec.measures.METRICS` by name, and the model's own; the ELBO and its halves in nats an image.
     """
     reconstruction, kl, codes = [], [], []
-    measures = model.measures()
+    measures = {each: take for each, take in model.measures().items() if test or each.when == "report"}
     own: dict[str, list[Tensor]] = {measure.name: [] for measure in measures}
     with evaluating(model, images, seed):
         for x in images.batches(BATCH, among=None if count is None else _some(len(images), count, seed)):
