@@ -18,6 +18,7 @@ from study.record.trials import Outcome, finish, outcome, owed, store_report
 from study.record.words import describe
 from study.signals import stopping_on_signals
 from study.spec import SpecError, StudySpec
+from study.spec.text import program
 from study.trial.training import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
@@ -87,7 +88,7 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
         settings = spec.draw(stored)
     report: dict[str, Any] = {"cause": ""}
     trial = None
-    with stopping_on_signals(lambda: f"python -m study resume {run.argument}") as stop:
+    with stopping_on_signals(lambda: f"{program()} resume {run.argument}") as stop:
         try:
             seed, folder = derived_seed(spec.seed, stored.number), run.trial(stored.number)
             trial = Trial(spec, settings, splits, seed=seed, folder=folder, device=where)
@@ -104,6 +105,8 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
         halted = report["cause"] if report.get("halt") else ""
         if stop.signal is None and not halted:
             finish(opened, stored.number, report)
+            if report["cause"]:
+                print(describe(study.trials[stored.number], spec), flush=True)
         if trial is not None:
             trial.close()
         with suppress(OSError) if halted else nullcontext():

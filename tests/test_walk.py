@@ -116,7 +116,7 @@ def test_from_ones_own_files_to_a_model(away: Away, images: Callable[[Away], dic
     away.kill_in_mid_search("run", "few.yaml")
     run = Run(away.folder / "runs" / "few")
     kept = {trial.number: reports(trial) for trial in open_run(run).study.trials}
-    assert "8 complete" in away.call("resume", "few")
+    assert "next: latentsweep export few" in away.call("resume", "few")
     study = open_run(run).study
     assert [trial.number for trial in study.trials] == list(range(8))
     for number, made in kept.items():

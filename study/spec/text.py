@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 if TYPE_CHECKING:
     from study.spec.specification import StudySpec
+
+
+def program(package: str = "study") -> str:
+    """How commands that are printed begin: `latentsweep` where this process was started so, else `python -m study`."""
+    if Path(sys.argv[0]).name == "latentsweep":
+        return "latentsweep" if package == "study" else f"latentsweep {package}"
+    return f"python -m {package}"
 
 
 def dump(spec: StudySpec) -> str:

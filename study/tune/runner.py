@@ -19,6 +19,7 @@ from study.record.storage import SPEC, check_data, check_searches, check_storage
 from study.record.trials import Outcome, outcome, owed
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
+from study.spec.text import program
 from study.trial.trial import load_data
 from study.tune.cluster import ray_started  # before Ray itself: it sets what Ray reads when it is imported
 from study.tune.display import display
@@ -85,7 +86,7 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
 
 
 def _stopping(run: Run) -> AbstractContextManager[Stop]:
-    command = f"python -m study resume {run.argument}"
+    command = f"{program()} resume {run.argument}"
     return stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
 
 

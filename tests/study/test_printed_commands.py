@@ -4,6 +4,7 @@ import contextlib
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from study.record.storage import open_run
 from study.record.trials import Outcome
 from study.signals import Stop
 from study.spec import StudySpec
+from study.spec.text import program
 from study.tune import cluster, runner
 
 PRINTED = re.compile(r"python -m (study|analysis) ((?:'[^']*'|[^`'\n;])+)")
@@ -171,3 +173,9 @@ def test_how_to_get_a_data_set_into_the_folder_that_was_named(command, tmp_path,
     assert found
     assert {name for name, _ in found} == {"get"}
     assert all(line.endswith("--data 'my data'") for _, line in PRINTED.findall(out))
+
+
+def test_who_started_latentsweep_is_told_to_type_it(monkeypatch):
+    assert (program(), program("analysis")) == ("python -m study", "python -m analysis")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/latentsweep", "run"])
+    assert (program(), program("analysis")) == ("latentsweep", "latentsweep analysis")
