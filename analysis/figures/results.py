@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analysis import tables
 from study.export import Best, best
 from study.record.folder import Run
-from study.record.storage import KIND, open_run
+from study.record.storage import KIND, check_data, open_run
 from study.trial import snapshot
 from study.trial.images import Images, images_of
 from study.trial.trial import load_data
@@ -54,7 +54,13 @@ class Results:
 
     @cached_property
     def valid(self) -> Images:
-        """The validation images, as the model sees them. Raises DataError if the data set is not there."""
+        """The validation images, as the model sees them.
+
+        Raises:
+            DataError: the data set is not there.
+            RunError: the images are not those that the study was made with.
+        """
+        check_data(open_run(self.run))
         return images_of(load_data(self.spec, self._data), "valid", self.spec.preprocessing, self.spec.pairing)
 
     @cached_property
@@ -80,4 +86,4 @@ class Results:
     @property
     def kind(self) -> str:
         """What the ELBOs of the run are, in a note."""
-        return f"ELBO is a {self.about['kind'].iloc[0]} of {self.spec.preprocessing} images"
+        return f"ELBO is a {self.about['kind'].iloc[0]} of {self.spec.pixels} images"

@@ -30,7 +30,7 @@ def results(opened: OpenRun) -> pd.DataFrame:
         "study": spec.name,
         "model": spec.title,
         "dataset": spec.data,
-        "preprocessing": str(spec.preprocessing),
+        "preprocessing": spec.pixels,
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
         "objective": spec.objectives[0],

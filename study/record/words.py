@@ -44,8 +44,10 @@ def summary(opened: OpenRun) -> str:
     best = best_trial(study)
     if best is None:
         return line
+    settings = spec.settings_of(best.params)  # of what was drawn, a space may make something else
+    values = {name: settings.get(name, value) for name, value in best.params.items()}
     drawn = ", ".join(
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in best.params.items()
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
     )
     return f"{line}\nbest: {describe(best, spec)}" + (f"\n      {drawn}" if drawn else "")
 
@@ -60,7 +62,7 @@ def plan(spec: StudySpec, run: Run) -> str:
         f"of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
         f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU"
     )
-    lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.preprocessing} images, {spec.likelihood} likelihood"]
+    lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.pixels} images, {spec.likelihood} likelihood"]
     if spec.trials:
         lines += [
             f"  {spec.trials} trials {each}",
@@ -73,6 +75,8 @@ def plan(spec: StudySpec, run: Run) -> str:
             f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
         ]
     lines.append(f"  pins {pinned}")
+    if spec.validation.images is not None:
+        lines.append(f"  reports on {spec.validation.images} validation images, always the same ones")
     if spec.asha is not None:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
         if spec.rungs[0] > spec.asha.grace:

@@ -7,6 +7,7 @@ dequantised ones are three different quantities. The logit transform is part of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -55,6 +56,10 @@ class Preprocessing(BaseModel):
         if self.dequantise:
             return "dequantised" if self.logit is None else f"dequantised, logit {self.logit:g}"
         return "grey"
+
+    def of(self, image_shape: Sequence[int]) -> str:
+        """The same of images of that shape: what is "grey" is "colour" where there are three channels."""
+        return "colour" if str(self) == "grey" and image_shape[-3] == 3 else str(self)
 
 
 GREY = Preprocessing()

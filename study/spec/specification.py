@@ -49,8 +49,11 @@ def _one_of(what: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
 def _model(value: str) -> str:
     if outside.is_outside(value):
         key = outside.find(value)
-        searchspaces.space(key)(searchspaces.Usual(searchspaces.defaults(key)))
-        searchspaces.branches(searchspaces.space(key))
+        space, defaults = searchspaces.space(key), searchspaces.defaults(key)
+        drawn = {name for way in searchspaces.branches(space) for name in way.drawn}
+        if lacking := sorted(drawn - defaults.keys()):
+            raise ValueError(f"{outside.code(key).origin}: DEFAULTS lacks {', '.join(lacking)}, which space draws")
+        space(searchspaces.Usual(defaults))
         return key
     if value not in models.names():
         unknown = _unknown("model", value, models.names())
@@ -211,6 +214,12 @@ class StudySpec(_Part):
         given = [*names, *(f"{key} {value}" for key, value in sorted(options.items()))]
         paired = [f"paired by {self.pairing}"] if checks.sizes_known(self) and self.images.paired else []
         return f"{self.dataset} ({', '.join([*given, *paired])})" if given or paired else self.dataset
+
+    @property
+    def pixels(self) -> str:
+        """What becomes of a pixel, in a table."""
+        known = checks.sizes_known(self)
+        return self.preprocessing.of(self.images.image_shape) if known else str(self.preprocessing)
 
     @property
     def steps(self) -> int:

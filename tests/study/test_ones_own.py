@@ -50,7 +50,7 @@ def test_a_model_trains_on_images_in_colour_that_are_not_square(here, raw, path,
 def test_it_is_trained_shown_exported_and_evaluated(here, command):
     code, out, err = command("run", "tiny.yaml", "--dry-run")
     assert (code, err) == (0, "")
-    assert out.startswith("tiny: vae on images (own.npz), grey images, ")
+    assert out.startswith("tiny: vae on images (own.npz), colour images, ")
     code, out, err = command("train", "tiny.yaml")
     assert (code, err) == (0, "")
     run = Run("runs/tiny")
@@ -80,6 +80,9 @@ def test_a_run_is_of_the_images_that_it_began_with(here, command):
         assert code == 2
         assert f"own.npz is not what tiny was made with: its SHA-256 is {now}, was {checksum}" in err
     assert Run("runs/tiny").spec().trials == 1
+    assert command("figures", "tiny", app=analysis.__main__.app)[0] == 2
+    code, _, err = command("evaluate", "best")
+    assert (code, "own.npz has changed since best was trained" in err) == (2, True)
     assert analysis.trials("runs/tiny").iloc[0]["state"] == "COMPLETE"  # it can be read all the same
 
 
