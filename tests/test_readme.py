@@ -74,9 +74,9 @@ def test_pictures_exist():
 
 ADDED = {
     first.removeprefix("# "): rest
-    for first, _, rest in (block.partition("\n") for block in blocks("python") + blocks("yaml"))
-    if re.match(r"# \w+/\S+\.(py|yaml)$", first)
-}
+    for first, _, rest in (block.partition("\n") for block in blocks("python"))
+    if re.match(r"# \w+/\S+\.py$", first)
+} | dict(re.findall(r"`(study/presets/[^`]+)`:\n\n```yaml\n(.*?)```", README, flags=re.DOTALL))
 """What the README adds, by its path."""
 ALONE = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 """An environment in which the copy finds nothing of the project itself."""
