@@ -37,7 +37,9 @@ def table(
         frame.to_csv(csv, index=False)
         return
     confirmed = tables.confirmed(*runs, root=root)
-    if len(frame) or not len(confirmed):
+    if not len(frame) and not len(confirmed):
+        print("nothing has ended yet")
+    if len(frame):
         print(tables.text(tables.ranking(frame)))
     for study, rows in frame.groupby("study"):
         print(f"\n{study}: metrics of the last report on the validation set; {_kind(rows)}.")

@@ -17,19 +17,20 @@ from study.record.confirmation import DEFAULTS
 from study.spec import StudySpec
 from study.spec.measures import RENAMED, in_order, measure
 from study.spec.ranges import text
+from study.spec.text import program
 
 MEANING = {
     "bound": "The ELBO is a lower bound on the log-likelihood of the images.",
     "soft cross-entropy": (
-        "The images are grey and the likelihood is Bernoulli: the value is a soft cross-entropy plus KL, "
-        "comparable between models on the same data, but no bound on a log-likelihood."
+        "The pixels are levels, not black or white, and the likelihood is Bernoulli: the value is a soft cross-entropy "
+        "plus KL, comparable between models on the same data, but no bound on a log-likelihood."
     ),
     "density of grey levels": (
         "The likelihood is a density over 256 grey levels that were not dequantised: comparable between models on "
         "the same data, but it has no upper limit and is no bound on a log-likelihood."
     ),
 }
-BESIDE = ("kind", "split", "seed")  # in metrics.json, besides measures
+BESIDE = ("kind", "split", "images", "seed")  # in metrics.json, besides measures
 
 
 class Confirmed(NamedTuple):
@@ -98,9 +99,9 @@ The code is under the MIT licence, and so says `license` above. That of these we
 
 {_validation(found, model)}
 
-Kind: {found["kind"]}. {MEANING.get(found["kind"], "")}
-One draw from the exact posterior an image, KL weight 1. {"Trial" if "trial" in config else "Seed"} and checkpoint were
-chosen by these numbers, which are a little optimistic therefore.
+Of {found["images"] or "all"} validation images. Kind: {found["kind"]}. {MEANING.get(found["kind"], "")}
+One draw from the exact posterior an image, KL weight 1. {_chosen(config)},
+so these numbers are a little optimistic.
 
 ## Test metrics
 
@@ -116,6 +117,12 @@ def _which(config: Mapping[str, Any], among: int) -> str:
     if "trial" in config:
         return f"Trial {config['trial']} of {among}"
     return f"Seed {config['repeat'] + 1}, the best of {among},"
+
+
+def _chosen(config: Mapping[str, Any]) -> str:
+    if "trial" in config:
+        return "The trial was chosen by its last report, and of that trial the best checkpoint by its own"
+    return "The seed and its checkpoint were chosen by the best report"
 
 
 def _load(spec: StudySpec) -> str:
@@ -159,7 +166,7 @@ def _about(config: Mapping[str, Any], model: VAE, spec: StudySpec) -> str:
             ("data set", f"{spec.data}{f', SHA-256 {checksum}' if checksum else ''}"),
             (
                 "images",
-                f"{[*model.image_shape]}, {spec.preprocessing}; bytes given to the model are divided by 255 only",
+                f"{[*model.image_shape]}, {spec.pixels}; bytes given to the model are divided by 255 only",
             ),
             ("codes", f"{[*model.prior().event_shape]}, {model.posterior_part.codes_are}; deterministic"),
             *([("ranges of the study", _ranges(spec))] if spec.space else []),
@@ -189,7 +196,7 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
     columns = {name: seen for name in dict.fromkeys((own, DEFAULTS)) if (seen := confirmed(table, name))}
     if own not in columns:
         return (
-            f"This configuration, `{own}`, was not confirmed when this was written: `python -m study confirm {run}` "
+            f"This configuration, `{own}`, was not confirmed when this was written: `{program()} confirm {run}` "
             f"trains the best\nones and the defaults afresh over new seeds, and reads the test set."
         )
     stated = "checkpoint" in table and table["checkpoint"].notna().all()  # older tables are of the last state

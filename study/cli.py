@@ -19,6 +19,7 @@ from study import spec as specs
 from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
 from study.spec.problems import SpecError
+from study.spec.text import program
 
 if TYPE_CHECKING:
     from study.record.trials import Outcome
@@ -121,7 +122,7 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
     """Train the paper's defaults once, in this process, without Ray."""
     from study import solo
 
-    spec = specs.load(preset, set_ or [])
+    spec = specs.load(preset, [*(set_ or []), "asha=null"])
     run = Run(root / spec.name)
     _finish(run, solo.train(spec, run, data=data))
 
@@ -157,7 +158,7 @@ def confirm(given: RunName, root: Root = RUNS, data: Data = None, address: Addre
     stopped = confirmation.confirm(run, data=data, address=address, say=lambda line: print(line, flush=True))
     if stopped is not None:
         sys.exit(128 + stopped)
-    print(f"table: python -m analysis table {run.argument}")
+    print(f"table: {program('analysis')} table {run.argument}")
 
 
 @app.command()
@@ -189,7 +190,7 @@ def seeds(
     print(f"{spec.name}: {standing(run, spec)}")
     if stopped is not None:
         sys.exit(128 + stopped)
-    print(f"table: python -m analysis table {run.argument}")
+    print(f"table: {program('analysis')} table {run.argument}")
     sound, failed = ended(run, spec)
     if failed:
         sys.exit(3 if sound else 1)
@@ -217,12 +218,17 @@ def evaluate(
     if shape != model.image_shape:
         raise models.ModelError(f"{export} is a model of images {list(model.image_shape)}, {name} has {list(shape)}")
     splits = imagesets.load(name, data, **options)
+    trained = model.config.get("dataset_checksum") if name == model.config["dataset"] else None
+    if trained not in (None, imagesets.checksum(name, data, **options)):
+        raise models.ModelError(f"{options['path']} has changed since {export} was trained, whose images had {trained}")
     for part in ("valid", "test"):
         seen = Images(getattr(splits, part), preprocessing, part=part, pairing=model.config["pairing"])
         found = evaluation.evaluate(model, seen)
         print(f"{name}, {part}, {len(seen)} images: " + ", ".join(f"{k} {v:.6g}" for k, v in found.items()))
         kind = model.likelihood_part.kind(seen.pixels)
-        print(f"  kind: {kind}; {preprocessing} images; nats an image; one draw from the exact posterior each")
+        print(
+            f"  kind: {kind}; {preprocessing.of(shape)} images; nats an image; one draw from the exact posterior each"
+        )
     if samples:
         weighted = evaluation.importance_weighted(model, seen, samples, first=images)
         print(
@@ -317,13 +323,13 @@ def _presence(name: str, root: Path, given: str) -> str:
     there = f"{made / 1e6:.1f} MB under {root / 'cache'}"
     if needed := [key for key, value in imagesets.options(name).items() if value is imagesets.NEEDED]:
         done = f"; so far: {there}" if made else ""
-        return f"yours: `python -m study datasets get {name} --option {needed[0]}=...{given}` prepares it{done}"
+        return f"yours: `{program()} datasets get {name} --option {needed[0]}=...{given}` prepares it{done}"
     if made:
         return f"ready: {there}"
     if missing := imagesets.missing(name, root):
         stand_in = imagesets.info(name).stand_in
         return (
-            f"not here: {missing[0]} is missing; `python -m study datasets get {name}{given}` fetches it; "
+            f"not here: {missing[0]} is missing; `{program()} datasets get {name}{given}` fetches it; "
             f"{stand_in} needs no download"
         )
     return "here; arrays are made at the first use"
@@ -371,10 +377,11 @@ def _finish(run: Run, outcome: Outcome) -> None:
     if outcome.halted:
         print(outcome.halted, file=sys.stderr)
         if left:
-            print(f"go on with: python -m study resume {run.argument}", file=sys.stderr)
+            print(f"go on with: {program()} resume {run.argument}", file=sys.stderr)
         sys.exit(1)
     print(f"tables, checkpoints and TensorBoard: {run.path}")
-    print(f"next: python -m study export {run.argument} --out {shlex.quote(f'best/{run.name}')}")
+    if outcome.complete:
+        print(f"next: {program()} export {run.argument} --out {shlex.quote(f'best/{run.name}')}")
     if not outcome.complete:
         print("no trial reached the full budget", file=sys.stderr)
         sys.exit(1)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from safetensors.torch import save_file
 
+import models
 from models.base import VAE
 from study.card import card
 from study.record.confirmation import DEFAULTS, seeds
@@ -109,7 +110,7 @@ def export(run: Run, out: Path) -> Path:
     config = {
         "model": spec.model,
         "image_shape": list(model.image_shape),
-        "hyperparameters": model.hyperparameters,
+        "hyperparameters": models.in_use(model),
         "dataset": spec.dataset,
         "dataset_options": spec.dataset_options,
         "dataset_checksum": study.user_attrs.get(IMAGES),
@@ -128,6 +129,7 @@ def export(run: Run, out: Path) -> Path:
     found = {
         "kind": study.user_attrs.get(KIND),
         "split": "valid",
+        "images": spec.validation.images,
         "seed": SEED,
         **{key: report[key] if math.isfinite(report[key]) else None for key in taken([report])},  # JSON has no NaN
     }

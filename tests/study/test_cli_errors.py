@@ -49,12 +49,17 @@ def refused(command, listing):
         ({"fixed": {"latent": "big"}}, "tiny.yaml: fixed.latent: input should be a valid integer, got 'big'"),
         ({"fixed": {"beta": -1}}, "tiny.yaml: fixed.beta: input should be greater than 0, got -1"),
         ({"fixed": {"lr": 0}}, "tiny.yaml: fixed.lr: must be a positive number, got 0"),
-        ({"asha": {"grace": 600}}, "tiny.yaml: asha.grace: 600 must not exceed budget.steps, which is 60"),
         ({"model": "vsc"}, "tiny.yaml: objective: elbo alone would drive alpha to one end of its range; pin it"),
     ],
 )
 def test_a_mistake_in_a_preset(refused, preset, tmp_path, how, changes, says):
     assert says in refused(how, preset(tmp_path, **changes))
+
+
+def test_a_search_needs_a_grace_within_the_budget_and_a_single_training_has_none(refused, preset, tmp_path, command):
+    path = preset(tmp_path, asha={"grace": 600})
+    assert "tiny.yaml: asha.grace: 600 must not exceed budget.steps, which is 60" in refused("run", path)
+    assert command("train", path)[0] == 0
 
 
 @pytest.mark.parametrize("how", ["run", "train", "seeds"])
