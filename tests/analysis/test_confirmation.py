@@ -39,6 +39,13 @@ def test_mean_and_standard_deviation_by_hand():
     assert list(found.columns) == ["study", "seeds", "failed", *CONFIRMED]
 
 
+def test_a_models_own_measure_stands_after_those_that_all_have():
+    rows = [row("defaults", i, -100.0, **{"metrics.spread": spread}) for i, spread in enumerate((2.0, 4.0))]
+    found = by_configuration(rows)
+    assert list(found.columns) == ["study", "seeds", "failed", *CONFIRMED, "spread"]
+    assert found.loc["defaults", "spread"] == "3 ± 1.41"
+
+
 def test_failures_are_counted_and_leave_the_mean_alone():
     rows = [
         row("defaults", 0, cause="nan: the loss of 'elbo' was not finite at step 3"),

@@ -241,6 +241,12 @@ def test_lists_and_nothing_survive(searched, tmp_path):
     assert json.loads((out / "config.json").read_text())["training"]["betas"] == [0.5, 0.9]
 
 
+def test_settings_of_parts_that_are_not_there_are_left_out(searched, tmp_path):
+    config = json.loads((export(searched(), tmp_path / "best") / "config.json").read_text())
+    assert {"latent", "hidden", "posterior", "prior"} <= set(config["hyperparameters"])
+    assert not {"flows", "updates", "pseudo_inputs"} & set(config["hyperparameters"])
+
+
 def test_what_cannot_be_exported_leaves_nothing_behind(searched, tmp_path, listing):
     run = searched()
     (tmp_path / "file").touch()

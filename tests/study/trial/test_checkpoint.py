@@ -338,3 +338,10 @@ def test_a_run_goes_on_from_what_is_left_and_the_storage_stays_as_it_is(raw, tmp
     assert (f"{LAST} is damaged" in log(run.trial(0))) == (name == LAST)
     assert f"goes on from step {goes_on_from}" in log(run.trial(0))
     assert (stored.state, stored.value) == (TrialState.COMPLETE, expected.value)
+
+
+def test_settings_of_a_part_that_came_since_do_not_make_it_another_trial():
+    kept = {"lr": 1e-3, "latent": 4}
+    assert checkpoint.same(kept, {**kept, "degrees": 5.0})
+    assert checkpoint.same({**kept, "degrees": 5.0}, kept)
+    assert not checkpoint.same(kept, {**kept, "lr": 2e-3})

@@ -76,6 +76,19 @@ def test_it_goes_all_the_way_and_may_be_the_objective(own_measure, raw, tmp_path
     assert f"| largest code | {max(values.values()):.4f} |" in card  # the best checkpoint is the best by it
 
 
+def test_one_for_the_test_set_is_taken_there_only(valid, monkeypatch):
+    late = LARGEST._replace(when="confirm")
+    monkeypatch.setattr(VAE, "measures", lambda self: {late: lambda x, look: look.codes.amax(1)})
+    assert "largest_code" not in evaluate(model_of(), valid)
+    assert "largest_code" in evaluate(model_of(), valid, test=True)
+
+
+@pytest.mark.parametrize("name", ["kl", "accuracy", "steps"])
+def test_it_must_have_a_name_of_its_own(raw, monkeypatch, name):
+    monkeypatch.setattr(VAE, "measures", lambda self: {LARGEST._replace(name=name): lambda x, look: look.codes.amax(1)})
+    assert f"model: its measure {name!r} has the name of another number; call it something else" in check(raw())
+
+
 def test_the_first_objective_must_be_finite_and_nothing_else(own_measure, raw, tmp_path, monkeypatch):
     monkeypatch.setattr(VAE, "measures", lambda self: {LARGEST: lambda x, look: look.codes.amax(1) * math.nan})
     one = {"trials": 1, "budget": {"steps": 20}}
