@@ -77,7 +77,7 @@ class VAE(nn.Module):
         self.beta = beta
 
     def parts(self) -> list[Part]:
-        """The posterior, the prior and the likelihood."""
+        """The posterior, the prior and the likelihood; where a class makes further parts, these too."""
         return [self.posterior_part, self.prior_part, self.likelihood_part]
 
     # The three distributions.
@@ -151,9 +151,18 @@ class VAE(nn.Module):
 
     def parameter_groups(self) -> dict[str, dict[str, list[nn.Parameter]]]:
         """A partition of the parameters: optimiser -> name of the learning rate -> parameters."""
-        own = {rate: group for part in self.parts() for rate, group in part.own_rates().items()}
-        apart = {id(parameter) for group in own.values() for parameter in group}
-        return {"model": {"lr": [p for p in self.parameters() if id(p) not in apart], **own}}
+        groups: dict[str, dict[str, list[nn.Parameter]]] = {"model": {"lr": []}}
+        apart: set[int] = set()
+        for part in self.parts():
+            own = part.own_rates()
+            apart |= {id(parameter) for group in own.values() for parameter in group}
+            if part.optimiser != "model":
+                rest = [parameter for parameter in part.parameters() if id(parameter) not in apart]
+                apart |= {id(parameter) for parameter in rest}
+                own = {f"lr_{part.optimiser}": rest, **own}
+            groups.setdefault(part.optimiser, {}).update(own)
+        groups["model"]["lr"] = [parameter for parameter in self.parameters() if id(parameter) not in apart]
+        return groups
 
     def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
         """Takes what the model needs of the training images into buffers, before step 0.

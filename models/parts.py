@@ -27,9 +27,11 @@ class Part(nn.Module):
     Attributes:
         name: by which `vae` knows a posterior or a prior; one without a name is its paper's alone. What `vae` builds
             takes `features`, `latent` and `image_shape`, as far as it has such arguments, and keyword-only settings.
+        optimiser: who trains it; one that is not "model", such as a discriminator's, has the rate `lr_<optimiser>`.
     """
 
     name: ClassVar[str] = ""
+    optimiser: ClassVar[str] = "model"
 
     def start(self, init: Init) -> None:
         """Draws the weights' start; a part that has one of its own overrides this. Here: that of all layers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -28,11 +29,12 @@ def build(spec: StudySpec, settings: Mapping[str, Any], image_shape: Shape | Non
         image_shape: of the images; None is that of the specification's data set.
 
     Raises:
-        ModelError: a hyperparameter is not known, a value is outside its domain, or a rate is nobody's.
+        ModelError: a hyperparameter is not known, a value is outside its domain, a rate is nobody's, or the model's
+            updates and groups of parameters do not fit.
     """
     hyperparameters = {key: value for key, value in settings.items() if not is_setting(key)}
     model = models.build(spec.model, image_shape or spec.images.image_shape, **hyperparameters, **_likelihood(spec))
-    if problems := _nobodys(settings, model):
+    if problems := _nobodys(settings, model) + _badly_grouped(model):
         raise models.ModelError("; ".join(f"{spec.title}: {problem}" for problem in problems))
     return model
 
@@ -55,6 +57,18 @@ def _nobodys(settings: Mapping[str, Any], model: VAE) -> list[str]:
         for key in settings
         if is_setting(key) and key not in known
     ]
+
+
+def _badly_grouped(model: VAE) -> list[str]:
+    """What is wrong between a model's updates, its optimisers and its parameters, in a line each."""
+    groups = model.parameter_groups()
+    unknown = dict.fromkeys(update.optimiser for update in model.updates() if update.optimiser not in groups)
+    problems = [f"an update names the optimiser {name!r}; there are: {', '.join(groups)}" for name in unknown]
+    grouped = Counter(id(parameter) for rates in groups.values() for group in rates.values() for parameter in group)
+    for name, parameter in model.named_parameters():
+        if (count := grouped[id(parameter)]) != 1:
+            problems.append(f"the parameter {name} is in {count} groups, and must be in one")
+    return problems
 
 
 def _likelihood(spec: StudySpec) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The hooks that all parts have: their starts, statistics, learning rates, and which of them go together."""
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ import models
 from models.base import VAE, assemble
 from models.gaussian import GaussianPosterior, StandardPrior
 from models.likelihoods import BernoulliLikelihood
-from models.parts import PosteriorPart, PriorPart, mismatch
+from models.parts import Part, PosteriorPart, PriorPart, mismatch
 
 SHAPE = (1, 8, 8)
 
@@ -60,6 +62,38 @@ def test_a_parts_own_rate_stands_beside_the_others_and_nothing_is_listed_twice()
     assert groups["lr_shift"] == [model.prior_part.loc]
     listed = [id(p) for group in groups.values() for p in group]
     assert sorted(listed) == sorted(id(p) for p in model.parameters())
+
+
+class Critic(Part):
+    """A discriminator: a part that its model's class makes, with an optimiser of its own."""
+
+    optimiser = "critic"
+
+    def __init__(self, latent: int):
+        super().__init__()
+        self.layer = nn.Linear(latent, 1)
+
+    def start(self, init):
+        nn.init.constant_(self.layer.weight, 0.5)
+
+
+class Criticised(VAE):
+    def __init__(self, *given, critic: Critic, **settings):
+        super().__init__(*given, **settings)
+        self.critic = critic
+
+    def parts(self):
+        return [*super().parts(), self.critic]
+
+
+def test_a_further_part_has_the_same_hooks_and_may_have_an_optimiser_of_its_own():
+    model = build(kind=functools.partial(Criticised, critic=Critic(3)), init="glorot")
+    groups = model.parameter_groups()
+    assert (list(groups), list(groups["critic"])) == (["model", "critic"], ["lr_critic"])
+    assert groups["critic"]["lr_critic"] == list(model.critic.parameters())
+    listed = [id(p) for rates in groups.values() for group in rates.values() for p in group]
+    assert sorted(listed) == sorted(id(p) for p in model.parameters())
+    assert (model.critic.layer.weight == 0.5).all()
 
 
 def test_pseudo_inputs_have_a_rate_of_their_own():

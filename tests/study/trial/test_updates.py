@@ -67,6 +67,17 @@ def test_pseudo_inputs_are_trained_at_their_own_rate(training):
     assert (moving.model.prior_part.pseudo_inputs - before).abs().max() > 1e-4
 
 
+def test_an_update_of_nobodys_optimiser_is_refused_before_a_training(raw, monkeypatch):
+    monkeypatch.setattr(VAE, "updates", lambda self: [Update("critic", "elbo", self.loss)])
+    assert check(raw()) == ["vae: an update names the optimiser 'critic'; there are: model"]
+
+
+def test_every_parameter_is_in_one_group(raw, monkeypatch):
+    grouped = VAE.parameter_groups
+    monkeypatch.setattr(VAE, "parameter_groups", lambda self: {"model": {"lr": grouped(self)["model"]["lr"][1:]}})
+    assert check(raw()) == ["vae: the parameter encoder.1.weight is in 0 groups, and must be in one"]
+
+
 def test_epochs_count_all_the_batches_of_a_step(raw, monkeypatch):
     given = raw(budget={"steps": None, "epochs": 2, "batch": 64})
     assert StudySpec(**given).steps == 2 * 63  # mnist5k has 4000
