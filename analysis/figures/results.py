@@ -80,7 +80,7 @@ class Results:
         if self.spec.trials:
             return self.trials
         kind = open_run(self.run).study.user_attrs.get(KIND)
-        values = (self.spec.data, str(self.spec.preprocessing), self.spec.likelihood, kind)
+        values = (self.spec.data, self.spec.pixels, self.spec.likelihood, kind)
         return pd.DataFrame([dict(zip(tables.COMPARABLE, values, strict=True))])
 
     @property
