@@ -16,6 +16,7 @@ import typer
 import imagesets
 import models
 from study import spec as specs
+from study.output import outlive
 from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
 from study.spec.problems import SpecError
@@ -35,6 +36,7 @@ def new_app(help_text: str) -> typer.Typer:
 
 def main(app: typer.Typer) -> None:
     """Runs a command line; the user's mistakes are lines on standard error, exit code 2."""
+    outlive()
     try:
         app()
     except MISTAKES as error:

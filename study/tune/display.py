@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
@@ -18,26 +20,46 @@ from study.record.trials import best_trial, outcome
 from study.record.words import describe, number_text
 
 
+def _harmless(show: Callable[..., None]) -> Callable[..., None]:
+    """A callback that raises nothing: Ray would take it for the trial's failure."""
+
+    @functools.wraps(show)
+    def guarded(self: Lines, *given: Any, **info: Any) -> None:
+        try:
+            show(self, *given, **info)
+        except Exception as error:
+            self.error = error
+
+    return guarded
+
+
 class Lines(tune.Callback):
     """A plain line for every trial that ends. It reads the study, so it must come after the ledger.
 
     Args:
         opened: the run whose study the ledger writes.
+
+    Attributes:
+        error: what went wrong last, which a search goes on without.
     """
 
     def __init__(self, opened: OpenRun):
         self.spec, self.study, self.started = opened.spec, opened.study, time.perf_counter()
+        self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
+    @_harmless
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         for note in result.get("notes", ()):
             self._say(f"trial {trial.config['number']}: {note}")
 
+    @_harmless
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._ended(trial.config["number"])
 
+    @_harmless
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._ended(trial.config["number"])
 
@@ -66,14 +88,17 @@ class Dashboard(Lines):
         self.counts, self.best = outcome(self.study), best_trial(self.study)
         self.shown = 0.0
 
+    @_harmless
     def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
         self.live.start()
 
+    @_harmless
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         if time.perf_counter() - self.shown > self.REFRESH:
             self.shown = time.perf_counter()
             self.live.update(self.picture([trial for trial in trials if trial.status == "RUNNING"]))
 
+    @_harmless
     def on_experiment_end(self, trials: list, **info: Any) -> None:
         self.live.stop()
 
@@ -82,7 +107,7 @@ class Dashboard(Lines):
         super()._ended(number)
 
     def _say(self, line: str) -> None:
-        self.live.console.print(line, highlight=False)
+        self.live.console.print(line, highlight=False, markup=False)
 
     def picture(self, running: list) -> Group:
         """The display: a line of counts, one for the best trial, and a bar for each of the running trials."""

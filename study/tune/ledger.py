@@ -42,7 +42,7 @@ class Ledger(tune.Callback):
         return {}  # Ray pickles callbacks for a restore that is never used; the run goes on with the original
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-        if result["cause"] or self.halt:
+        if result["cause"] or self.halt or trial.config["number"] in self._told:
             return
         try:
             store_report(self.opened.study, self._id(trial.config["number"]), result)
@@ -56,9 +56,9 @@ class Ledger(tune.Callback):
         result = trial.last_result
         if result.get("halt"):
             self.halt = self.halt or result["cause"]
-        if self.halt:
-            return
         number = trial.config["number"]
+        if self.halt or number in self._told:
+            return
         self._end(number, lambda: finish(self.opened, number, result), result["cause"])
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:

@@ -288,6 +288,32 @@ def test_lines_stay_above_the_live_display_which_goes_at_the_end(dashboard, made
     assert console.file.getvalue().endswith("\x1b[?25h\r" + "\x1b[1A\x1b[2K" * 3)  # transient: three lines are erased
 
 
+def test_nothing_that_it_raises_reaches_ray(made, spec, clock, monkeypatch):
+    lines = Lines(opened(made.study, spec))
+    monkeypatch.setattr(lines, "_say", lambda line: 1 / 0)
+    lines.on_trial_result(1, [], rays_trial(2), {"notes": ["goes on from step 20"]})
+    lines.on_trial_complete(1, [], rays_trial(2))
+    lines.on_trial_error(1, [], rays_trial(3))
+    assert isinstance(lines.error, ZeroDivisionError)
+
+
+def test_a_dashboard_without_its_study_goes_on_and_stops(dashboard, monkeypatch):
+    monkeypatch.setattr(dashboard, "picture", lambda running: 1 / 0)
+    dashboard.setup()
+    dashboard.on_step_end(1, [rays_trial(4, 30, elbo=-105.0)])
+    dashboard.on_experiment_end([])
+    assert isinstance(dashboard.error, ZeroDivisionError)
+    assert not dashboard.live.is_started
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(dashboard, made, clock):
+    number = made.add(20, cause="crash: OSError: no room at [/data/x], see [lower case] and [bold]")
+    dashboard.on_trial_complete(1, [], rays_trial(number))
+    assert dashboard.error is None
+    said = dashboard.live.console.export_text().replace("\n", "")
+    assert "no room at [/data/x], see [lower case] and [bold]" in said
+
+
 def test_ray_can_pickle_it(dashboard, made, spec):
     for callback in (dashboard, Lines(opened(made.study, spec))):
         assert isinstance(pickle.loads(pickle.dumps(callback)), type(callback))

@@ -21,6 +21,7 @@ from study.spec.measures import METRICS
 from study.trial import checkpoint
 from study.trial.training import NonFiniteLossError, Training, derived_seed
 from study.tune import runner
+from study.tune.display import Lines
 from study.tune.searcher import HandOut
 from study.tune.trainable import Trainable
 
@@ -209,3 +210,8 @@ def test_a_reader_disturbs_no_search_and_no_search_a_reader(ray_up, command, pre
     reads, most = map(int, read.split())
     assert most == 4 * 12
     assert reads > 10
+
+
+def test_a_search_goes_on_without_its_display(ray_up, raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(Lines, "_say", lambda self, line: 1 / 0)
+    assert runner.run(StudySpec(**raw(trials=2)), Run(tmp_path / "tiny")).complete == 2

@@ -205,6 +205,15 @@ def test_what_another_callback_raises_after_an_end_is_not_told_again(search):
     assert (at_work.states, at_work.ledger.halt, at_work.ledger.failed) == (["COMPLETE"], "", 0)
 
 
+def test_a_second_end_of_a_trial_is_not_told(search):
+    """Ray starts a trial again of which it thinks that it failed."""
+    at_work = search()
+    trial = at_work.begin()
+    at_work.report(trial, result())
+    at_work.report(trial, result())
+    assert (at_work.states, at_work.ledger.halt, at_work.ledger.failed) == (["COMPLETE"], "", 0)
+
+
 # What cannot be written.
 
 
