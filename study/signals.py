@@ -1,4 +1,4 @@
-"""Stopping softly on Ctrl-C and SIGTERM."""
+"""Stopping softly on Ctrl-C and SIGTERM, and on what a closed terminal and a cluster's scheduler send."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 EXIT_SECONDS = 6.0  # after a signal, how long a soft stop may take
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 OVER = 0  # in the pipe, where other bytes are signals: there is nothing to watch any more
 
 
@@ -31,7 +31,7 @@ class Stop:
 
 @contextmanager
 def stopping_on_signals(how_to_go_on: Callable[[], str]) -> Iterator[Stop]:
-    """The first SIGINT or SIGTERM sets the flag; a second one, or a stop that takes too long, ends the process at once.
+    """The first of SIGNALS sets the flag; a second one, or a stop that takes too long, ends the process at once.
 
     A thread does this, to which signals come through a pipe: Python's own handlers wait for the main thread, and that
     can be deep in Ray for minutes. What is on disk is whole at every moment, so that a hard end loses at most the work
@@ -49,7 +49,8 @@ def stopping_on_signals(how_to_go_on: Callable[[], str]) -> Iterator[Stop]:
     watcher = threading.Thread(target=_watch, args=(reading, stop, how_to_go_on), daemon=True)
     watcher.start()
     pipe_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    before = {signum: signal.signal(signum, _nothing) for signum in SIGNALS}
+    heard = [signum for signum in SIGNALS if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN]
+    before = {signum: signal.signal(signum, _nothing) for signum in heard}  # not of a hang-up under `nohup`
     try:
         yield stop
     finally:
@@ -97,7 +98,7 @@ def _watch(pipe: int, stop: Stop, how_to_go_on: Callable[[], str]) -> None:
 
 
 def _next(pipe: int, seconds: float | None) -> int | None:
-    """The next SIGINT, SIGTERM or OVER in the pipe; None if none comes in time."""
+    """The next of SIGNALS, or OVER, in the pipe; None if none comes in time."""
     end = None if seconds is None else time.monotonic() + seconds
     while select.select([pipe], [], [], None if end is None else max(0.0, end - time.monotonic()))[0]:
         byte = os.read(pipe, 1)[0]

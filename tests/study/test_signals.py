@@ -292,6 +292,17 @@ def test_one_signal_sets_the_flag_and_the_work_ends_by_itself(waiting, signum):
     assert driver.files[1].read_text() == "\nstopping; go on with: this command\n"
 
 
+def test_a_hang_up_that_is_ignored_stays_so(start):
+    driver = start("-c", "import signal; signal.signal(1, signal.SIG_IGN)\n" + WAITING.format(wait=POLITE), 600.0)
+    driver.wait_for(lambda: "ready" in driver.files[0].read_text())
+    driver.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert driver.process.poll() is None
+    driver.process.terminate()
+    assert driver.ended() == 0
+    assert driver.files[0].read_text().endswith("soft 15\n")
+
+
 @pytest.mark.parametrize("wait", [STUBBORN, DEAF], ids=["stubborn", "deaf"])
 def test_a_second_signal_leaves_at_once(waiting, wait):
     driver = waiting(wait)
