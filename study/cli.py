@@ -100,6 +100,7 @@ def run(
     check_searches(spec)
     _say_plan(spec, run)
     if dry_run:
+        _say_what_is_missing(spec, data)
         return
     from study.tune import runner
 
@@ -185,6 +186,7 @@ def seeds(
         spec = with_more(run, spec)
     _say_plan(spec, run)
     if dry_run:
+        _say_what_is_missing(spec, data)
         return
     stopped = confirmation.confirm_defaults(
         spec, run, data=data, address=address, say=lambda line: print(line, flush=True)
@@ -358,6 +360,12 @@ def _say_plan(spec: StudySpec, run: Run, besides: str = "") -> None:
     from study.record.words import plan
 
     print(plan(spec, run) + besides, flush=True)
+
+
+def _say_what_is_missing(spec: StudySpec, data: str | None) -> None:
+    """Of the data, on this machine: a run would fetch it, or be refused."""
+    if missing := imagesets.missing(spec.dataset, data, **spec.dataset_options):
+        print(f"  its data is not here yet: {missing[0]} is missing")
 
 
 def _finish(run: Run, outcome: Outcome) -> None:

@@ -27,7 +27,8 @@ def sampler(spec: StudySpec, stored: int) -> optuna.samplers.BaseSampler:
     if spec.sampler == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed)
     if spec.sampler == "grid":
-        return Grid(grid(spec.distributions(), spec.trials), seed=spec.seed)
+        own = spec.seed % 2**32  # numpy's old generators take no more
+        return Grid(grid(spec.distributions(), spec.trials), seed=own)
     return optuna.samplers.TPESampler(seed=seed)
 
 

@@ -62,10 +62,10 @@ def _model(value: str) -> str:
 
 
 def _folder_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", value):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}", value):
         raise ValueError(
-            f"must do for a folder: letters, digits, '.', '_', '+' and '-', beginning with one of the first two, "
-            f"got {value!r}"
+            f"must do for a folder: letters, digits, '.', '_', '+' and '-', 200 at most, beginning with one of the first "
+            f"two, got {value[:250]!r}"
         )
     return value
 

@@ -26,11 +26,30 @@ def dump(spec: StudySpec) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes 1e-3 for a number, as YAML 1.2 does; in YAML 1.1 it is text."""
+    """Takes 1e-3 for a number, as YAML 1.2 does; in YAML 1.1 it is text. A key stands once, and nothing is repeated by
+    reference, which can grow without bound.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not taken", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
     """Writes what `_Loader` reads."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _as_lines(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -48,6 +67,9 @@ def parse(text: str) -> Any:
     """What YAML says.
 
     Raises:
-        YAMLError, ValueError: it is not YAML; the second for dates and numbers that cannot be.
+        YAMLError, ValueError: it is not YAML; the second for dates and numbers that cannot be, and what is too deep.
     """
-    return yaml.load(text, Loader=_Loader)
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -56,6 +56,17 @@ def test_a_mistake_in_a_preset(refused, preset, tmp_path, how, changes, says):
     assert says in refused(how, preset(tmp_path, **changes))
 
 
+def test_a_name_must_do_for_a_folder_anywhere(refused, preset, tmp_path):
+    assert "and '-', 200 at most, beginning with" in refused("run", preset(tmp_path, name="a" * 300))
+
+
+def test_a_dry_run_says_that_the_data_is_not_here(command, preset, tmp_path):
+    path = preset(tmp_path, dataset="omniglot", trials=1)
+    code, out, _ = command("run", path, "--dry-run", "--data", tmp_path / "nowhere")
+    assert (code, "its data is not here yet: " in out) == (0, True)
+    assert "its data" not in command("run", preset(tmp_path), "--dry-run")[1]
+
+
 def test_a_search_needs_a_grace_within_the_budget_and_a_single_training_has_none(refused, preset, tmp_path, command):
     path = preset(tmp_path, asha={"grace": 600})
     assert "tiny.yaml: asha.grace: 600 must not exceed budget.steps, which is 60" in refused("run", path)

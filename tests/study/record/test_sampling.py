@@ -86,3 +86,9 @@ def test_a_grid_search_visits_every_point_and_ends_without_complaint(raw, recwar
     assert {(s["kl_warmup"], s["lr"]) for s in seen} == corners
     assert [trial.state.name for trial in optuna_study.trials] == ["PRUNED", "PRUNED", "COMPLETE", "COMPLETE"]
     assert not recwarn
+
+
+def test_a_grid_takes_any_seed(raw):
+    spec = StudySpec(**raw(sampler="grid", seed=2**40 + 3))
+    study = optuna.create_study(sampler=sampling.sampler(spec, stored=0))
+    assert spec.draw(study.ask())["lr"] > 0

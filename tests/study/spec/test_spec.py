@@ -126,6 +126,10 @@ def test_reports_are_a_twentieth_of_the_budget_unless_said_otherwise(raw):
         (bytes(range(256)), "cannot be read: it is not a text file in UTF-8; a preset is a YAML file"),
         ("{[1]: 2}", "mine.yaml: is not YAML (line 1)"),
         ("1: 2", "mine.yaml: 1: there is no such key"),
+        ("seed: 1\nseed: 2\n", "mine.yaml: is not YAML (line 2): 'seed' stands twice"),
+        ("fixed: {lr: 1, lr: 2}", "mine.yaml: is not YAML (line 1): 'lr' stands twice"),
+        ("a: &a [1]\nb: [*a, *a]\n", "mine.yaml: is not YAML (line 2): aliases are not taken"),
+        ("[" * 10_000, "mine.yaml: is not YAML"),
     ],
 )
 def test_a_file_that_is_no_preset_is_refused(write, content, holds):
