@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from study.spec import StudySpec
 
 LOG = "log"
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "annot allocate memory")  # torch's words, and Linux's
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -210,6 +211,6 @@ def cause(error: Exception) -> str:
         return f"disk: {text}"
     if isinstance(error, NonFiniteLossError):
         return f"nan: {text}"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in text for sign in OUT_OF_MEMORY):
         return f"oom: {text}"
     return f"crash: {type(error).__name__}: {text}"

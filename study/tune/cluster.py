@@ -50,6 +50,20 @@ def packages_alone(empty: str) -> dict[str, Any]:
     return {"working_dir": empty, "py_modules": folders, "excludes": ["__pycache__"]}
 
 
+def cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """CPUs that this process has: those it may run on, or as many as its container has the time of, if that is less.
+
+    Args:
+        quota: the file in which Linux says how many microseconds of each period the container has, or "max".
+    """
+    there = len(os.sched_getaffinity(0))
+    try:
+        granted, period = quota.read_text().split()
+        return max(1, min(there, int(granted) // int(period)))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return there
+
+
 @contextmanager
 def ray_started(spec: StudySpec, address: str | None) -> Iterator[None]:
     """Ray, with room for at least one trial; shut down afterwards if it was not up before.
@@ -68,7 +82,7 @@ def ray_started(spec: StudySpec, address: str | None) -> Iterator[None]:
             with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:
                 where: dict[str, Any]
                 if address is None:
-                    where = {"address": "local", "num_cpus": len(os.sched_getaffinity(0)), "job_config": Local()}
+                    where = {"address": "local", "num_cpus": cpus(), "job_config": Local()}
                 else:
                     where = {"address": address, "runtime_env": packages_alone(empty)}
                 ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

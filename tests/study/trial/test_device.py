@@ -1,5 +1,7 @@
 """A trial's model and data go where Ray put the trial, and a wish that cannot be met is refused or fails aloud."""
 
+import errno
+
 import pytest
 import ray
 import torch
@@ -8,6 +10,7 @@ import models
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.trial.training import Training
+from study.trial.trial import cause
 from study.tune import trainable
 
 
@@ -86,3 +89,16 @@ def test_everything_is_on_the_device_that_training_is_given(small, splits, model
         training._apply(update.optimiser, value)
     look = training.model.look(x)
     assert look.elbo.log_lik.device.type == look.codes.device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes."),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_what_says_that_the_memory_is_spent_is_oom(error):
+    assert cause(error).startswith("oom: ")

@@ -43,6 +43,16 @@ def test_workers_here_find_what_the_driver_finds(ray_down, ray_folder, elsewhere
     assert files == {name: PROJECT / name / "__init__.py" for name in cluster.PACKAGES} | {"": Path.cwd()}
 
 
+@pytest.mark.parametrize(
+    ("said", "given"), [("max 100000\n", 8), ("200000 100000\n", 2), ("50000 100000\n", 1), ("1600000 100000\n", 8)]
+)
+def test_a_container_has_as_many_cpus_as_it_has_the_time_of(tmp_path, monkeypatch, said, given):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    (tmp_path / "cpu.max").write_text(said)
+    assert cluster.cpus(tmp_path / "cpu.max") == given
+    assert cluster.cpus(tmp_path / "nothing") == 8
+
+
 @pytest.mark.long
 def test_to_a_cluster_travel_the_packages_alone(ray_down, ray_folder, elsewhere, raw):
     from ray.cluster_utils import Cluster
