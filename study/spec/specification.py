@@ -64,8 +64,8 @@ def _model(value: str) -> str:
 def _folder_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}", value):
         raise ValueError(
-            f"must do for a folder: letters, digits, '.', '_', '+' and '-', 200 at most, beginning with one of the first "
-            f"two, got {value[:250]!r}"
+            f"must do for a folder: letters, digits, '.', '_', '+' and '-', 200 at most, beginning with one of the "
+            f"first two, got {value[:250]!r}"
         )
     return value
 
