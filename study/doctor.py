@@ -66,6 +66,11 @@ class Case(NamedTuple):
         made_with = storage.made_with(self.study)
         return None if made_with is not None and differences(made_with, self.spec) else self.spec
 
+    @property
+    def doubted(self) -> bool:
+        """Whether the study is not the one of study.yaml: from such a one nothing is repaired."""
+        return self.study is not None and self.spec is not None and self.sure is None
+
 
 def examine(run: Run, fix: bool = False, say: Callable[[str], None] = print) -> bool:
     """Checks a run, and repairs it.
@@ -348,7 +353,7 @@ def _wrong_end(spec: StudySpec, trial: FrozenTrial) -> Iterator[str]:
 
 def orphans(case: Case) -> list[Fault]:
     """Folders of trials that the study does not know; a new trial of that number must not find them."""
-    if case.study is None or case.held:
+    if case.study is None or case.held or case.doubted:
         return []
     known = {trial.number for trial in case.trials}
     return [
@@ -356,6 +361,25 @@ def orphans(case: Case) -> list[Fault]:
         for path in sorted(case.run.path.glob("trials/*"))
         if re.fullmatch(r"[0-9]{5,}", path.name) and int(path.name) not in known
     ]
+
+
+def put_aside(case: Case) -> list[Fault]:
+    """Folders that were put aside although they are their trials': the study that knows them is back."""
+    spec = case.sure
+    if spec is None or case.held:
+        return []
+    trials, faults = {trial.number: trial for trial in case.trials}, []
+    for path in sorted(case.run.path.glob(f"trials/*{ORPHAN}*")):
+        trial = trials.get(int(number)) if (number := path.name.partition(".")[0]).isdigit() else None
+        if trial is None or case.run.trial(trial.number).exists():
+            continue
+        kept = [_kept(path / name, spec.objectives[0]) for name in (LAST, PREVIOUS, BEST)]
+        sound = [one for one in kept if isinstance(one, Kept)]
+        if sound and all(_is_own(spec, trial, one) for one in sound):
+            back = case.run.trial(trial.number)
+            line = f"{path} is the folder of trial {trial.number}, which lacks one; --fix renames it to {back.name}"
+            faults.append(Fault(line, functools.partial(os.rename, path, back)))
+    return faults
 
 
 def folders(case: Case) -> list[Fault]:
@@ -483,7 +507,7 @@ def _twin(spec: StudySpec, made: dict[int, dict[str, Any]], name: str, sound: di
 def copies(case: Case) -> list[Fault]:
     """The tables, which are made from the study."""
     run, faults = case.run, []
-    if case.study is not None and case.spec is not None and case.trials and not case.held:
+    if case.study is not None and case.spec is not None and case.trials and not (case.held or case.doubted):
         local = storage.file_of(run, case.spec) is not None
         states = {name: _table_fault(run, name, local) for name in tables.TABLES}
         if wrong := [f"{run.table(name).name} {what}" for name, what in states.items() if what]:
@@ -532,6 +556,7 @@ CHECKS: tuple[Callable[[Case], list[Fault]], ...] = (
     unfinished,
     ends,
     orphans,
+    put_aside,
     folders,
     checkpoints,
     confirmations,

@@ -302,6 +302,26 @@ def test_what_is_put_aside_is_kept(run, doctor):
     assert "renames it to 00007.orphan1" in doctor()[1][0]
 
 
+def test_nothing_is_repaired_from_another_study_and_what_was_put_aside_comes_back(run, doctor, raw, tmp_path):
+    right = tmp_path / "right.db"
+    shutil.copy(run.database, right)
+    other = Run(tmp_path / "other" / "tiny")
+    other.create(spec := StudySpec(**raw(seed=9)))
+    open_run(other, spec, create=True).study.ask()
+    shutil.copy(other.database, run.database)
+    with run.locked():
+        before = digests(run.path)
+    code, lines = doctor("--fix")
+    assert code == 1
+    assert any("study.yaml is not what the study was made with: " in line for line in lines), lines
+    assert digests(run.path) == before
+    os.rename(run.trial(1), run.path / "trials" / "00001.orphan")  # as an earlier release did
+    shutil.copy(right, run.database)
+    code, lines = doctor("--fix")
+    assert any("trials/00001.orphan is the folder of trial 1, which lacks one" in line for line in lines)
+    assert doctor() == (0, [SOUND])
+
+
 def test_an_end_that_is_told_late_is_told_whole(run, doctor):
     die_before_the_end_was_told(run)
     assert doctor("--fix")[0] == 0
