@@ -60,14 +60,17 @@ def _nobodys(settings: Mapping[str, Any], model: VAE) -> list[str]:
 
 
 def _badly_grouped(model: VAE) -> list[str]:
-    """What is wrong between a model's updates, its optimisers and its parameters, in a line each."""
+    """What is wrong between a model's updates, its optimisers and its parameters, in a line each.
+
+    What is in no group is not trained, as a paper may want it.
+    """
     groups = model.parameter_groups()
     unknown = dict.fromkeys(update.optimiser for update in model.updates() if update.optimiser not in groups)
     problems = [f"an update names the optimiser {name!r}; there are: {', '.join(groups)}" for name in unknown]
     grouped = Counter(id(parameter) for rates in groups.values() for group in rates.values() for parameter in group)
     for name, parameter in model.named_parameters():
-        if (count := grouped[id(parameter)]) != 1:
-            problems.append(f"the parameter {name} is in {count} groups, and must be in one")
+        if (count := grouped[id(parameter)]) > 1:
+            problems.append(f"the parameter {name} is in {count} groups, where one at most is possible")
     return problems
 
 

@@ -72,10 +72,16 @@ def test_an_update_of_nobodys_optimiser_is_refused_before_a_training(raw, monkey
     assert check(raw()) == ["vae: an update names the optimiser 'critic'; there are: model"]
 
 
-def test_every_parameter_is_in_one_group(raw, monkeypatch):
+def test_no_parameter_is_in_two_groups(raw, monkeypatch):
     grouped = VAE.parameter_groups
-    monkeypatch.setattr(VAE, "parameter_groups", lambda self: {"model": {"lr": grouped(self)["model"]["lr"][1:]}})
-    assert check(raw()) == ["vae: the parameter encoder.1.weight is in 0 groups, and must be in one"]
+
+    def twice(self):
+        (first, *_) = groups = grouped(self)["model"]["lr"]
+        return {"model": {"lr": groups, "lr_first": [first]}}
+
+    monkeypatch.setattr(VAE, "parameter_groups", twice)
+    (problem,) = check(raw())
+    assert problem == "vae: the parameter encoder.1.weight is in 2 groups, where one at most is possible"
 
 
 def test_epochs_count_all_the_batches_of_a_step(raw, monkeypatch):
