@@ -78,7 +78,7 @@ def code(name: str) -> Code:
             unknown = f"model {name!r} is known by its file, which nothing has named here yet"
             raise ValueError(_failed.get(name, unknown))
         return _known[name].code
-    found = Code(name, _text_of_module(name)) if _is_dotted(name) else _read(Path(name).expanduser().absolute())
+    found = _as_it_is_now(name)
     adopt(found)
     return found
 
@@ -104,10 +104,14 @@ def adopt(code: Code) -> str:
 def has_changed(code: Code) -> bool:
     """Whether the file, or the module, is there and says something else now."""
     try:
-        now = _text_of_module(code.origin) if _is_dotted(code.origin) else _read(Path(code.origin)).text
+        return _as_it_is_now(code.origin).text != code.text
     except ValueError:
         return False
-    return now != code.text
+
+
+def _as_it_is_now(name: str) -> Code:
+    """What a path or a dotted name stands for, read again."""
+    return Code(name, _text_of_module(name)) if _is_dotted(name) else _read(Path(name).expanduser().absolute())
 
 
 def _is_dotted(name: str) -> bool:
