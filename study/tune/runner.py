@@ -72,12 +72,13 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
     """
     with run.locked():
         opened = reopen(run, spec)
-        if owed(opened):
+        left = owed(opened)
+        if left:
             check_data(opened)
         if spec is not None:
             run.rewrite(spec)
             opened.study.set_user_attr(SPEC, dump(spec))
-        if not owed(opened):
+        if not left:
             tables.write(run)
             return outcome(opened.study)
         describe_data(opened, load_data(opened.spec, data))
