@@ -128,7 +128,10 @@ def _of(own: BaseDistribution | None) -> str:
 
 def drawing(model: str, fixed: Mapping[str, Any], ranges: Mapping[str, Range]) -> searchspaces.Space:
     """The function that draws a configuration: the model's space in the ranges given, beside what is pinned."""
-    draw, own = searchspaces.beside(model, fixed), own_ranges(model)
+    draw = searchspaces.beside(model, fixed)
+    if not ranges:
+        return draw
+    own = own_ranges(model)
 
     def space(trial: searchspaces.Trial) -> dict[str, Any]:
         ranged = _Ranged(model, trial, ranges)
