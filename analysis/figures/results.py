@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis import tables
 from study.export import Best, best
-from study.record.folder import Run
+from study.record.folder import OpenRun, Run
 from study.record.storage import KIND, check_data, open_run
 from study.trial import snapshot
 from study.trial.images import Images, images_of
@@ -26,6 +26,11 @@ class Results:
 
     def __init__(self, run: Run, data: str | None = None):
         self.run, self.spec, self._data = run, run.spec(), data
+
+    @cached_property
+    def opened(self) -> OpenRun:
+        """The run with its study, to be read."""
+        return open_run(self.run)
 
     @property
     def measure(self) -> str:
@@ -50,7 +55,7 @@ class Results:
     @cached_property
     def best(self) -> Best:
         """The best checkpoint. Raises RunError if no trial, or without a search no seed, is complete."""
-        return best(open_run(self.run))
+        return best(self.opened)
 
     @cached_property
     def valid(self) -> Images:
@@ -60,7 +65,7 @@ class Results:
             DataError: the data set is not there.
             RunError: the images are not those that the study was made with.
         """
-        check_data(open_run(self.run))
+        check_data(self.opened)
         return images_of(load_data(self.spec, self._data), "valid", self.spec.preprocessing, self.spec.pairing)
 
     @cached_property
@@ -79,7 +84,7 @@ class Results:
         """What the run's ELBOs are, see `tables.COMPARABLE`: its trials, or where there was no search, a row."""
         if self.spec.trials:
             return self.trials
-        kind = open_run(self.run).study.user_attrs.get(KIND)
+        kind = self.opened.study.user_attrs.get(KIND)
         values = (self.spec.data, self.spec.pixels, self.spec.likelihood, kind)
         return pd.DataFrame([dict(zip(tables.COMPARABLE, values, strict=True))])
 
