@@ -49,7 +49,6 @@ from study.trial.trial import Trial, failed, load_data
 
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
 TEST = tuple(measure.name for measure in MEASURES)
-SOFTLY = 2.0  # seconds that a training has to tidy up when it is stopped: a killed one leaves half a file
 BESIDE = ("valid_elbo", "steps", "seconds", "cause", "samples", "images", "budget")  # in a result, besides measures
 
 
@@ -256,12 +255,8 @@ def _work_all(
                 by = spec.objectives[0]
                 outcome = found["cause"] or f"test {by} {number_text(found[by])}, {found['seconds']:.0f} s"
                 say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}")
-        if pending:
-            for reference in pending:
-                ray.cancel(reference)
-            ray.wait(list(pending), num_returns=len(pending), timeout=SOFTLY)
-            for reference in pending:
-                ray.cancel(reference, force=True)
+        for reference in pending:
+            ray.cancel(reference, force=True)
         return stop.signal
 
 
