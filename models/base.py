@@ -28,7 +28,10 @@ Loss = Callable[[Tensor, Step], Tensor]
 
 
 class Update(NamedTuple):
-    """One pass of an optimiser, of which a training step has one or several."""
+    """One pass of an optimiser, of which a training step has one or several.
+
+    A loss that is exactly 0 leaves the weights as they are: there is nothing to minimise.
+    """
 
     optimiser: str  # of `parameter_groups`
     name: str  # of what is minimised, in tables
@@ -164,6 +167,10 @@ class VAE(nn.Module):
         groups["model"]["lr"] = [parameter for parameter in self.parameters() if id(parameter) not in apart]
         return groups
 
+    def own_settings(self) -> dict[str, Any]:
+        """What a training takes that is not told otherwise: `lr_<optimiser>` and `betas_<optimiser>`."""
+        return {f"{key}_{part.optimiser}": value for part in self.parts() for key, value in part.adam.items()}
+
     def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
         """Takes what the model needs of the training images into buffers, before step 0.
 
@@ -201,7 +208,7 @@ class VAE(nn.Module):
     def look(self, x: Tensor) -> Look:
         """What an evaluation sees of images: the ELBO in its exact form at one draw, and the codes."""
         q = self.posterior(x)
-        return Look(self._elbo(x, q), self.posterior_part.codes(q))
+        return Look(self._elbo(x, q), self.posterior_part.codes(q), q)
 
     def measures(self) -> dict[Measure, Callable[[Tensor, Look], Tensor]]:
         """What a paper measures of its model besides what all have: from images and `Look` to one number each, [B]."""
@@ -251,7 +258,7 @@ class Shared(TypedDict, total=False):
     beta: weight of the KL in the training loss; evaluation uses 1.
     kl_warmup: share of the training over which that weight rises from 0.
     network: a name in `models.networks.NETWORKS`.
-    hidden: widths of the encoder's fully connected layers, input side first.
+    hidden: widths of the encoder's fully connected layers, input side first; a paper's own networks have theirs.
     decoder_hidden: those of the decoder, code side first; None mirrors the encoder.
     likelihood: "bernoulli", "gaussian" or "logistic".
     sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from torch import Tensor
+from torch.distributions import Distribution
 
 
 class Elbo(NamedTuple):
@@ -19,6 +20,7 @@ class Look(NamedTuple):
 
     elbo: Elbo  # each half [B], exact form
     codes: Tensor  # [B, Z]
+    posterior: Distribution  # q(z|x), exact form, batch [B], event [Z]
 
 
 class Measure(NamedTuple):

@@ -6,7 +6,8 @@ know: which posterior goes with which prior follows from that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -28,10 +29,13 @@ class Part(nn.Module):
         name: by which `vae` knows a posterior or a prior; one without a name is its paper's alone. What `vae` builds
             takes `features`, `latent` and `image_shape`, as far as it has such arguments, and keyword-only settings.
         optimiser: who trains it; one that is not "model", such as a discriminator's, has the rate `lr_<optimiser>`.
+        adam: `lr` and `betas` of that optimiser, where its paper has its own; a training's `lr_<optimiser>` and
+            `betas_<optimiser>` go before.
     """
 
     name: ClassVar[str] = ""
     optimiser: ClassVar[str] = "model"
+    adam: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def start(self, init: Init) -> None:
         """Draws the weights' start; a part that has one of its own overrides this. Here: that of all layers."""

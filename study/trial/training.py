@@ -77,6 +77,7 @@ class Training:
             self.model.budget = self.budget
             self.model.fit_statistics(self.train_images)
 
+        settings = {**self.model.own_settings(), **settings}
         self.grad_clip: float | None = settings["grad_clip"]
         self.drop_at = math.ceil(settings["lr_drop"] * self.budget) if settings["lr_drop"] < 1 else None
         self.parameters = {
@@ -124,8 +125,11 @@ class Training:
         loss.backward(inputs=parameters)
         if self.grad_clip is not None:
             nn.utils.clip_grad_norm_(parameters, self.grad_clip)
+        value = loss.detach()
+        if optimiser.defaults["fused"]:  # whose kernels leave out a step without telling the host
+            optimiser.found_inf = (value == 0).float()  # type: ignore[attr-defined]
         optimiser.step()
-        return loss.detach()
+        return value
 
     def _set_rates(self) -> None:
         """The step sizes of this step: those of the configuration, or a tenth of them after the drop."""
