@@ -14,6 +14,7 @@ Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Margin = Annotated[float, Field(gt=0, lt=0.5)]
 """Open intervals: at 0 or 1 a KL divergence or a logit is infinite."""
@@ -26,7 +27,7 @@ def _as_tuple(value: Any) -> Any:
 Widths = Annotated[Count | tuple[Count, ...], BeforeValidator(_as_tuple)]
 """Widths of the hidden layers, input side first; a number is one layer, () is none."""
 
-Network = Literal["mlp", "conv"]
+Network = Literal["mlp", "conv", "dsprites", "celeba"]
 Init = Literal["torch", "vlae", "glorot"]
 LikelihoodName = Literal["bernoulli", "gaussian", "logistic"]
 Sigma = Positive | Literal["learned", "per_pixel"]

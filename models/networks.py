@@ -2,6 +2,9 @@
 
 The convolutional pair is that of the Variational Sparse Coding replication (Alfo5123, 2019): convolutions of kernel 4,
 stride 2, until the shorter side is at most 4 pixels, then fully connected layers; the decoder mirrors it.
+
+At 64x64 pixels that is also what the code of Barrientos & Sootla (2018) reads from the table of Kim & Mnih (2018), with
+128 units for dSprites and 256 for CelebA: `dsprites` and `celeba`.
 """
 
 from __future__ import annotations
@@ -103,7 +106,44 @@ def _both(hidden: Widths, decoder_hidden: Widths | None) -> tuple[tuple[int, ...
     return of_encoder, of_encoder[::-1] if decoder_hidden is None else widths(decoder_hidden)
 
 
-NETWORKS: dict[Network, Callable[..., tuple[Encoder, nn.Sequential]]] = {"mlp": mlp, "conv": conv}
+def dsprites(
+    image_shape: Shape, latent: int, channels: int, hidden: Widths, decoder_hidden: Widths | None
+) -> tuple[Encoder, nn.Sequential]:
+    """The networks of Barrientos & Sootla (2018) for dSprites: no ReLU follows the encoder's 128 units.
+
+    Their code has it commented out. Arguments as for `mlp`; the widths are the table's, whatever is given.
+
+    Raises:
+        ValueError: the images are not 64x64.
+    """
+    encoder, decoder = _of_the_table("dsprites", image_shape, latent, channels, width=128)
+    del encoder[-1]
+    return encoder, decoder
+
+
+def celeba(
+    image_shape: Shape, latent: int, channels: int, hidden: Widths, decoder_hidden: Widths | None
+) -> tuple[Encoder, nn.Sequential]:
+    """The networks of Barrientos & Sootla (2018) for CelebA, of 256 units; see `dsprites`."""
+    return _of_the_table("celeba", image_shape, latent, channels, width=256)
+
+
+def _of_the_table(
+    name: str, image_shape: Shape, latent: int, channels: int, width: int
+) -> tuple[Encoder, nn.Sequential]:
+    _check_single(image_shape)
+    rows, columns = image_shape[1:]
+    if (rows, columns) != (64, 64):
+        raise ValueError(f"network {name!r} is for images of 64x64 pixels, got {rows}x{columns}; 'conv' takes others")
+    return conv(image_shape, latent, channels, width, None)
+
+
+NETWORKS: dict[Network, Callable[..., tuple[Encoder, nn.Sequential]]] = {
+    "mlp": mlp,
+    "conv": conv,
+    "dsprites": dsprites,
+    "celeba": celeba,
+}
 """The networks that all models take by name: functions of (image_shape, latent, channels, hidden, decoder_hidden)."""
 
 

@@ -150,7 +150,7 @@ WRONG = [
     ({"hidden": {"low": 1, "high": 9, "step": 0.5}}, "space.hidden: step must be a whole number, got 0.5"),
     (
         {"network": {"choices": ["mlp", "resnet"]}},
-        "space.network.choices: input should be 'mlp' or 'conv', got 'resnet'",
+        "space.network.choices: input should be 'mlp', 'conv', 'dsprites' or 'celeba', got 'resnet'",
     ),
     (
         {"weight_decay": {"high": 1e-3}},
