@@ -30,7 +30,7 @@ STEPS = 50
 GOLDEN_LOSSES = Path(__file__).with_name("losses")
 REWRITE = bool(os.environ.get("REWRITE_GOLDEN_LOSSES"))
 RECORDED = models.names() if REWRITE else sorted(path.stem for path in GOLDEN_LOSSES.glob("*.json"))
-PAPERS = {"householder", "iaf", "savae", "vae", "vlae", "vsc"}
+PAPERS = {"factor", "householder", "iaf", "nonsyn", "savae", "vae", "vlae", "vsc"}
 
 
 # Models of the folder on both networks, and vae's other pairs of a posterior and a prior.
@@ -45,7 +45,7 @@ BUILDS += [
 
 def build(name: str, network: str = "mlp", image_shape: tuple[int, int, int] = SHAPE, **settings):
     """A small model; of the settings, those that it has."""
-    small = {"latent": 4, "hidden": 32, "network": network, **settings}
+    small = {"latent": 4, "hidden": 32, "discriminator_hidden": 32, "network": network, **settings}
     model = models.build(name, image_shape, **{k: v for k, v in small.items() if k in models.hyperparameters(name)})
     model.budget = STEPS
     return model

@@ -35,6 +35,50 @@ def test_parameter_counts_equal_the_replication(name, image_shape, settings, cou
     assert sum(p.numel() for p in model.parameters()) == count
 
 
+PUBLISHED = [  # papers/nonsyn-vae.md, section 4: encoder and decoder of the authors' own modules, ten latents
+    ("dsprites", (1, 64, 64), 249_172, 248_833),
+    ("celeba", (3, 64, 64), 383_956, 382_339),
+]
+
+
+@pytest.mark.parametrize("name", ["vae", "nonsyn", "factor"])
+@pytest.mark.parametrize(("network", "image_shape", "encoder", "decoder"), PUBLISHED)
+def test_parameter_counts_equal_the_published_networks(name, network, image_shape, encoder, decoder):
+    with torch.device("meta"):
+        model = models.build(name, image_shape, network=network, latent=10)
+    counts = [sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.posterior_part)]
+    assert sum(counts) == encoder
+    assert sum(p.numel() for p in model.decoder.parameters()) == decoder
+
+
+def test_the_published_layers_one_after_the_other():
+    sprites, faces = NETWORKS["dsprites"]((1, 64, 64), 10, 1, 7, None), NETWORKS["celeba"]((3, 64, 64), 10, 3, 7, None)
+    down, up = [nn.Conv2d, nn.ReLU] * 4, [nn.ConvTranspose2d, nn.ReLU] * 3
+    back = [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Unflatten, *up, nn.ConvTranspose2d]
+    assert [type(layer) for layer in sprites[0]] == [*down, nn.Flatten, nn.Linear]  # no ReLU after the last
+    assert [type(layer) for layer in faces[0]] == [*down, nn.Flatten, nn.Linear, nn.ReLU]
+    for (encoder, decoder), pixels in ((sprites, 1), (faces, 3)):
+        assert [type(layer) for layer in decoder] == back
+        convolutions = [layer for layer in (*encoder, *decoder) if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+        shapes = {(layer.kernel_size, layer.stride, layer.padding) for layer in convolutions}
+        assert shapes == {((4, 4), (2, 2), (1, 1))}
+        assert [layer.out_channels for layer in convolutions] == [32, 32, 64, 64, 64, 32, 32, pixels]
+
+
+@pytest.mark.parametrize("network", ["dsprites", "celeba"])
+def test_the_published_networks_take_their_size_only(network):
+    with pytest.raises(models.ModelError, match=f"'{network}' is for images of 64x64 pixels, got 28x28; 'conv' takes"):
+        models.build("vae", (1, 28, 28), network=network)
+
+
+@pytest.mark.parametrize("side", [8, 28, 64])
+@pytest.mark.parametrize("name", models.names())
+def test_every_model_builds_at_every_usual_size(name, side):
+    with torch.device("meta"):
+        model = models.build(name, (1, side, side))
+    assert model.image_shape == (1, side, side)
+
+
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize("image_shape", IMAGE_SHAPES, ids=str)
 @pytest.mark.parametrize("parameters_per_pixel", [1, 2])

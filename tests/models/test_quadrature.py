@@ -40,6 +40,7 @@ SETTINGS: dict[str, dict] = {
     "savae": NEAR,
     "householder": NEAR,
     "iaf": {**NEAR, "flow_hidden": 16},
+    "factor": {"discriminator_hidden": 16},
 }
 # The pairs of a posterior and a prior in `vae` that are no model of the folder, see test_pairs.py.
 SETTINGS |= {

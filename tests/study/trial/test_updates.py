@@ -1,6 +1,7 @@
 """Updates by name, rates as functions of the step, and settings that no optimiser reads."""
 
 import pytest
+from trainings import identical, weights
 
 import models
 from models.base import VAE, Update
@@ -39,6 +40,15 @@ def test_a_rate_is_a_function_of_the_step_and_not_of_what_came_before(training):
     for each in (one, resumed):
         each.advance(1)
         assert [group["lr"] for group in each.optimisers["model"].param_groups] == [1e-3 * 0.1]
+
+
+def test_a_loss_of_exactly_0_moves_nothing_not_even_by_momentum(training, monkeypatch):
+    plain, beside = training(weight_decay=0.1), training(weight_decay=0.1)
+    plain.advance(5)
+    nothing = Update("model", "nothing", lambda x, step: 0.0 * beside.model.posterior(x).loc.sum())
+    monkeypatch.setattr(beside.model, "updates", lambda: [Update("model", "elbo", beside.model.loss), nothing])
+    assert beside.advance(5)[-1].values["nothing"] == 0
+    assert identical(weights(beside), weights(plain))
 
 
 @pytest.mark.parametrize(
@@ -100,3 +110,32 @@ def test_a_preset_without_a_likelihood_takes_the_models_own(raw, model):
     given = raw(model=model, fixed={"alpha": 0.1} if model == "vsc" else {})
     given.pop("likelihood", None)
     assert StudySpec(**given).likelihood == models.hyperparameters(model)["likelihood"]
+
+
+def of_model(small, splits, model: str, **config) -> Training:
+    spec = small(model, budget={"steps": 20, "batch": 16, "log_every": 1, "report_every": None})
+    return Training(spec, {**SIZES, "lr": 1e-3, **config}, splits, seed=1)
+
+
+@pytest.mark.parametrize("neutral", [{"alpha": 0.0}, {"omega": 1.0}, {"omega": 0.95}], ids=str)
+@pytest.mark.parametrize("update", ["joint", "two_step"])
+def test_where_no_latent_is_penalised_non_synergistic_training_is_the_vaes_to_the_bit(small, splits, neutral, update):
+    ours, plain = of_model(small, splits, "nonsyn", update=update, **neutral), of_model(small, splits, "vae")
+    first, second = ours.advance(20), plain.advance(20)
+    assert identical(weights(ours), weights(plain))
+    assert all(losses.values.get("synergy", 0) == 0 for losses in first)
+    assert len(second) == 20
+
+
+@pytest.mark.parametrize(
+    ("config", "lr", "betas"),
+    [
+        ({}, 1e-4, (0.5, 0.9)),
+        ({"lr_discriminator": 2e-5, "betas_discriminator": [0.3, 0.8]}, 2e-5, (0.3, 0.8)),
+    ],
+    ids=["own", "told"],
+)
+def test_a_part_may_have_a_rate_and_betas_of_its_own_and_a_configuration_goes_before(small, splits, config, lr, betas):
+    adam = of_model(small, splits, "factor", discriminator_hidden=8, betas=[0.8, 0.99], **config).optimisers
+    found = {name: [(group["lr"], group["betas"]) for group in each.param_groups] for name, each in adam.items()}
+    assert found == {"model": [(1e-3, (0.8, 0.99))], "discriminator": [(lr, betas)]}
