@@ -1,0 +1,255 @@
+"""What `vae`, beta-VAE, `nonsyn` and `factor` make of `sprites`: numbers over three seeds, and what each latent shows.
+
+    python -m benchmarks.disentangling --data DIR --out disentangling
+
+The published networks for dSprites, ten latents, batch 64, Adam 5e-4, 1,500 steps, each setting over three seeds. The
+twelve trainings, in two processes of one thread each, take about half an hour on two cores; what --out holds is not
+trained again. Nothing is downloaded. At the end it prints the tables of docs/results.md, the second of which has, for each
+factor, the largest share of an active latent's variance that goes with it; and --out has a picture of the mean
+activations of each setting's first seed, by which Barrientos & Sootla (2018) judge.
+
+Such a training is a beginning: Barrientos & Sootla train for 150,000 steps, Locatello et al. (2019) for 300,000.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+import imagesets
+from imagesets import packed, sprites
+from imagesets.factors import FACTORS
+from models.base import VAE
+from study.spec import Budget, StudySpec
+from study.trial.evaluation import evaluate
+from study.trial.training import Training
+
+COMMON: dict[str, Any] = {"network": "dsprites", "latent": 10, "lr": 5e-4}
+SEEDS = (1, 2, 3)
+PROCESSES = 2
+
+
+class Setting(NamedTuple):
+    """A model, and what its configuration has besides COMMON."""
+
+    model: str
+    config: dict[str, Any]
+
+
+PLAIN = {"posterior": "gaussian", "prior": "standard", "kl_warmup": 0.0}
+SETTINGS = {
+    "vae": Setting("vae", {**PLAIN, "beta": 1.0}),
+    "beta-VAE, beta 4": Setting("vae", {**PLAIN, "beta": 4.0}),
+    "nonsyn, alpha 5, omega 0.9": Setting(
+        "nonsyn",
+        {"alpha": 5.0, "omega": 0.9, "policy": "sorted", "update": "joint", "alpha_warmup": 0.0, "fc_act": "none"},
+    ),
+    "factor, gamma 35": Setting("factor", {"gamma": 35.0, "lr_discriminator": 1e-4}),
+}
+NUMBERS = ("elbo", "reconstruction", "kl", "active_units", "synergy", "total_correlation", "discriminator_accuracy")
+
+# The images of the mean activations: every shape and size, some angles and places, in the order of the grid.
+GRID = {"shape": 3, "scale": 6, "orientation": 20, "pos_x": 8, "pos_y": 8}
+SHOWN = {name: np.linspace(0, len(FACTORS[name]) - 1, count).round().astype(np.int64) for name, count in GRID.items()}
+ACTIVE = 1e-2  # variance of a latent's mean over the images, from which on it is looked at
+COLUMNS = ("setting", "seed", "steps", *NUMBERS, *(f"best_{name}" for name in GRID), "seconds")
+
+
+def grid_images() -> list[torch.Tensor]:
+    """The grid's images, those of one shape, scale and angle at a time, each [64, 1, 64, 64] in [0, 1]."""
+    found = []
+    for shape in SHOWN["shape"]:
+        for scale in FACTORS["scale"][SHOWN["scale"]]:
+            for angle in FACTORS["orientation"][SHOWN["orientation"]]:
+                rows = sprites.moved(sprites.depth(shape, scale, angle) > 0, SHOWN["pos_x"], SHOWN["pos_y"])
+                found.append(torch.from_numpy(packed.unpack(rows, sprites.INFO.image_shape)).float() / 255)
+    return found
+
+
+@torch.no_grad()
+def mean_activations(model: VAE) -> NDArray[np.float64]:
+    """The posterior means over the grid: an axis for each factor, then the latents."""
+    codes = torch.cat([model.codes(x) for x in grid_images()])
+    return codes.double().numpy().reshape(*GRID.values(), -1)
+
+
+def shares(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each latent's variance over the grid, the share that goes with each factor alone, [Z, K], in [0, 1].
+
+    That is the variance of the latent's mean given the factor over its variance, 0 for a latent that is not active.
+
+    Args:
+        means: an axis for each factor, then the latents.
+    """
+    factors = range(means.ndim - 1)
+    variance = means.var(axis=tuple(factors))
+    given = [means.mean(axis=tuple(other for other in factors if other != k)).var(axis=0) for k in factors]
+    return np.stack(given, axis=1) / np.where(variance > ACTIVE, variance, np.inf)[:, None]
+
+
+def train(name: str, seed: int, steps: int, data: str | None, out: Path) -> dict[str, Any]:
+    """One training; its numbers on validation images, and its mean activations in a file."""
+    torch.set_num_threads(1)
+    setting = SETTINGS[name]
+    budget = Budget(steps=steps, batch=64, report_every=steps)
+    spec = StudySpec(
+        name="benchmark",
+        model=setting.model,
+        dataset="sprites",
+        fixed={**COMMON, **setting.config},
+        budget=budget,
+    )
+    started = time.perf_counter()
+    training = Training(spec, {**COMMON, **setting.config}, imagesets.load("sprites", data), seed=seed)
+    training.advance(steps)
+    found = evaluate(training.model, training.valid_images, count=5000)
+    training.model.eval()
+    means = mean_activations(training.model)
+    np.save(out / f"{file_name(name)}-{seed}.npy", means.astype(np.float32))
+    best = dict(zip(GRID, shares(means).max(axis=0)))
+    seconds = time.perf_counter() - started
+    own = {f"best_{factor}": share for factor, share in best.items()}
+    return {"setting": name, "seed": seed, "steps": steps, **found, **own, "seconds": seconds}
+
+
+def file_name(setting: str) -> str:
+    return setting.replace(",", "").replace(" ", "-")
+
+
+# Rows that are kept.
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    """What has been trained."""
+    if not table.is_file():
+        return []
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def record(table: Path, row: dict[str, Any]) -> None:
+    """Adds a row."""
+    new = not table.is_file()
+    with table.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def missing(
+    found: Sequence[dict[str, str]], names: Sequence[str], seeds: Sequence[int], steps: int
+) -> list[tuple[str, int]]:
+    """The (setting, seed) pairs that have no row of so many steps, a seed of all settings before the next."""
+    done = {(row["setting"], row["seed"], row["steps"]) for row in found}
+    return [(name, seed) for seed in seeds for name in names if (name, str(seed), str(steps)) not in done]
+
+
+# What is printed and drawn.
+
+
+def tables(found: Sequence[dict[str, str]], steps: int) -> str:
+    """Two tables in Markdown: mean and standard deviation over the seeds."""
+    numbers = {
+        "-ELBO": ("elbo", -1.0, 1),
+        "-log p(x given z)": ("reconstruction", -1.0, 1),
+        "KL": ("kl", 1.0, 1),
+        "active units": ("active_units", 1.0, 1),
+        "synergy": ("synergy", 1.0, 2),
+        "total correlation": ("total_correlation", 1.0, 2),
+        "accuracy of D": ("discriminator_accuracy", 1.0, 2),
+    }
+    best = {name.replace("_", " "): (f"best_{name}", 1.0, 2) for name in GRID}
+    return "\n\n".join(_table(found, steps, columns) for columns in (numbers, best))
+
+
+def _table(found: Sequence[dict[str, str]], steps: int, columns: dict[str, tuple[str, float, int]]) -> str:
+    lines = [f"| setting | seeds | {' | '.join(columns)} |", "| --- " * (len(columns) + 2) + "|"]
+    for name in SETTINGS:
+        of_it = [row for row in found if row["setting"] == name and row["steps"] == str(steps)]
+        if of_it:
+            cells = [_spread([row[key] for row in of_it], sign, digits) for key, sign, digits in columns.values()]
+            lines.append(f"| {name} | {len(of_it)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[str], sign: float, digits: int) -> str:
+    """ "mean ± standard deviation"; of a single number, itself; empty where a model has none."""
+    given = [sign * float(value) for value in values if value]
+    if not given:
+        return ""
+    mean = f"{np.mean(given):.{digits}f}"
+    return mean if len(given) == 1 else f"{mean} ± {np.std(given, ddof=1):.{digits}f}"
+
+
+def picture(means: NDArray[np.floating[Any]]) -> Figure:
+    """Mean activations as Barrientos & Sootla show them: a row a latent that is active, a column a factor.
+
+    Places as a map, sizes and angles as a curve for each shape: squares green, ellipses red, hearts blue.
+
+    Args:
+        means: an axis for each factor, then the latents.
+    """
+    variance = means.var(axis=tuple(range(means.ndim - 1)))
+    active = [int(j) for j in np.argsort(-variance) if variance[j] > ACTIVE] or [int(variance.argmax())]
+    limit = float(np.abs(means[..., active]).max())
+    figure = Figure(figsize=(6, 1.3 * len(active)), layout="constrained")
+    axes = figure.subplots(len(active), 3, squeeze=False)
+    for j, (place, size, angle) in zip(active, axes):
+        mu = means[..., j]  # [shape, scale, orientation, pos_x, pos_y]
+        place.imshow(mu.mean(axis=(0, 1, 2)).T, cmap="coolwarm", vmin=-limit, vmax=limit)
+        place.set(xticks=[], yticks=[], ylabel=f"z{j}")
+        for curve, axis, values in ((size, (2, 3, 4), "scale"), (angle, (1, 3, 4), "orientation")):
+            for line, colour in zip(mu.mean(axis=axis), ("tab:green", "tab:red", "tab:blue")):
+                curve.plot(FACTORS[values][SHOWN[values]], line, color=colour)
+            curve.set_ylim(-limit, limit)
+    for ax, title in zip(axes[0], ("place", "scale", "orientation [radians]")):
+        ax.set_title(title)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="root of the data sets")
+    parser.add_argument("--out", type=Path, default=Path("disentangling"), help="folder of the rows and pictures")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--only", nargs="+", choices=[*SETTINGS], default=[*SETTINGS], help="these settings")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    table = arguments.out / "disentangling.csv"
+    owed = missing(rows(table), arguments.only, arguments.seeds, arguments.steps)
+    if owed:
+        imagesets.load("sprites", arguments.data)  # drawn once, before two processes would draw it
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        running = [
+            pool.submit(train, name, seed, arguments.steps, arguments.data, arguments.out) for name, seed in owed
+        ]
+        for done in as_completed(running):
+            row = done.result()
+            record(table, row)
+            print(
+                f"{row['setting']}, seed {row['seed']}: {-row['elbo']:.1f} nats, KL {row['kl']:.1f}, "
+                f"{row['active_units']:.0f} active units; {row['seconds']:.0f} s",
+                flush=True,
+            )
+    for name in arguments.only:
+        kept = arguments.out / f"{file_name(name)}-{arguments.seeds[0]}.npy"
+        if kept.is_file():
+            picture(np.load(kept)).savefig(kept.with_suffix(".png"), dpi=100)
+    print(tables(rows(table), arguments.steps))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The benchmark of the disentangling models: its settings are all that could matter, its shares, what it owes."""
+
+import numpy as np
+import pytest
+
+import searchspaces
+from benchmarks import disentangling
+from benchmarks.disentangling import COMMON, GRID, SETTINGS, missing, record, rows, shares, tables
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_pins_all_that_its_models_space_draws(name):
+    model, config = SETTINGS[name]
+    of_parts = {"hidden", "top_m"} | (set(searchspaces.defaults("vae")) if model == "vae" else set())
+    assert set(searchspaces.defaults(model)) - of_parts <= {*config, *COMMON}
+    assert {"beta", "kl_warmup", "posterior", "prior"} <= set(config) or model != "vae"
+
+
+def test_shares_of_latents_that_show_one_factor_two_or_none_or_are_not_active():
+    sizes = (3, 4, 5)
+    grid = np.meshgrid(*(np.arange(n) for n in sizes), indexing="ij")
+    first, second, third = ((values - values.mean()) / values.std() for values in grid)
+    means = np.stack([first, 5 * second, second + 2 * third, first * third, 0.01 * first], axis=-1)
+    expected = [[1, 0, 0], [0, 1, 0], [0, 0.2, 0.8], [0, 0, 0], [0, 0, 0]]
+    np.testing.assert_allclose(shares(means), expected, atol=1e-12)
+
+
+def test_the_grid_is_in_the_order_of_its_factors():
+    images = disentangling.grid_images()
+    assert len(images) == GRID["shape"] * GRID["scale"] * GRID["orientation"]
+    assert images[0].shape == (GRID["pos_x"] * GRID["pos_y"], 1, 64, 64)
+    places = images[0][:, 0]
+    columns = places.sum(1).argmax(1).reshape(GRID["pos_x"], GRID["pos_y"])
+    assert (columns.diff(dim=0) > 0).all()  # pos_x moves to the right
+    assert (columns.diff(dim=1) == 0).all()  # and pos_y, which runs fastest, does not
+    area = [images[k * GRID["orientation"]][0].sum().item() for k in range(GRID["scale"])]
+    assert area == sorted(area)
+    assert area[0] < area[-1]
+
+
+def test_what_is_recorded_is_not_owed_again_and_is_what_the_tables_show(tmp_path):
+    table = tmp_path / "disentangling.csv"
+    names = list(SETTINGS)[:2]
+    assert missing(rows(table), names, [1, 2], 10) == [(names[0], 1), (names[1], 1), (names[0], 2), (names[1], 2)]
+    for seed, elbo in ((1, -100.0), (2, -104.0)):
+        record(table, {"setting": names[0], "seed": seed, "steps": 10, "elbo": elbo, "kl": 3.0, "best_scale": 0.25})
+    assert missing(rows(table), names, [1, 2], 10) == [(names[1], 1), (names[1], 2)]
+    assert missing(rows(table), names, [1], 20) == [(names[0], 1), (names[1], 1)]
+    numbers, best = tables(rows(table), 10).split("\n\n")
+    assert numbers.splitlines()[2] == "| vae | 2 | 102.0 ± 2.8 |  | 3.0 ± 0.0 |  |  |  |  |"
+    assert best.splitlines()[2] == "| vae | 2 |  | 0.25 ± 0.00 |  |  |  |"
+
+
+def test_a_picture_has_a_row_for_each_active_latent():
+    means = np.random.default_rng(0).normal(size=(*GRID.values(), 4)) * [1, 0.01, 2, 0]
+    axes = disentangling.picture(means).get_axes()
+    assert len(axes) == 2 * 3
+    assert [ax.get_ylabel() for ax in axes[::3]] == ["z2", "z0"]
