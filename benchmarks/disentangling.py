@@ -4,8 +4,8 @@
 
 The published networks for dSprites, ten latents, batch 64, Adam 5e-4, 1,500 steps, each setting over three seeds. The
 twelve trainings, in two processes of one thread each, take about half an hour on two cores; what --out holds is not
-trained again. Nothing is downloaded. At the end it prints the tables of docs/results.md, the second of which has, for each
-factor, the largest share of an active latent's variance that goes with it; and --out has a picture of the mean
+trained again. Nothing is downloaded. At the end it prints the tables of docs/results.md; the second one has, for each
+factor, the largest share of an active latent's variance that goes with it. In --out is a picture of the mean
 activations of each setting's first seed, by which Barrientos & Sootla (2018) judge.
 
 Such a training is a beginning: Barrientos & Sootla train for 150,000 steps, Locatello et al. (2019) for 300,000.
