@@ -30,7 +30,7 @@ STEPS = 50
 GOLDEN_LOSSES = Path(__file__).with_name("losses")
 REWRITE = bool(os.environ.get("REWRITE_GOLDEN_LOSSES"))
 RECORDED = models.names() if REWRITE else sorted(path.stem for path in GOLDEN_LOSSES.glob("*.json"))
-PAPERS = {"factor", "householder", "iaf", "nonsyn", "savae", "vae", "vlae", "vsc"}
+PAPERS = {"disentangled", "factor", "householder", "iaf", "nonsyn", "savae", "vae", "vlae", "vsc"}
 
 
 # Models of the folder on both networks, and vae's other pairs of a posterior and a prior.
