@@ -94,7 +94,7 @@ class PenalisedVAE(VAE):
         assert kl is not None
         log_lik = self.likelihood(z).log_prob(x)
         if self.penalty is None:
-            distance = (kl.mean() - self.capacity(step, self.budget)).abs()
+            distance = (kl - self.capacity(step, self.budget)).mean().abs()
             return self.capacity_weight * distance - log_lik.mean()
         return (self.beta(step, self.budget) * kl - log_lik).mean() + self.penalty(q, z)
 

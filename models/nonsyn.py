@@ -38,7 +38,7 @@ from models.schedules import Step, linear
 
 Policy = Literal["sorted", "legacy_order", "per_sample", "top_m"]
 Discount = Annotated[float, Field(gt=0, le=1)]
-Updates = Literal["joint", "two_step", "two_step_sample"]
+Updating = Literal["joint", "two_step", "two_step_sample"]
 Activation = Literal["none", "relu"]
 
 SYNERGY = Measure("synergy", "KL of the latents that are not selected", "nats", "less", "estimate")
@@ -59,8 +59,8 @@ def sorted_best(k: Tensor, omega: float) -> Tensor:
     """
     if omega == 1:  # where sums would round small ones away
         return k > 0
-    largest, order = k.sort(dim=-1, descending=True, stable=True)
-    total = largest.cumsum(-1)
+    in_order, order = k.sort(dim=-1, descending=True, stable=True)
+    total = in_order.cumsum(-1)
     before = torch.cat([torch.zeros_like(total[..., :1]), total[..., :-1]], dim=-1)
     joins = (omega * total > before).cumprod(-1).bool()
     return torch.zeros_like(joins).scatter(-1, order, joins)
@@ -133,12 +133,12 @@ def chosen(k_BZ: Tensor, policy: Policy, omega: float, top_m: int) -> Tensor:
     """
     if policy == "per_sample":
         return sorted_best(k_BZ, omega)
-    choose: dict[str, Callable[[Tensor], Tensor]] = {
-        "sorted": partial(sorted_best, omega=omega),
-        "legacy_order": partial(legacy_best, omega=omega),
-        "top_m": partial(largest, m=top_m),
-    }
-    return choose[policy](k_BZ.mean(0)).expand_as(k_BZ)
+    k = k_BZ.mean(0)
+    if policy == "top_m":
+        best = largest(k, top_m)
+    else:
+        best = sorted_best(k, omega) if policy == "sorted" else legacy_best(k, omega)
+    return best.expand_as(k_BZ)
 
 
 def kl_of_each(q: Distribution, p: Distribution) -> Tensor:
@@ -156,7 +156,8 @@ class NonSynergisticVAE(VAE):
 
     Args:
         *parts: see `VAE`.
-        alpha: weight of the synergy, as a schedule.
+        alpha: weight of the synergy.
+        alpha_warmup: share of the training over which that weight rises from 0.
         choose: the members of A, from the KLs of the latents, [B, Z].
         update: how the two terms are minimised.
     """
@@ -167,7 +168,7 @@ class NonSynergisticVAE(VAE):
         alpha: float,
         alpha_warmup: float,
         choose: Callable[[Tensor], Tensor],
-        update: Updates,
+        update: Updating,
         **more: Any,
     ):
         super().__init__(*parts, **more)
@@ -190,7 +191,7 @@ class NonSynergisticVAE(VAE):
         q = self.posterior(x, step)
         log_lik, kl = self._elbo(x, q)
         elbo = (self.beta(step, self.budget) * kl - log_lik).mean()
-        return elbo + self.alpha(step, self.budget) * self.synergy(q).mean() if self.penalised else elbo
+        return elbo + (self.alpha(step, self.budget) * self.synergy(q)).mean() if self.penalised else elbo
 
     def elbo_loss(self, x: Tensor, step: Step) -> Tensor:
         """The first term alone, of the first batch."""
@@ -198,8 +199,8 @@ class NonSynergisticVAE(VAE):
 
     def synergy_loss(self, x: Tensor, step: Step) -> Tensor:
         """The second term alone, of the last batch, the posterior found anew; it has no gradient in the decoder."""
-        synergy = self.synergy(self.posterior(x.chunk(self.batches)[-1], step))
-        return self.alpha(step, self.budget) * synergy.mean()
+        q = self.posterior(x.chunk(self.batches)[-1], step)
+        return (self.alpha(step, self.budget) * self.synergy(q)).mean()
 
     def updates(self) -> list[Update]:
         """One update, or two, of which the second is left out where it has no weight."""
@@ -240,7 +241,7 @@ def build(
     policy: Policy = "sorted",
     omega: Discount = 0.9,
     top_m: Count = 5,
-    update: Updates = "joint",
+    update: Updating = "joint",
     fc_act: Activation = "relu",
     **shared: Unpack[Shared],
 ) -> VAE:

@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from waiting import Kernels
 
 import models
 from models.distributions import coordinates
@@ -201,6 +202,21 @@ def test_losses_are_finite_numbers_and_every_parameter_gets_a_gradient(model, ba
     without = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_nothing_in_a_loss_waits_for_the_device(model, batch):
+    for _, _, loss in model.updates():
+        with Kernels() as kernels:
+            loss(batch, torch.tensor(3)).backward()
+        assert not kernels.waiting
+
+
+def test_that_the_host_waits_would_be_noticed():
+    x = torch.arange(3.0)
+    for wait in (lambda: bool(x.sum() > 0), lambda: float(x[0]), lambda: x[0].item(), lambda: x[x > 1], x.nonzero):
+        with Kernels() as kernels:
+            wait()
+        assert kernels.waiting
 
 
 def test_optimisers_partition_the_parameters(model):
