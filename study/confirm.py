@@ -44,7 +44,7 @@ from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
 from study.trial.files import write_whole
 from study.trial.images import images_of
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)

@@ -25,7 +25,7 @@ from study.spec.settings import is_setting
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import SEED
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 
 CODE = "model.py"  # in an export, the file of a model of one's own
 

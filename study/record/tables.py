@@ -17,7 +17,7 @@ from study.record.trials import reports
 from study.spec import StudySpec
 from study.spec.measures import METRICS, taken
 from study.trial.files import write_whole
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 
 
 def results(opened: OpenRun) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from study.record.words import summary
 from study.spec import StudySpec, dump
 from study.spec.measures import current
 from study.trial import checkpoint
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # of metric names
