@@ -199,9 +199,9 @@ class VAE(nn.Module):
         return torch.cat(parts)
 
     def look(self, x: Tensor) -> Look:
-        """What an evaluation sees of images: the ELBO in its exact form at one draw, and the codes."""
-        q = self.posterior(x)
-        return Look(self._elbo(x, q), self.posterior_part.codes(q))
+        """What an evaluation sees of images: the ELBO in its exact form at one draw, the codes and the means."""
+        q, part = self.posterior(x), self.posterior_part
+        return Look(self._elbo(x, q), part.codes(q), part.means(q))
 
     def measures(self) -> dict[Measure, Callable[[Tensor, Look], Tensor]]:
         """What a paper measures of its model besides what all have: from images and `Look` to one number each, [B]."""

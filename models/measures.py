@@ -20,6 +20,7 @@ class Look(NamedTuple):
 
     elbo: Elbo  # each half [B], exact form
     codes: Tensor  # [B, Z]
+    means: Tensor  # E[z|x] under q, [B, Z]
 
 
 class Measure(NamedTuple):
@@ -30,5 +31,5 @@ class Measure(NamedTuple):
     unit: str  # "nats", "share", "units", ...
     better: Literal["more", "less"]
     kind: Literal["bound", "importance-weighted", "estimate", "share", "score"]
-    needs: tuple[Literal["elbo", "codes", "weights", "factors", "labels"], ...] = ("elbo",)
+    needs: tuple[Literal["elbo", "codes", "means", "weights", "factors", "labels"], ...] = ("elbo",)
     when: Literal["report", "confirm"] = "report"

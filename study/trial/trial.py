@@ -116,6 +116,7 @@ class Trial:
         report = {
             **found,
             "measures": list(found),
+            measures.EDITION: measures.LATEST,
             "steps": self.training.step,
             "seconds": self.seconds,
             "train": [[entry.step, entry.values] for entry in losses],
