@@ -235,7 +235,7 @@ class StudySpec(_Part):
             return self.budget.steps
         assert self.budget.epochs is not None
         batch = self.budget.batch * batches(self.model, self.images.image_shape)
-        return self.budget.epochs * math.ceil(self.images.train / batch)
+        return math.ceil(self.budget.epochs * self.images.train / batch)  # batches run on over an epoch's end
 
     @property
     def report_every(self) -> int:
