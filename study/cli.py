@@ -126,7 +126,10 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
     spec = specs.load(preset, [*(set_ or []), "asha=null"])
     run = Run(root / spec.name)
     from study import solo  # with torch, which is not needed to refuse a name
+    from study.record.words import cautions
 
+    for line in cautions(spec):
+        print(line, flush=True)
     _finish(run, solo.train(spec, run, data=data))
 
 
