@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributions import Distribution
 
 
 class Elbo(NamedTuple):
@@ -20,7 +21,7 @@ class Look(NamedTuple):
 
     elbo: Elbo  # each half [B], exact form
     codes: Tensor  # [B, Z]
-    means: Tensor  # E[z|x] under q, [B, Z]
+    posterior: Distribution  # q(z|x), exact form, batch [B], event [Z]
 
 
 class Measure(NamedTuple):

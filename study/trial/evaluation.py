@@ -61,7 +61,7 @@ def evaluate(
             reconstruction.append(look.elbo.log_lik)
             kl.append(look.elbo.kl)
             codes.append(look.codes)
-            means.append(look.means)
+            means.append(model.posterior_part.means(look.posterior))
             for measure, take in measures.items():
                 own[measure.name].append(take(x, look))
     halves = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}
@@ -122,9 +122,9 @@ def importance_weighted(
     parts = []
     with evaluating(model, images, seed):
         for x in images.batches(100, first):
-            parts.append(model.log_weights(x, samples).double().cpu().numpy())
-    log_weights = np.concatenate(parts, axis=1)
-    return Importance(metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights))
+            log_weights = model.log_weights(x, samples).double().cpu().numpy()
+            parts.append((metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights)))
+    return Importance(*map(np.concatenate, zip(*parts)))
 
 
 def probe_accuracy(model: VAE, train: Images, test: Images, examples: int = 5000) -> float:
