@@ -74,11 +74,11 @@ def figures(
 
     Runs compare where data set, preprocessing, likelihood, kind of ELBO and first objective are the same.
     """
-    from analysis import figures as drawing
-
     if format_ not in ("png", "pdf", "svg"):
         raise typer.BadParameter(f"must be png, pdf or svg, got {format_!r}", param_hint="--format")
     found = {run.path: run for run in (find(given, root) for given in runs)}
+    from analysis import figures as drawing
+
     several = [drawing.Results(run, data) for run in found.values()]
     for results in several:
         _print_each(drawing.draw(results, format_))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.record import folder, tables
-from study.spec.measures import MEASURES, RENAMED, in_order
+from study.spec.measures import MEASURES, in_order
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
 CONFIRMED = ("elbo", "log_likelihood", "reconstruction", "kl", "zero_fraction", "active_units", "accuracy")
@@ -44,7 +44,7 @@ def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame
     Arguments and errors as for `trials`.
     """
     found = [folder.find(given, root).table("confirm") for given in runs]
-    frames = [_renamed(pd.read_parquet(path)) for path in found if path.is_file()]
+    frames = [tables.read_parquet(path) for path in found if path.is_file()]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -70,7 +70,7 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
         spread = {
             metric: _mean_and_deviation(sound[f"metrics.{metric}"])
             for metric in (*CONFIRMED, *_own(frame))
-            if sound[f"metrics.{metric}"].notna().any()
+            if f"metrics.{metric}" in sound and sound[f"metrics.{metric}"].notna().any()
         }
         rows.append(
             {
@@ -104,14 +104,7 @@ def _frame(run: folder.Run, name: str) -> pd.DataFrame:
             tables.write(run)
         except OSError:
             return tables.make(run, name)
-    return _renamed(pd.read_parquet(run.table(name)))
-
-
-def _renamed(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table with today's names, whichever release wrote it."""
-    return frame.rename(
-        columns={f"{lead}{old}": f"{lead}{new}" for old, new in RENAMED.items() for lead in ("", "metrics.")}
-    )
+    return tables.read_parquet(run.table(name))
 
 
 def ranking(frame: pd.DataFrame) -> pd.DataFrame:

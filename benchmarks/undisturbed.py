@@ -7,7 +7,8 @@ from optuna.trial import FrozenTrial
 import imagesets
 from study.record.trials import reports
 from study.spec import StudySpec
-from study.trial.training import Training, derived_seed
+from study.trial.seeds import derived_seed
+from study.trial.training import Training
 
 
 def curve(spec: StudySpec, trial: FrozenTrial) -> dict[int, dict[str, float]]:

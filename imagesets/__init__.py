@@ -129,9 +129,9 @@ def names() -> list[str]:
 
 
 def missing(name: str, root: str | Path | None = None, **options: Any) -> list[Path]:
-    """The source files of a data set that are not under the data folder."""
+    """The source files of a data set that are not under the data folder, nor packed beside their place."""
     folder = data_root(root)
-    return [folder / source for source in info(name, **options).sources if not (folder / source).exists()]
+    return [folder / source for source in info(name, **options).sources if not files.is_there(folder / source)]
 
 
 def get(name: str, root: str | Path | None = None, **options: Any) -> Splits:

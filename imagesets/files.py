@@ -1,11 +1,14 @@
 """Source files: what is missing is fetched, what is damaged is named."""
 
 import contextlib
+import gzip
 import http.client
 import io
 import os
+import shutil
 import socket
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,6 +17,9 @@ from imagesets.base import DataError, Info
 
 show_progress: ContextVar[bool] = ContextVar("show_progress", default=False)
 """Whether downloads draw a bar on standard error."""
+
+
+PACKED = (".gz", ".tgz", ".zip")
 
 
 def fetch(
@@ -31,6 +37,8 @@ def fetch(
     Raises:
         DataError: there is no network, the mirrors fail, or the folder cannot be written.
     """
+    for source in info.sources:
+        _unpack(info, root / source)
     missing = [source for source in info.sources if not os.path.exists(root / source)]
     if not missing:
         return
@@ -50,8 +58,43 @@ def fetch(
         reason = (str(error).strip() or repr(error)).splitlines()[-1]  # the last mirror's, of several lines
         raise DataError(
             f"{info.name}: {root / missing[0]} is missing and could not be downloaded ({reason}); "
-            f"put {', '.join(info.sources)} under {root}, {_or_use(info)}"
+            f"put {', '.join(info.sources)} under {root}, {_or_use(info)}{_packed(root, missing)}"
         ) from error
+
+
+def is_there(path: Path) -> bool:
+    """Whether a source file is there, or packed by gzip beside its place, from where `fetch` takes it."""
+    return path.exists() or _gz(path).is_file()
+
+
+def _gz(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
+
+
+def _unpack(info: Info, path: Path) -> None:
+    """Unpacks a source file that lies packed beside its place only."""
+    packed, temporary = _gz(path), path.with_name(f".{path.name}.{os.getpid()}")
+    if path.exists() or not packed.is_file():
+        return
+    try:
+        with gzip.open(packed) as source, open(temporary, "wb") as target:
+            shutil.copyfileobj(source, target)
+        os.replace(temporary, path)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise damaged(info, packed, f"cannot be unpacked ({error})") from error
+    except OSError as error:
+        raise DataError(
+            f"{info.name}: {packed} cannot be unpacked into {path.parent} ({error.strerror}); unpack it as {path}"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _packed(root: Path, missing: list[str]) -> str:
+    """Names what lies packed where files are missing."""
+    folders = dict.fromkeys([*((root / source).parent for source in missing), root])
+    found = [path for folder in folders for end in PACKED for path in sorted(folder.glob(f"*{end}"))]
+    return f"; packed files lie there, to be unpacked: {', '.join(map(str, found))}" if found else ""
 
 
 def damaged(info: Info, path: Path, finding: str) -> DataError:

@@ -51,7 +51,8 @@ def active_units(codes: ArrayLike, threshold: float = 0.01) -> int:
     """The number of dimensions whose posterior mean varies over the data; Burda et al. (2016), Section 5.2.
 
     Args:
-        codes: posterior means, [N, Z], N at least 2.
+        codes: posterior means, [N, Z], N at least 2; codes that are something else, such as modes with exact zeros,
+            have other variances.
         threshold: a unit is active when its variance (divisor N) exceeds this.
 
     Raises:

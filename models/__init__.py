@@ -14,7 +14,6 @@ import functools
 import importlib
 import inspect
 import json
-import pkgutil
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from models import outside
+from models import outline, outside
 
 if TYPE_CHECKING:
     import torch
@@ -45,20 +44,10 @@ class NotRunError(ModelError):
     """An export has code of its own, which was not run."""
 
 
-def _files() -> dict[str, ModuleType]:
-    """Every file of the folder, as a module."""
-    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
-    return {name: importlib.import_module(f"models.{name}") for name in names}
-
-
 @cache
-def _modules() -> dict[str, ModuleType]:
-    return {name: module for name, module in _files().items() if hasattr(module, "build")}
-
-
 def names() -> list[str]:
     """Names of all models."""
-    return list(_modules())
+    return [name for name, file in outline.files().items() if hasattr(file, "build")]
 
 
 def module(name: str) -> ModuleType:
@@ -72,24 +61,31 @@ def module(name: str) -> ModuleType:
             return outside.module(name)
         except ValueError as error:
             raise ModelError(str(error)) from error
-    if name not in _modules():
+    _check_known(name)
+    return importlib.import_module(f"models.{name}")
+
+
+def described(name: str) -> ModuleType:
+    """The model's file for what it says of itself, without torch, see `models.outline`; errors as for `module`."""
+    if outside.is_outside(name):
+        return module(name)
+    _check_known(name)
+    return outline.files()[name]
+
+
+def _check_known(name: str) -> None:
+    if name not in names():
         raise ModelError(f"model {name!r} is not known; known: {', '.join(names())}{_did_you_mean(name, names())}")
-    return _modules()[name]
 
 
 def parts_of(kind: type[P]) -> dict[str, type[P]]:
     """The parts of a kind that have a name, wherever in the folder they are, by their names."""
-    found: dict[str, type[P]] = {}
-    for file in _files().values():
-        for value in vars(file).values():
-            if isinstance(value, type) and issubclass(value, kind) and value.__module__ == file.__name__ and value.name:
-                found[value.name] = value
-    return found
+    return outline.parts_among(outline.imported().values(), kind)
 
 
 def hyperparameters(name: str) -> dict[str, Any]:
     """The model's hyperparameters and their defaults: its own, then those that all models share."""
-    return {key: default for key, (_, default) in _fields(module(name)).items()}
+    return {key: default for key, (_, default) in _fields(described(name)).items()}
 
 
 @cache
@@ -109,11 +105,10 @@ def keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
 def _shared(of: ModuleType) -> dict[str, tuple[Any, Any]]:
     """The settings that every model takes, with the paper's own defaults; none where `build` does not hand them on."""
-    from models.base import Shared, assemble
-
     if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(of.build).parameters.values()):
         return {}
-    domains, defaults = typing.get_type_hints(Shared, include_extras=True), keywords(assemble)
+    base = outline.files()["base"]
+    domains, defaults = typing.get_type_hints(base.Shared, vars(base), include_extras=True), keywords(base.assemble)
     paper = getattr(of, "PAPER", {})
     return {key: (domain, paper.get(key, defaults[key][1])) for key, domain in domains.items()}
 
@@ -131,7 +126,7 @@ def check(name: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         ModelError: no model has that name.
     """
     try:
-        _schema(module(name))(**settings)
+        _schema(described(name))(**settings)
     except ValidationError as error:
         known = list(hyperparameters(name))
         found: dict[str, str] = {}
@@ -201,13 +196,13 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = F
     Raises:
         ModelError: the folder is not a whole export, it has code that is not to be run, or there is no such device.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     folder = Path(path)
     for file in ("config.json", "model.safetensors"):
         if not (folder / file).is_file():
             raise ModelError(f"{folder} is not an exported model: it has no {file}; export the study again")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if "code" in config:

@@ -8,6 +8,7 @@ Images are floats in [0, 1], [B, C, H, W]. Log-likelihoods and ELBOs are per ima
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -20,6 +21,7 @@ from models.domains import Fraction, Init, LikelihoodName, Margin, Network, Posi
 from models.inputs import Given, codes_from, images_from
 from models.likelihoods import Likelihood, likelihood_part
 from models.measures import Elbo, Look, Measure
+from models.memory import at_once
 from models.networks import NETWORKS, Encoder, Networks, initialise
 from models.parts import Part, PosteriorPart, PriorPart
 from models.schedules import Schedule, Step, linear
@@ -116,6 +118,24 @@ class VAE(nn.Module):
         p: Distribution = self.likelihood_part(output.reshape(*z.shape[:-1], *output.shape[1:]))
         return p
 
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z) of images [B, C, H, W] at codes [..., B, Z]: [..., B], in nats.
+
+        Where there is no gradient some are decoded at a time, see `models.memory`.
+        """
+        if torch.is_grad_enabled():
+            return self.likelihood(z).log_prob(x)
+        z_SBZ = z.reshape(-1, *z.shape[-2:])
+        numbers = self.likelihood_part.parameters_per_pixel * math.prod(self.image_shape)
+        images = at_once(len(x), numbers)
+        draws = at_once(len(z_SBZ), images * numbers)
+
+        def of(part_SBZ: Tensor) -> Tensor:
+            pieces = zip(part_SBZ.split(images, 1), x.split(images))
+            return torch.cat([self.likelihood(at).log_prob(some) for at, some in pieces], 1)
+
+        return torch.cat([of(part) for part in z_SBZ.split(draws)]).reshape(z.shape[:-1])
+
     # Training.
 
     def elbo(
@@ -141,7 +161,7 @@ class VAE(nn.Module):
         divergence = closed_kl(q, p) if kl == "closed" else None
         if divergence is None:
             divergence = q.log_prob(z) - p.log_prob(z)
-        return Elbo(self.likelihood(z).log_prob(x), divergence)
+        return Elbo(self.log_likelihood(x, z), divergence)
 
     def loss(self, x: Tensor, step: Step) -> Tensor:
         """beta(step) KL - log p(x|z), the mean over the batch, in nats."""
@@ -196,13 +216,13 @@ class VAE(nn.Module):
         Args:
             x: images, [B, C, H, W].
             samples: S.
-            rows: how many codes the decoder is given at once, which bounds the memory.
+            rows: how many codes are drawn at once; another number draws others.
         """
         r, p, chunk = self.proposal(x), self.prior(), max(1, rows // len(x))
         parts = []
         for done in range(0, samples, chunk):
             z = r.sample(torch.Size([min(chunk, samples - done)]))
-            parts.append(self.likelihood(z).log_prob(x) + p.log_prob(z) - r.log_prob(z))
+            parts.append(self.log_likelihood(x, z) + p.log_prob(z) - r.log_prob(z))
         return torch.cat(parts)
 
     def look(self, x: Tensor) -> Look:

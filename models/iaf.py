@@ -172,6 +172,10 @@ class FlowPosterior(PosteriorPart):
         assert isinstance(q, Flowed)
         return q.centre
 
+    def means(self, q: Distribution) -> Tensor:
+        """The mean of z_0 through the flow, as in `codes`: the mean of z_K has no closed form."""
+        return self.codes(q)
+
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Flowed:
         h = model.features(x)
         return Flowed(self.amortised.at(h), self.flow, [made.at(h) for made in self.flow])

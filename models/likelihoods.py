@@ -31,6 +31,9 @@ from models.parts import Part
 Pixels = Literal["binary", "grey", "dequantised"]
 
 
+ROUNDING = 1e-15  # of a variance of pixels in [0, 1], in double precision; 256 levels that differ anywhere have more
+
+
 class Likelihood(Part):
     """Base: the decoder's output, [..., P * C, H, W], to a distribution over images.
 
@@ -130,7 +133,13 @@ class GaussianLikelihood(Likelihood):
         mean = total / count
         self.mean_image.copy_(mean + 0.5)
         if self.sigma == "learned":
-            self.log_var.copy_((squares / count - mean.square()).mean().log())
+            variance = (squares / count - mean.square()).mean()
+            if variance < ROUNDING:
+                raise ValueError(
+                    "the training images are all the same, and a learned sigma, which starts from their deviation, "
+                    "would be 0; give sigma a number, or take other images"
+                )
+            self.log_var.copy_(variance.log())
 
     def seen(self, x: Tensor) -> Tensor:
         """Images less the mean training image, as in the code of Park et al. (2019)."""

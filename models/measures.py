@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from torch import Tensor
-from torch.distributions import Distribution
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributions import Distribution
 
 
 class Elbo(NamedTuple):
@@ -31,5 +32,5 @@ class Measure(NamedTuple):
     unit: str  # "nats", "share", "units", ...
     better: Literal["more", "less"]
     kind: Literal["bound", "importance-weighted", "estimate", "share", "score"]
-    needs: tuple[Literal["elbo", "codes", "weights", "factors", "labels"], ...] = ("elbo",)
+    needs: tuple[Literal["elbo", "codes", "means", "weights", "factors", "labels"], ...] = ("elbo",)
     when: Literal["report", "confirm"] = "report"

@@ -24,6 +24,7 @@ from models.base import VAE, Shared, assemble, merged
 from models.distributions import Gaussian
 from models.domains import Count, Positive, Shape, Whole
 from models.gaussian import GaussianPosterior, StandardPrior
+from models.memory import at_once
 from models.parts import PosteriorPart
 from models.schedules import Step
 
@@ -74,7 +75,12 @@ class RefinedPosterior(PosteriorPart):
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Gaussian:
         noise = self.noise[:, None].expand(-1, len(x), -1)
-        return self.refine(model, x, noise if step is None else torch.randn_like(noise), training=step is not None)[-1]
+        if step is not None:
+            return self.refine(model, x, torch.randn_like(noise), training=True)[-1]
+        size = len(x) if torch.is_grad_enabled() else at_once(len(x), x[0].numel())
+        pieces = zip(x.split(size), noise.split(size, 1))
+        found = [self.refine(model, some, eps, training=False)[-1] for some, eps in pieces]
+        return Gaussian(torch.cat([q.loc for q in found]), torch.cat([q.scale for q in found]))
 
     def refine(self, model: VAE, x: Tensor, noise: Tensor, *, training: bool) -> list[Gaussian]:
         """q at lambda_0 .. lambda_K.

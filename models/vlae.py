@@ -28,6 +28,7 @@ from models.base import VAE, Shared, assemble, merged
 from models.distributions import PrecisionGaussian
 from models.domains import Count, Positive, Shape, Whole
 from models.gaussian import StandardPrior
+from models.memory import at_once
 from models.parts import PosteriorPart
 from models.schedules import Step
 
@@ -128,9 +129,9 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
     *body, last, shape = layers
     sigma2 = observe.common_variance()
     if sigma2 is None or not isinstance(last, nn.Linear) or not isinstance(shape, nn.Unflatten):
-        return lambda mu: _by_jacobian(model, x, mu)
+        return lambda mu: _by_jacobians(model, x, mu)
     if not gram_is_cheaper(last, len(x), model.prior().event_shape[0], uses):
-        return lambda mu: _by_jacobian(model, x, mu)
+        return lambda mu: _by_jacobians(model, x, mu)
     weight = last.weight
     gram = weight.T @ weight  # [h, h]
 
@@ -148,6 +149,13 @@ def gram_is_cheaper(last: nn.Linear, batch: int, latent: int, uses: int) -> bool
     """Whether W^T W, made once for all uses, saves work: D h^2 / uses + B Z h (h + Z) < B Z D (h + Z)."""
     pixels, h = last.out_features, last.in_features
     return pixels * h * h / uses + batch * latent * h * (h + latent) < batch * latent * pixels * (h + latent)
+
+
+def _by_jacobians(model: VAE, x: Tensor, mu: Tensor) -> Local:
+    """By Jacobians, of some images at a time where there is no gradient, see `models.memory`."""
+    size = len(x) if torch.is_grad_enabled() else at_once(len(x), mu.shape[1] * x[0].numel())
+    parts = [_by_jacobian(model, some, at) for some, at in zip(x.split(size), mu.split(size))]
+    return parts[0] if len(parts) == 1 else Local(*map(torch.cat, zip(*parts)))
 
 
 def _by_jacobian(model: VAE, x: Tensor, mu: Tensor) -> Local:

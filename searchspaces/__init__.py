@@ -10,8 +10,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -44,18 +42,14 @@ class RateOnly:
         return {"lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True)}
 
 
-@cache
-def _modules() -> dict[str, ModuleType]:
-    return {m.name: importlib.import_module(f"searchspaces.{m.name}") for m in pkgutil.iter_modules(__path__)}
-
-
 def _module(name: str) -> Any:
     if models.outside.is_outside(name):
         own = models.module(name)
         return own if hasattr(own, "space") else RateOnly
-    if name not in _modules():
-        raise KeyError(f"no search space is named {name!r}; there are: {', '.join(sorted(_modules()))}")
-    return _modules()[name]
+    known = sorted(m.name for m in pkgutil.iter_modules(__path__))
+    if name not in known:
+        raise KeyError(f"no search space is named {name!r}; there are: {', '.join(known)}")
+    return importlib.import_module(f"searchspaces.{name}")
 
 
 def space(name: str) -> Space:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.vae import pairs, posteriors, priors, settings
+import models
 from searchspaces import Trial, asked_for, pins
+
+VAE: Any = models.described("vae")
+posteriors, priors = VAE.posteriors(), VAE.priors()
 
 DEFAULTS: dict[str, Any] = {
     "latent": 20,  # Kingma & Welling, Figure 2: 3 to 200 on MNIST; 20 is among their best
@@ -19,8 +22,8 @@ DEFAULTS: dict[str, Any] = {
     "posterior": "gaussian",  # the paper's
     "prior": "standard",  # the paper's
     **{  # those of the parts, where they have their sources
-        name: settings().get(name, (None, 1e-3))[1]  # a rate of its own begins as the others'
-        for part in (*posteriors().values(), *priors().values())
+        name: VAE.settings().get(name, (None, 1e-3))[1]  # a rate of its own begins as the others'
+        for part in (*posteriors.values(), *priors.values())
         for name in asked_for(part.draw)
     },
 }
@@ -28,7 +31,7 @@ DEFAULTS: dict[str, Any] = {
 
 def space(trial: Trial) -> dict[str, Any]:
     """Draws a VAE's configuration; only pairs of posterior and prior that go together, and with what is pinned."""
-    pinned, go_with = pins(trial).get("prior"), pairs()
+    pinned, go_with = pins(trial).get("prior"), VAE.pairs()
     drawn: dict[str, Any] = {
         "latent": trial.suggest_int("latent", 2, 200, log=True),
         "hidden": trial.suggest_int("hidden", 100, 1000, log=True),
@@ -40,8 +43,8 @@ def space(trial: Trial) -> dict[str, Any]:
         ),
     }
     drawn["prior"] = pinned or _prior(trial, go_with[drawn["posterior"]])
-    drawn |= posteriors()[drawn["posterior"]].draw(trial)
-    drawn |= priors()[drawn["prior"]].draw(trial)
+    drawn |= posteriors[drawn["posterior"]].draw(trial)
+    drawn |= priors[drawn["prior"]].draw(trial)
     return {**{name: value for name, value in DEFAULTS.items() if not name.startswith("lr_")}, **drawn}
 
 

@@ -123,10 +123,13 @@ def _extend(
 @app.command()
 def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None) -> None:
     """Train the paper's defaults once, in this process, without Ray."""
-    from study import solo
-
     spec = specs.load(preset, [*(set_ or []), "asha=null"])
     run = Run(root / spec.name)
+    from study import solo  # with torch, which is not needed to refuse a name
+    from study.record.words import cautions
+
+    for line in cautions(spec):
+        print(line, flush=True)
     _finish(run, solo.train(spec, run, data=data))
 
 
@@ -155,9 +158,9 @@ def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Addres
 @app.command()
 def confirm(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
     """Train the defaults and the best configurations over fresh seeds, and read the test set."""
+    run = find(given, root)
     from study import confirm as confirmation
 
-    run = find(given, root)
     stopped = confirmation.confirm(run, data=data, address=address, say=lambda line: print(line, flush=True))
     if stopped is not None:
         sys.exit(128 + stopped)
@@ -175,7 +178,6 @@ def seeds(
     dry_run: DryRun = False,
 ) -> None:
     """Train the defaults, with what the preset pins, over fresh seeds without a search, and read the test set."""
-    from study import confirm as confirmation
     from study.record.confirmation import seeds as ended
     from study.record.confirmation import standing
     from study.record.seeds import with_more, without_search
@@ -188,6 +190,8 @@ def seeds(
     if dry_run:
         _say_what_is_missing(spec, data)
         return
+    from study import confirm as confirmation
+
     stopped = confirmation.confirm_defaults(
         spec, run, data=data, address=address, say=lambda line: print(line, flush=True)
     )
@@ -211,10 +215,11 @@ def evaluate(
 ) -> None:
     """Evaluate an exported model on the validation and the test images."""
     from study.spec.preprocessing import Preprocessing
+
+    model = models.load(export, code=code)
     from study.trial import evaluation
     from study.trial.images import Images
 
-    model = models.load(export, code=code)
     name = dataset or model.config["dataset"]
     options = model.config["dataset_options"] if name == model.config["dataset"] else {}
     preprocessing = Preprocessing(**model.config["preprocessing"])
@@ -270,10 +275,11 @@ def export(
     root: Root = RUNS,
 ) -> None:
     """Write the best checkpoint in a form that loads without Ray."""
+    run = find(given, root)
     from study.export import CODE
     from study.export import export as write
 
-    write(find(given, root), out)
+    write(run, out)
     own = ", code=True" if (out / CODE).is_file() else ""
     print(f"{out}: load it with models.load({str(out)!r}{own})")
 
@@ -294,7 +300,7 @@ def presets() -> None:
 def models_() -> None:
     """The models, and what each takes."""
     for name in models.names():
-        first = (models.module(name).__doc__ or "").strip().splitlines()[0]
+        first = (models.described(name).__doc__ or "").strip().splitlines()[0]
         print(f"{name}: {first}")
         print("    " + ", ".join(f"{key}={value!r}" for key, value in models.hyperparameters(name).items()))
 

@@ -32,24 +32,25 @@ from study.record.storage import (
     open_run,
     reopen,
 )
-from study.record.tables import cell
+from study.record.tables import cell, to_parquet
 from study.record.trials import owed
 from study.record.words import number_text
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
-from study.spec.measures import MEASURES, in_order
+from study.spec.measures import EDITION, LATEST, MEASURES, in_order
 from study.spec.text import program
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
 from study.trial.files import write_whole
 from study.trial.images import images_of
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
 TEST = tuple(measure.name for measure in MEASURES)
-BESIDE = ("valid_elbo", "steps", "seconds", "cause", "samples", "images", "budget")  # in a result, besides measures
+# in a result, besides measures
+BESIDE = ("valid_elbo", "steps", "seconds", "cause", "samples", "images", "budget", EDITION)
 
 
 class Candidate(NamedTuple):
@@ -175,7 +176,7 @@ def confirm(
         results = [(job, found) for job in wanted if (found := _result(run, job)) and is_as_wanted(found, spec)]
         table = pd.DataFrame([_row(opened, job, found) for job, found in results])
         if len(table):
-            write_whole(run.table("confirm"), lambda path: table.to_parquet(path, index=False))
+            write_whole(run.table("confirm"), lambda path: to_parquet(table, path))
         return signum
 
 
@@ -276,7 +277,7 @@ def _forget_training(folder: Path) -> None:
 
 def _keep(run: Run, job: Job, found: dict[str, Any]) -> None:
     path = run.confirmation(job.candidate.name, job.repeat) / RESULT
-    write_whole(path, lambda temporary: temporary.write_text(json.dumps(found)))
+    write_whole(path, lambda temporary: temporary.write_text(json.dumps({**found, EDITION: LATEST})))
 
 
 def _result(run: Run, job: Job) -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ from study.spec.text import program
 from study.trial import checkpoint
 from study.trial.checkpoint import BEST, LAST, PREVIOUS, CheckpointError
 from study.trial.files import write_whole
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 
 ORPHAN, DAMAGED = ".orphan", ".damaged"  # the ends of names of what is put aside
 # of `write_whole`, and SQLite's own beside it
@@ -424,7 +424,7 @@ class Kept(NamedTuple):
 def _kept(path: Path, objective: str) -> Kept | str | None:
     """What a checkpoint holds, or how it is damaged; None where there is none."""
     try:
-        state = checkpoint.load(path)
+        state = checkpoint.without_tensors(path)
         if state is None:
             return None
         report = current(state["report"])

@@ -18,6 +18,7 @@ from study.card import card
 from study.record.confirmation import DEFAULTS, seeds
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import IMAGES, KIND, open_run
+from study.record.tables import read_parquet
 from study.record.trials import best_trial
 from study.spec.build import build
 from study.spec.measures import current, taken
@@ -25,7 +26,7 @@ from study.spec.settings import is_setting
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import SEED
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 
 CODE = "model.py"  # in an export, the file of a model of one's own
 
@@ -140,7 +141,7 @@ def export(run: Run, out: Path) -> Path:
         model,
         spec,
         among=len(study.trials) if spec.trials else len(seeds(run, spec).sound),
-        table=pd.read_parquet(confirmed) if confirmed.is_file() else pd.DataFrame(),
+        table=read_parquet(confirmed) if confirmed.is_file() else pd.DataFrame(),
         run=run.argument,
     )
     temporary = out.with_name(f".{out.name}.{os.getpid()}")

@@ -19,7 +19,7 @@ from study.record.words import describe
 from study.signals import stopping_on_signals
 from study.spec import SpecError, StudySpec
 from study.spec.text import program
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
 

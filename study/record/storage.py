@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
-import torch
 import yaml
 from optuna.distributions import (
     distribution_to_json,
@@ -17,7 +17,6 @@ from optuna.distributions import (
 )
 
 import imagesets
-from imagesets import Splits
 from models import outside
 from study.record import backend
 from study.record.extension import differences
@@ -27,8 +26,11 @@ from study.record.trials import settle
 from study.spec import SpecError, StudySpec, dump, parse, storage_url
 from study.spec.build import build
 from study.spec.ranges import text
+from study.spec.specification import KEPT
 from study.trial.files import write_whole
-from study.trial.images import images_of
+
+if TYPE_CHECKING:
+    from imagesets import Splits
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -224,7 +226,7 @@ def reopen(run: Run, spec: StudySpec | None = None) -> OpenRun:
 def made_with(study: optuna.Study) -> StudySpec | None:
     """The specification that the study was made with; None where it has none that can be read."""
     try:
-        return StudySpec(**parse(study.user_attrs.get(SPEC, "")))
+        return StudySpec.model_validate(parse(study.user_attrs.get(SPEC, "")), context=KEPT)
     except (yaml.YAMLError, ValueError, TypeError):
         return None
 
@@ -251,6 +253,10 @@ def describe_data(opened: OpenRun, splits: Splits) -> None:
 
     Of images of one's own also the checksum; errors as for `check_data`.
     """
+    import torch
+
+    from study.trial.images import images_of
+
     spec = opened.spec
     if checksum := check_data(opened):
         opened.study.set_user_attr(IMAGES, checksum)

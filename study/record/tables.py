@@ -15,9 +15,9 @@ from study.record.folder import OpenRun, Run
 from study.record.storage import KIND, open_run
 from study.record.trials import reports
 from study.spec import StudySpec
-from study.spec.measures import METRICS, taken
+from study.spec.measures import EDITION, LATEST, METRICS, taken, todays_names
 from study.trial.files import write_whole
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 
 
 def results(opened: OpenRun) -> pd.DataFrame:
@@ -124,9 +124,22 @@ def write(run: Run) -> None:
 
 
 def _to_parquet(frame: pd.DataFrame, read: int, path: Path) -> None:
-    frame.to_parquet(path, index=False)
+    to_parquet(frame, path)
     if read:  # the study may have gone on since: a table is as old as what it was made of
         os.utime(path, ns=(read, read))
+
+
+def to_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Writes a table, with the edition of its measures."""
+    frame.attrs[EDITION] = LATEST
+    frame.to_parquet(path, index=False)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A table with today's names, whichever release wrote it."""
+    frame = pd.read_parquet(path)
+    names = todays_names(frame.attrs.pop(EDITION, 1)).items()
+    return frame.rename(columns={f"{lead}{old}": f"{lead}{new}" for old, new in names for lead in ("", "metrics.")})
 
 
 def _changed(run: Run) -> int:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record.folder import OpenRun
 from study.spec import StudySpec
-from study.spec.measures import RENAMED, STOPPED, current
+from study.spec.measures import EDITION, LATEST, RENAMED, STOPPED, current
 
 REPORT = "report:"
 
@@ -102,7 +102,7 @@ def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) 
             stopped it.
     """
     steps = report["steps"]
-    kept = {key: _finite(report[key]) for key in (*report["measures"], "seconds", "train")}
+    kept = {key: _finite(report[key]) for key in (*report["measures"], "seconds", "train")} | {EDITION: LATEST}
     if report.get("done"):
         kept[STOPPED] = True
     study._storage.set_trial_user_attr(trial_id, f"{REPORT}{steps}", kept)

@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
+from study.record.storage import KIND
 from study.record.trials import Outcome, best_trial, outcome, reports
 from study.spec import StudySpec
 from study.spec.ranges import text
@@ -49,7 +50,13 @@ def summary(opened: OpenRun) -> str:
     drawn = ", ".join(
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
     )
-    return f"{line}\nbest: {describe(best, spec)}" + (f"\n      {drawn}" if drawn else "")
+    return f"{line}\nbest: {describe(best, spec)}{_kind(opened)}" + (f"\n      {drawn}" if drawn else "")
+
+
+def _kind(opened: OpenRun) -> str:
+    """What the ELBOs of a study are, where they are no bounds."""
+    kind = opened.study.user_attrs.get(KIND)
+    return "" if kind in (None, "bound") or "elbo" not in opened.spec.objectives else f"   (elbo: {kind}, no bound)"
 
 
 def plan(spec: StudySpec, run: Run) -> str:
@@ -74,7 +81,7 @@ def plan(spec: StudySpec, run: Run) -> str:
             f"  no search: the defaults over {spec.confirm.seeds} fresh seeds, trainings {each}",
             f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
         ]
-    lines.append(f"  pins {pinned}")
+    lines += [f"  pins {pinned}", *cautions(spec)]
     if spec.validation.images is not None:
         lines.append(f"  reports on {spec.validation.images} validation images, always the same ones")
     if spec.asha is not None:
@@ -82,3 +89,14 @@ def plan(spec: StudySpec, run: Run) -> str:
         if spec.rungs[0] > spec.asha.grace:
             lines.append("  rungs before the end of the longest KL warm-up are left out")
     return "\n".join([*lines, f"  writes {run.path}"])
+
+
+def cautions(spec: StudySpec) -> list[str]:
+    """What a study's numbers will not be, where a search would reward it, in a line each."""
+    if spec.likelihood != "gaussian" or spec.preprocessing.dequantise or not isinstance(spec.sigma, str):
+        return []
+    sigma = spec.sigma.replace("_", "-")
+    return [
+        f"  its ELBO is a density of pixels that are not dequantised, no bound; with a {sigma} sigma it grows without "
+        "limit where pixels are met exactly, which a search rewards: preprocessing: {dequantise: true} makes it a bound"
+    ]

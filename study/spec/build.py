@@ -8,15 +8,13 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 import models
-from models.base import VAE
 from models.domains import Shape
 from study.spec.problems import nearest
 from study.spec.settings import SETTINGS, is_setting
 
 if TYPE_CHECKING:
+    from models.base import VAE
     from study.spec.specification import StudySpec
 
 
@@ -40,11 +38,16 @@ def build(spec: StudySpec, settings: Mapping[str, Any], image_shape: Shape | Non
 
 
 @cache
-def usual(model: str, image_shape: Shape) -> VAE | None:
-    """A model at its defaults, without weights: for what it says of itself. None where there is no such model."""
-    with torch.device("meta"), suppress(models.ModelError):
-        return models.build(model, image_shape)
-    return None
+def batches(model: str, image_shape: Shape) -> int:
+    """How many batches of images a step of a model wants; 1 where there is no such model."""
+    with suppress(models.ModelError):
+        classes = [value for value in vars(models.described(model)).values() if isinstance(value, type)]
+        if any(getattr(each, "batches", 1) != 1 for each in classes):
+            import torch
+
+            with torch.device("meta"):
+                return models.build(model, image_shape).batches
+    return 1
 
 
 def _nobodys(settings: Mapping[str, Any], model: VAE) -> list[str]:

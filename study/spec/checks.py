@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from optuna.distributions import BaseDistribution
 
 import imagesets
@@ -196,6 +195,8 @@ def _ways(spec: StudySpec) -> list[searchspaces.Branch]:
 
 
 def _check_build(spec: StudySpec, settings: Mapping[str, Any]) -> list[str]:
+    import torch
+
     try:
         with torch.device("meta"):  # takes no memory, and no random numbers
             build(spec, settings)
@@ -218,6 +219,8 @@ def _own_measures(spec: StudySpec) -> list[Measure] | None:
         return []
     if _check_fixed(spec) or _check_space(spec):
         return None
+    import torch
+
     try:
         with torch.device("meta"):
             return list(build(spec, spec.defaults()).measures())
@@ -294,3 +297,10 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("sampler", "objective"), _check_sampler),
     (("sampler", *BUILT), _check_grid),
 ]
+
+OF_MODELS = (_check_builds, _check_measures, _check_grid)
+
+
+def of(kept: bool) -> list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]]:
+    """The checks, with the keys that each needs; of a specification that a run has kept, those that build no model."""
+    return [(needs, check) for needs, check in CHECKS if not (kept and check in OF_MODELS)]

@@ -16,7 +16,7 @@ MEASURES = (
     Measure("kl", "KL", "nats", "less", "estimate"),
     Measure("zero_fraction", "share of exact zeros in codes", "share", "more", "share", ("codes",)),
     Measure("hoyer", "Hoyer sparsity of codes", "score", "more", "score", ("codes",)),
-    Measure("active_units", "active units", "units", "more", "score", ("codes",)),
+    Measure("active_units", "active units", "units", "more", "score", ("means",)),
     Measure("log_likelihood", "log p(x)", "nats", "more", "importance-weighted", ("weights",), "confirm"),
     Measure("effective_samples", "effective samples", "draws", "more", "score", ("weights",), "confirm"),
     Measure("accuracy", "accuracy of a probe on codes", "share", "more", "share", ("codes", "labels"), "confirm"),
@@ -25,13 +25,22 @@ MEASURES = (
 
 METRICS = tuple(measure.name for measure in MEASURES if measure.when == "report")
 STOPPED = "stopped"  # in a report: the trial ended with it
-BESIDE = {"steps", "seconds", "train", "measures", STOPPED}  # what a report holds besides measures
+EDITION = "edition"  # in a report and a result: of the measures' definitions; what has none is of the first
+BESIDE = {"steps", "seconds", "train", "measures", EDITION, STOPPED}  # what a report holds besides measures
 RENAMED = {"log_lik": "reconstruction"}  # in what earlier releases wrote
+LATEST = 2  # since when active units are counted on posterior means, as Burda et al. (2016) do
+DEFINED_ANEW = {"active_units": "active_codes"}  # names of what the first edition defined otherwise
 
 
 def current(found: Mapping[str, Any]) -> dict[str, Any]:
     """A report or a result with today's names, whichever release wrote it."""
-    return {RENAMED.get(key, key): value for key, value in found.items()}
+    names = todays_names(found.get(EDITION, 1))
+    return {names.get(key, key): value for key, value in found.items()}
+
+
+def todays_names(edition: int) -> dict[str, str]:
+    """What names in something of that edition are called today, where that is another."""
+    return RENAMED if edition >= LATEST else {**RENAMED, **DEFINED_ANEW}
 
 
 def taken(reports: Iterable[Mapping[str, Any]]) -> list[str]:

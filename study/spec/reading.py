@@ -17,7 +17,7 @@ from study.spec.preprocessing import Preprocessing
 from study.spec.preset import BASE, read
 from study.spec.problems import SpecError, nearest
 from study.spec.ranges import Range
-from study.spec.specification import Asha, Budget, Confirm, Resources, StudySpec, Validation
+from study.spec.specification import KEPT, Asha, Budget, Confirm, Resources, StudySpec, Validation
 from study.spec.text import parse
 
 
@@ -26,11 +26,11 @@ def check(raw: Mapping[str, Any], kept: bool = False) -> list[str]:
 
     Args:
         raw: what the file says.
-        kept: it is that of a run: a source of its data may be gone since.
+        kept: it is that of a run, which was checked whole: a source of its data may be gone since, see also `KEPT`.
     """
     raw, problems = with_code(raw), dict[str, str]()
     try:
-        spec = StudySpec(**{str(key): value for key, value in raw.items()})
+        spec = StudySpec.model_validate({str(key): value for key, value in raw.items()}, context=KEPT if kept else None)
         return [] if kept else checks.check_source(spec)
     except ValidationError as error:
         told = (e for e in error.errors() if e["loc"] and e["type"] != "default_factory_not_called")
@@ -55,7 +55,8 @@ def check(raw: Mapping[str, Any], kept: bool = False) -> list[str]:
     lines = [f"{key}: {message}" for key, message in problems.items()]
     if not kept and sound.keys() >= {"dataset", "dataset_options"}:
         lines += checks.check_source(partial)
-    return lines + [line for needs, problem in checks.CHECKS if sound.keys() >= set(needs) for line in problem(partial)]
+    further = checks.of(kept)
+    return lines + [line for needs, problem in further if sound.keys() >= set(needs) for line in problem(partial)]
 
 
 def _worded(error: Any) -> tuple[str, str]:
@@ -107,7 +108,7 @@ def load(preset: str | Path, overrides: Sequence[str] = (), kept: bool = False) 
     problems = malformed + check(raw, kept)
     if problems:
         raise SpecError(source, problems)
-    return StudySpec(**raw)
+    return StudySpec.model_validate(raw, context=KEPT if kept else None)
 
 
 def options(given: Sequence[str]) -> dict[str, Any]:

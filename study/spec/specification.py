@@ -24,7 +24,7 @@ import searchspaces
 from models import outside
 from models.domains import LikelihoodName
 from study.spec import checks
-from study.spec.build import usual
+from study.spec.build import batches
 from study.spec.measures import RENAMED
 from study.spec.own import Code, with_code
 from study.spec.preprocessing import Pairing, Preprocessing
@@ -81,6 +81,13 @@ def _share_or_whole(value: float) -> float:
     if value > 1 and not float(value).is_integer():
         raise ValueError(f"must be a share of one GPU, such as 0.25, or a whole number of them, got {value}")
     return value
+
+
+KEPT = "kept"
+"""The context of a validation, in pydantic's words, of what a run has kept: it was checked whole when the run was made.
+
+What needs a model to be built for it is not checked again, which takes torch and so seconds.
+"""
 
 
 class _Part(BaseModel):
@@ -179,8 +186,8 @@ class StudySpec(_Part):
         return imagesets.located(info.data["dataset"], options, Path.cwd()) if "dataset" in info.data else options
 
     @model_validator(mode="after")
-    def _consistent(self) -> StudySpec:
-        problems = [p for _, check in checks.CHECKS for p in check(self)]
+    def _consistent(self, info: ValidationInfo) -> StudySpec:
+        problems = [p for _, check in checks.of(kept=info.context == KEPT) for p in check(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -227,9 +234,8 @@ class StudySpec(_Part):
         if self.budget.steps is not None:
             return self.budget.steps
         assert self.budget.epochs is not None
-        model = usual(self.model, self.images.image_shape)
-        batch = self.budget.batch * (1 if model is None else model.batches)
-        return self.budget.epochs * math.ceil(self.images.train / batch)
+        batch = self.budget.batch * batches(self.model, self.images.image_shape)
+        return math.ceil(self.budget.epochs * self.images.train / batch)  # batches run on over an epoch's end
 
     @property
     def report_every(self) -> int:

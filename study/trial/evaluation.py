@@ -52,7 +52,7 @@ def evaluate(
     Returns:
         `study.spec.measures.METRICS` by name, and the model's own; the ELBO and its halves in nats an image.
     """
-    reconstruction, kl, codes = [], [], []
+    reconstruction, kl, codes, means = [], [], [], []
     measures = {each: take for each, take in model.measures().items() if test or each.when == "report"}
     own: dict[str, list[Tensor]] = {measure.name: [] for measure in measures}
     with evaluating(model, images, seed):
@@ -61,11 +61,17 @@ def evaluate(
             reconstruction.append(look.elbo.log_lik)
             kl.append(look.elbo.kl)
             codes.append(look.codes)
+            means.append(model.posterior_part.means(look.posterior))
             for measure, take in measures.items():
                 own[measure.name].append(take(x, look))
-    means = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}
-    elbo = means["reconstruction"] - means["kl"]
-    return {"elbo": elbo, **means, **_sparsity(torch.cat(codes)), **{key: _mean(parts) for key, parts in own.items()}}
+    halves = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}
+    return {
+        "elbo": halves["reconstruction"] - halves["kl"],
+        **halves,
+        **_sparsity(torch.cat(codes)),
+        "active_units": _active_units(torch.cat(means)),
+        **{key: _mean(parts) for key, parts in own.items()},
+    }
 
 
 def _some(n: int, count: int, seed: int) -> Tensor:
@@ -80,12 +86,18 @@ def _mean(parts: list[Tensor]) -> float:
 def _sparsity(codes: Tensor) -> dict[str, float]:
     z = codes.cpu().numpy()
     if not np.isfinite(z).all():
-        return dict.fromkeys(("zero_fraction", "hoyer", "active_units"), math.nan)
+        return dict.fromkeys(("zero_fraction", "hoyer"), math.nan)
     return {
         "zero_fraction": metrics.zero_fraction(z),
         "hoyer": metrics.hoyer(z) if z.shape[1] > 1 else math.nan,  # not defined for a single coordinate
-        "active_units": float(metrics.active_units(z)) if len(z) > 1 else math.nan,  # a variance over the data
     }
+
+
+def _active_units(means: Tensor) -> float:
+    z = means.cpu().numpy()
+    if len(z) < 2 or not np.isfinite(z).all():  # a variance over the data
+        return math.nan
+    return float(metrics.active_units(z))
 
 
 class Importance(NamedTuple):
@@ -110,9 +122,9 @@ def importance_weighted(
     parts = []
     with evaluating(model, images, seed):
         for x in images.batches(100, first):
-            parts.append(model.log_weights(x, samples).double().cpu().numpy())
-    log_weights = np.concatenate(parts, axis=1)
-    return Importance(metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights))
+            log_weights = model.log_weights(x, samples).double().cpu().numpy()
+            parts.append((metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights)))
+    return Importance(*map(np.concatenate, zip(*parts)))
 
 
 def probe_accuracy(model: VAE, train: Images, test: Images, examples: int = 5000) -> float:

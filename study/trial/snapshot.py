@@ -93,14 +93,17 @@ def sheet(tiles: Pixels, gap: int = 1) -> Pixels:
     """Images as tiles on white; a pair is one tile, its images side by side.
 
     Args:
-        tiles: [rows, columns, C, H, W], or [rows, columns, 2, C, H, W], C 1 or 3.
+        tiles: [rows, columns, C, H, W], or [rows, columns, 2, C, H, W]; where C is neither 1 nor 3, a tile shows each
+            channel in grey, side by side.
         gap: pixels between tiles.
 
     Returns:
-        [rows * (H + gap) + gap, columns * (width + gap) + gap, 3], where width is W, or 2 W.
+        [rows * (H + gap) + gap, columns * (width + gap) + gap, 3], where width is W, as often as there are such.
     """
     if tiles.ndim == 6:
         tiles = np.concatenate([tiles[:, :, 0], tiles[:, :, 1]], axis=-1)
+    if tiles.shape[2] not in (1, 3):
+        tiles = np.concatenate(np.split(tiles, tiles.shape[2], axis=2), axis=-1)
     rows, columns, channels, height, width = tiles.shape
     canvas = np.full((rows, columns, channels, height + gap, width + gap), 255, np.uint8)
     canvas[..., gap:, gap:] = tiles

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from study.spec.build import build
 from study.spec.settings import SETTINGS, is_setting
 from study.trial.evaluation import evaluate
 from study.trial.images import images_of
+from study.trial.seeds import derived_seed
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
@@ -201,11 +201,6 @@ def _by_name(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
     for name, value in zip(names, values):
         found.setdefault(name, []).append(value)
     return {name: sum(repeats) / len(repeats) for name, repeats in found.items()}
-
-
-def derived_seed(*parts: int) -> int:
-    """A seed for one purpose out of several numbers, such as (study's seed, trial's number)."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 def _adam(

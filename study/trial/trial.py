@@ -116,6 +116,7 @@ class Trial:
         report = {
             **found,
             "measures": list(found),
+            measures.EDITION: measures.LATEST,
             "steps": self.training.step,
             "seconds": self.seconds,
             "train": [[entry.step, entry.values] for entry in losses],
@@ -134,9 +135,15 @@ class Trial:
         for name, value in found.items():
             if math.isfinite(value):  # tensorboardX would warn at each report of a measure that is not defined
                 self._writer.add_scalar(f"valid/{name}", value, step)
-        seen = snapshot.take(self.training.model, self.training.valid_images)
-        snapshot.save(seen, self.folder / "snapshots" / f"{step:07d}")
-        self._writer.add_image("valid/reconstructions", snapshot.reconstruction_sheet(seen), step, dataformats="HWC")
+        try:
+            seen = snapshot.take(self.training.model, self.training.valid_images)
+            snapshot.save(seen, self.folder / "snapshots" / f"{step:07d}")
+            sheet = snapshot.reconstruction_sheet(seen)
+            self._writer.add_image("valid/reconstructions", sheet, step, dataformats="HWC")
+        except OSError:  # a full disk ends the work
+            raise
+        except Exception as error:  # a picture never ends a training
+            self._note(f"no picture at step {step}: {type(error).__name__}: {error}")
         self._writer.flush()
 
     def _save(self, report: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from ray import tune
 
 from study.record.folder import Run
 from study.spec import StudySpec
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
 

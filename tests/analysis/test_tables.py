@@ -14,7 +14,7 @@ from study.record.storage import open_run
 from study.record.trials import fail, finish, store_report
 from study.spec import StudySpec
 from study.spec.measures import METRICS
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 
 NAN = math.nan
 

@@ -1,6 +1,7 @@
 """Idx files, and the sets that are published in them: MNIST and Fashion-MNIST."""
 
 import dataclasses
+import gzip
 import shutil
 import sys
 from pathlib import Path
@@ -270,3 +271,42 @@ def test_the_two_sets_do_not_share_what_is_kept(tmp_path, monkeypatch, write_idx
     assert mnist.load(tmp_path).test.labels.tolist() == list(range(140, 152))
     assert fashion_mnist.load(tmp_path).test.labels.tolist() == [7] * 12
     assert mnist.load(tmp_path).test.labels.tolist() == list(range(140, 152))
+
+
+def pack(path: Path) -> Path:
+    packed = path.with_name(f"{path.name}.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    return packed
+
+
+def test_files_that_lie_packed_beside_their_place_are_unpacked(folder, raw, module, no_download):
+    expected = module.load(folder)
+    shutil.rmtree(folder / "cache")
+    packed = [pack(folder / raw / name) for name in list(SHAPES)[:3]]
+    found = module.load(folder)
+    np.testing.assert_array_equal(found.train.images, expected.train.images)
+    np.testing.assert_array_equal(found.test.labels, expected.test.labels)
+    assert all(path.is_file() for path in packed)
+    assert sorted(path.name for path in (folder / raw).glob("*ubyte")) == sorted(SHAPES)
+
+
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(bytes(4000))[:20], gzip.compress(bytes(99))[:-9] + b"12"]
+)
+def test_a_damaged_packed_file_is_named_and_leaves_nothing(folder, raw, module, no_download, content):
+    packed = pack(folder / raw / "train-images-idx3-ubyte")
+    packed.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{packed} cannot be unpacked"):
+        module.load(folder)
+    assert not [path for path in (folder / raw).iterdir() if path.name.startswith(".")]
+
+
+def test_what_lies_packed_elsewhere_is_named_where_there_is_no_network(folder, raw, module, monkeypatch):
+    def offline(*arguments, **keywords):
+        raise OSError("no network")
+
+    monkeypatch.setattr(vision.torchvision().datasets, CLASSES[module.INFO.name], offline)
+    packed = pack(folder / raw / "train-images-idx3-ubyte").rename(folder / "train-images.gz")
+    with pytest.raises(DataError, match=rf"packed files lie there, to be unpacked: {packed}"):
+        module.load(folder)

@@ -6,7 +6,7 @@ import searchspaces
 from study.confirm import candidates, jobs
 from study.record.folder import Run
 from study.record.storage import open_run
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 
 
 def test_the_defaults_come_first_though_they_were_stopped_then_the_best(make, tmp_path):

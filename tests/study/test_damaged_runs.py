@@ -19,7 +19,7 @@ from study.record.trials import reports, store_report
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.trial.checkpoint import BEST
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial
 
 COMMANDS = {

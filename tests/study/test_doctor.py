@@ -20,7 +20,7 @@ from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.trial import checkpoint
 from study.trial.checkpoint import BEST, LAST, PREVIOUS
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial
 
 

@@ -24,7 +24,7 @@ from study.spec import StudySpec
 from study.trial import checkpoint
 from study.trial.evaluation import evaluate
 from study.trial.images import Images
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial
 
 

@@ -23,7 +23,8 @@ from study import signals
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import reports
-from study.trial.training import Training, derived_seed
+from study.trial.seeds import derived_seed
+from study.trial.training import Training
 
 PROJECT = Path(__file__).resolve().parents[2]
 TRIALS, FULL, EVERY = 4, 200, 10

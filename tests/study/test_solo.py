@@ -29,7 +29,8 @@ from study.record.trials import Outcome, reports, store_report
 from study.spec import SpecError, StudySpec
 from study.spec.measures import METRICS
 from study.trial import checkpoint
-from study.trial.training import Training, derived_seed
+from study.trial.seeds import derived_seed
+from study.trial.training import Training
 from study.trial.trial import Trial
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from study.record.folder import Run
 from study.record.storage import KIND, open_run
 from study.record.trials import fail, finish, store_report
 from study.spec import StudySpec
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial
 
 

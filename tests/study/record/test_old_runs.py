@@ -13,9 +13,9 @@ from study.record.storage import SPEC, open_run
 from study.record.trials import REPORT, reports, store_report
 from study.record.words import summary
 from study.spec import StudySpec, dump
-from study.spec.measures import current
+from study.spec.measures import EDITION, LATEST, current
 from study.trial import checkpoint
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # of metric names
@@ -23,7 +23,7 @@ THEN = {"reconstruction": "log_lik"}
 
 
 def renamed(report: dict) -> dict:
-    return {THEN.get(key, key): value for key, value in report.items() if key != "measures"}
+    return {THEN.get(key, key): value for key, value in report.items() if key not in ("measures", EDITION)}
 
 
 def aged(run: Run) -> None:
@@ -100,6 +100,24 @@ def test_tables_and_results_of_then_are_read_with_todays_names(half_done):
     frame.to_parquet(half_done.table("results"), index=False)
     assert analysis.trials(half_done.path)["metrics.reconstruction"].notna().all()
     assert current({"log_lik": -3.0, "kl": 1.0}) == {"reconstruction": -3.0, "kl": 1.0}
+
+
+def test_active_units_of_then_which_were_counted_on_codes_are_told_from_todays(half_done):
+    aged(half_done)
+    (old,) = [trial.user_attrs for trial in open_run(half_done).study.trials]
+    counted = [value["active_units"] for key, value in old.items() if key.startswith(REPORT)]
+    frame = analysis.curves(half_done.path)
+    assert list(frame["active_codes"]) == counted
+    assert "active_units" not in frame
+    solo.resume(half_done)
+    frame = analysis.curves(half_done.path)
+    assert list(frame["active_codes"].notna()) == [True] * 3 + [False] * 3
+    assert list(frame["active_units"].notna()) == [False] * 3 + [True] * 3
+    assert current({"active_units": 3.0, EDITION: LATEST})["active_units"] == 3.0
+    results = analysis.trials(half_done.path)
+    assert list(results["metrics.active_units"]) == list(frame["active_units"])[-1:]
+    results.drop(columns="metrics.active_codes").to_parquet(half_done.table("results"), index=False)  # an older one
+    assert "metrics.active_units" not in analysis.trials(half_done.path)
 
 
 def test_a_checkpoint_with_other_groups_of_parameters_is_left_out_with_a_line(raw, tmp_path):

@@ -7,7 +7,8 @@ from torch import Tensor
 from trainings import every_model, identical, weights
 
 from models.base import VAE
-from study.trial.training import Training, derived_seed
+from study.trial.seeds import derived_seed
+from study.trial.training import Training
 
 # Randomness.
 

@@ -19,7 +19,7 @@ from study.record.trials import reports, store_report
 from study.spec import StudySpec
 from study.trial import checkpoint
 from study.trial.checkpoint import BEST, LAST, PREVIOUS, CheckpointError
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import LOG, Trial
 
 LR = 3e-3

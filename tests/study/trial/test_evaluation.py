@@ -80,7 +80,21 @@ def test_it_is_the_mean_over_images_of_the_exact_elbo(build, images, name):
     codes = model.codes(few.float() / 255).detach().numpy()
     assert found["zero_fraction"] == metrics.zero_fraction(codes)
     assert found["hoyer"] == metrics.hoyer(codes)
-    assert found["active_units"] == metrics.active_units(codes)
+    means = model.posterior(few.float() / 255).mean if name != "iaf" else model.codes(few.float() / 255)
+    assert found["active_units"] == metrics.active_units(means.detach().numpy())
+
+
+def test_active_units_are_counted_on_posterior_means_not_on_codes(build, images):
+    """Burda et al. (2016), Section 5.2; a spike and slab's codes are 0 wherever the spike is likelier."""
+    model = build("vsc")
+    with torch.no_grad():
+        model.posterior_part.v.weight.zero_()
+        model.posterior_part.v.bias.fill_(-0.4)  # gamma is 0.4 everywhere
+        q = model.posterior(images.float() / 255)
+    variances = (q.probs * q.loc).numpy().var(axis=0)
+    found = evaluate(model, seen(images))
+    assert found["active_units"] == (variances > 0.01).sum() > 0
+    assert found["zero_fraction"] == 1
 
 
 def test_the_exact_elbo_of_a_sparse_coder_is_not_the_relaxed_one(build, images):
@@ -259,7 +273,7 @@ def test_labels_that_are_all_the_same_leave_no_accuracy_and_no_error():
 
 def test_codes_that_are_not_finite_leave_the_rest_of_an_evaluation(build, images):
     model = build("vae")
-    model.posterior_part.codes = lambda q: torch.full((*q.batch_shape, 6), math.nan)
+    model.posterior_part.codes = model.posterior_part.means = lambda q: torch.full((*q.batch_shape, 6), math.nan)
     found = evaluate(model, seen(images))
     assert [key for key, value in found.items() if math.isnan(value)] == ["zero_fraction", "hoyer", "active_units"]
     assert found["elbo"] == evaluate(build("vae"), seen(images))["elbo"]

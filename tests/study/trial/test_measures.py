@@ -16,7 +16,7 @@ from study.export import export
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import reports
-from study.spec import StudySpec, build, check
+from study.spec import StudySpec, check
 from study.spec.measures import METRICS
 from study.trial import snapshot
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
@@ -29,10 +29,7 @@ LARGEST = Measure("largest_code", "largest code", "", "more", "score", ("codes",
 @pytest.fixture
 def own_measure(monkeypatch):
     """Gives every VAE a measure of its own: the largest coordinate of each image's code."""
-    build.usual.cache_clear()
     monkeypatch.setattr(VAE, "measures", lambda self: {LARGEST: lambda x, look: look.codes.amax(1)})
-    yield
-    build.usual.cache_clear()
 
 
 @pytest.fixture

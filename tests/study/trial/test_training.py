@@ -144,7 +144,16 @@ def test_the_budget_reaches_the_models_schedules(training):
 
 def test_epochs_are_steps_that_see_every_image_so_often(raw):
     spec = StudySpec(**raw(budget={"steps": None, "epochs": 2, "batch": 64}))
-    assert spec.steps == 2 * 63  # mnist5k has 4000 training images
+    assert spec.steps == 125  # mnist5k has 4000 training images
+
+
+def test_epochs_are_not_rounded_up_one_by_one(raw, tmp_path):
+    """Batches run on over an epoch's end: 4 images ten times are 40 images, one batch of 64."""
+    np.savez(tmp_path / "four.npz", images=np.zeros((6, 8, 8), np.uint8), train=[0, 1, 2, 3], valid=[4], test=[5])
+    given = {"dataset": "images", "dataset_options": {"path": str(tmp_path / "four.npz")}}
+    for batch, steps in ((64, 1), (3, 14)):
+        budget = {"steps": None, "epochs": 10, "batch": batch, "report_every": 1}
+        assert StudySpec(**raw(**given, budget=budget)).steps == steps
 
 
 @pytest.mark.parametrize("sigma", ["learned", "per_pixel", 0.3])

@@ -5,7 +5,7 @@ from trainings import identical, weights
 
 import models
 from models.base import VAE, Update
-from study.spec import StudySpec, build, check
+from study.spec import StudySpec, check
 from study.trial.training import Training
 
 SIZES = {"latent": 4, "hidden": 12}
@@ -94,15 +94,26 @@ def test_no_parameter_is_in_two_groups(raw, monkeypatch):
     assert problem == "vae: the parameter encoder.1.weight is in 2 groups, where one at most is possible"
 
 
-def test_epochs_count_all_the_batches_of_a_step(raw, monkeypatch):
+TWO = """
+from models.base import VAE, assemble
+from models.gaussian import GaussianPosterior, StandardPrior
+
+
+class Two(VAE):
+    batches = 2
+
+
+def build(image_shape, *, latent=4, **shared):
+    posterior = lambda features: GaussianPosterior(features, latent)
+    return assemble(image_shape, latent=latent, posterior=posterior, prior=StandardPrior(latent), kind=Two, **shared)
+"""
+
+
+def test_epochs_count_all_the_batches_of_a_step(raw, tmp_path):
     given = raw(budget={"steps": None, "epochs": 2, "batch": 64})
-    assert StudySpec(**given).steps == 2 * 63  # mnist5k has 4000
-    monkeypatch.setattr(VAE, "batches", 2)
-    build.usual.cache_clear()
-    try:
-        assert StudySpec(**given).steps == 2 * 32
-    finally:
-        build.usual.cache_clear()
+    assert StudySpec(**given).steps == 125  # mnist5k has 4000
+    (tmp_path / "two.py").write_text(TWO, encoding="utf-8")
+    assert StudySpec(**{**given, "model": str(tmp_path / "two.py"), "fixed": {}}).steps == 63
 
 
 @pytest.mark.parametrize("model", models.names())

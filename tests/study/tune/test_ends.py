@@ -19,7 +19,8 @@ from study.record.trials import reports
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.trial import checkpoint
-from study.trial.training import NonFiniteLossError, Training, derived_seed
+from study.trial.seeds import derived_seed
+from study.trial.training import NonFiniteLossError, Training
 from study.tune import runner
 from study.tune.display import Lines
 from study.tune.searcher import HandOut

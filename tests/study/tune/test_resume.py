@@ -17,7 +17,7 @@ from study.record.storage import open_run
 from study.record.trials import Outcome, fail, reports, store_report
 from study.spec import StudySpec
 from study.trial import checkpoint
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.trial.trial import Trial
 from study.tune import runner
 

@@ -26,7 +26,7 @@ from study.record.trials import reports
 from study.spec import StudySpec
 from study.spec.measures import METRICS, STOPPED
 from study.trial import checkpoint
-from study.trial.training import derived_seed
+from study.trial.seeds import derived_seed
 from study.tune import runner
 from study.tune.scheduler import Asha
 
