@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,8 +30,10 @@ MISTAKES = (SpecError, RunError, imagesets.DataError, models.ModelError)
 
 
 def new_app(help_text: str) -> typer.Typer:
-    """A command line in our way: plain help, no traceback boxes."""
-    return typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    """A command line in our way: plain help, no boxes, which would cut a line in two."""
+    plain: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+    wide = {"max_content_width": 120}
+    return typer.Typer(help=help_text, no_args_is_help=True, context_settings=wide, **plain)
 
 
 def main(app: typer.Typer) -> None:

@@ -119,9 +119,12 @@ def _connect(spec: StudySpec, file: Path | None) -> optuna.storages.BaseStorage:
 
 
 def _how_to_open(spec: StudySpec) -> str:
-    if spec.storage in (None, storage_url.JOURNAL):
+    if spec.storage is None or spec.storage == storage_url.JOURNAL:
         return "bring the file back from a backup; checkpoints and tables are still there"
-    return f"is the server up? A password is not kept in the run: set {storage_url.ENVIRONMENT} to the whole URL"
+    lead = "is the server up? A password is not kept in the run: "
+    if given := storage_url.unfitting(spec.storage):
+        return f"{lead}{storage_url.ENVIRONMENT} is set, but to {given}; set it to the whole URL of this one"
+    return f"{lead}set {storage_url.ENVIRONMENT} to the whole URL"
 
 
 def check_searches(spec: StudySpec) -> None:

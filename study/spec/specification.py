@@ -23,6 +23,7 @@ import models
 import searchspaces
 from models import outside
 from models.domains import LikelihoodName
+from study.output import masked
 from study.spec import checks
 from study.spec.build import usual
 from study.spec.measures import RENAMED
@@ -65,7 +66,7 @@ def _folder_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}", value):
         raise ValueError(
             f"must do for a folder: letters, digits, '.', '_', '+' and '-', 200 at most, beginning with one of the "
-            f"first two, got {value[:250]!r}"
+            f"first two, got {masked(value)[:250]!r}"
         )
     return value
 

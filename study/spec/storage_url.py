@@ -44,3 +44,12 @@ def whole_url(public: str) -> str:
     if ENVIRONMENT in os.environ:
         without_password(os.environ[ENVIRONMENT])  # which keeps it
     return _with_password.get(public, public)
+
+
+def unfitting(public: str) -> str:
+    """What the environment names, without its password, where that is another storage; empty where it is this one, or
+    none.
+    """
+    named = os.environ.get(ENVIRONMENT, "")
+    without = without_password(named) if named else ""
+    return "" if without == public else without
