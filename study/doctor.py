@@ -153,6 +153,10 @@ def _study(run: Run, spec: StudySpec | None) -> optuna.Study | None:
     if file is None:
         assert spec is not None
         assert spec.storage is not None
+        if storage.is_missing(spec):
+            if any(run.path.glob("trials/*")):
+                raise RunError("its file is gone")
+            return None
         store: optuna.storages.BaseStorage = backend.server(spec.storage)
     elif not file.is_file():
         return None
@@ -260,8 +264,8 @@ def opening(case: Case) -> list[Fault]:
     left = [*(run.table(name).name for name in tables.TABLES if run.table(name).is_file())]
     remains = ", ".join([*left, *([f"{folders} trials' folders"] if folders else [])]) or "nothing else"
     if case.closed and spec is not None and file is None:
-        hint = f"is the server up? A password is not kept in the run: set {storage_url.ENVIRONMENT} to the whole URL"
-        return [Fault(f"the study in {spec.storage} cannot be opened ({case.closed}); {hint}")]
+        how = storage.how_to_open(spec)
+        return [Fault(f"the study in {spec.storage} cannot be opened ({case.closed}); {how}")]
     if case.closed:
         how = "only a backup brings it back; nothing writes over it, and there are still"
         return [Fault(f"{file.name if file else 'the study'} cannot be opened ({case.closed}); {how} {remains}")]

@@ -31,7 +31,7 @@ from study.spec.own import Code, with_code
 from study.spec.preprocessing import Pairing, Preprocessing
 from study.spec.problems import nearest
 from study.spec.ranges import Range, drawing, usual_trial
-from study.spec.storage_url import without_password
+from study.spec.storage_url import checked
 
 
 def _unknown(what: str, given: str, known: Sequence[str]) -> str:
@@ -163,7 +163,7 @@ class StudySpec(_Part):
     validation: Validation = Validation()
     confirm: Confirm = Confirm()
     resources: Resources = Resources()
-    storage: Annotated[str, AfterValidator(without_password)] | None = None
+    storage: Annotated[str, AfterValidator(checked)] | None = None
     max_failed: float = Field(default=0.5, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
     code: Code | None = None  # of a model of one's own: `model` is its key then
