@@ -14,6 +14,7 @@ import functools
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -204,9 +205,9 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = F
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = Path(path)
+    folder = Path(os.path.expanduser(path))
     for file in ("config.json", "model.safetensors"):
-        if not (folder / file).is_file():
+        if not os.path.isfile(folder / file):
             raise ModelError(f"{folder} is not an exported model: it has no {file}; export the study again")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

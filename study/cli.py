@@ -6,6 +6,7 @@ seeds of `seeds`; 130 and 143: stopped by Ctrl-C or SIGTERM, to be resumed.
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -94,7 +95,7 @@ def run(
     if trials is not None:
         overrides.append(f"trials={trials}")
     if storage is not None:
-        overrides.append(f"storage={storage}")
+        overrides.append(f"storage={json.dumps(storage, ensure_ascii=False)}")  # text, whatever YAML would read in it
     spec = specs.load(preset, overrides)
     run = Run(root / spec.name)
     from study.record.storage import check_searches
@@ -275,9 +276,9 @@ def export(
     from study.export import CODE
     from study.export import export as write
 
-    write(find(given, root), out)
-    own = ", code=True" if (out / CODE).is_file() else ""
-    print(f"{out}: load it with models.load({str(out)!r}{own})")
+    made = write(find(given, root), out)
+    own = ", code=True" if (made / CODE).is_file() else ""
+    print(f"{made}: load it with models.load({str(made)!r}{own})")
 
 
 @app.command()

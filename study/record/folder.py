@@ -37,11 +37,11 @@ class Run:
     """The folder of one run.
 
     Args:
-        path: runs/<name>.
+        path: runs/<name>; `~` is the home.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path).resolve()
+        self.path = Path(os.path.expanduser(path)).resolve()
         self.study_yaml = self.path / "study.yaml"
         self.environment = self.path / "environment.json"
         self.database = self.path / "optuna.db"
@@ -170,11 +170,11 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
     Raises:
         RunError: there is no such run.
     """
-    root = Path(root)
+    root = Path(os.path.expanduser(root))
     for found in (Run(root / run), Run(run)):
-        if found.study_yaml.is_file():
+        if os.path.isfile(found.study_yaml):  # which no name is too long for
             return found
-        if any(path.exists() for path in (found.database, found.journal, found.path / "trials")):
+        if any(map(os.path.exists, (found.database, found.journal, found.path / "trials"))):
             if not whole:
                 return found
             raise RunError(
