@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study import spec as specs
 from study.spec.problems import SpecError, nearest
-from study.spec.text import dump, program
+from study.spec.text import command, dump
 from study.trial.files import write_whole
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Run:
         except SpecError as error:
             raise RunError(
                 f"{self.study_yaml} is not the specification of a run any more: {error}\n"
-                f"`{program()} doctor {self.argument} --fix` makes it again from the study"
+                f"`{command('doctor', self.argument, '--fix')}` makes it again from the study"
             ) from None
 
     @property
@@ -85,13 +85,13 @@ class Run:
 
     def goes_on(self, spec: StudySpec) -> str:
         """The command that goes on with the run: with its search, or where it has none, with its confirmation."""
-        return f"{program()} {'resume' if spec.trials else 'confirm'} {self.argument}"
+        return command("resume" if spec.trials else "confirm", self.argument)
 
     def check_absent(self) -> None:
         """Raises RunError if the folder exists."""
         if self.study_yaml.is_file():
             raise RunError(
-                f"{self.path} exists already; go on with `{program()} resume {self.argument}`, "
+                f"{self.path} exists already; go on with `{command('resume', self.argument)}`, "
                 f"or name another with --set name=..."
             )
         if self.path.exists():
@@ -177,9 +177,8 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
         if any(map(os.path.exists, (found.database, found.journal, found.path / "trials"))):
             if not whole:
                 return found
-            raise RunError(
-                f"{found.study_yaml} is gone; `{program()} doctor {found.argument} --fix` makes it again from the study"
-            )
+            again = command("doctor", found.argument, "--fix")
+            raise RunError(f"{found.study_yaml} is gone; `{again}` makes it again from the study")
     known = sorted(path.parent.name for path in root.glob("*/study.yaml"))
     there = f"runs in {root}: {', '.join(known)}" if known else f"there is none in {root} yet"
     raise RunError(f"no run {str(run)!r}; {there}{nearest(str(run), known)}")
