@@ -38,6 +38,7 @@ def fetch(
         for source in info.sources:
             if source not in missing:
                 check(root / source)
+    new = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".download-{os.getpid()}-", dir=root) as temporary:
@@ -47,6 +48,9 @@ def fetch(
                 (root / source).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(Path(temporary, source), root / source)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
+        with contextlib.suppress(OSError):  # what others have put something into meanwhile
+            for folder in new:
+                folder.rmdir()
         reason = (str(error).strip() or repr(error)).splitlines()[-1]  # the last mirror's, of several lines
         raise DataError(
             f"{info.name}: {root / missing[0]} is missing and could not be downloaded ({reason}); "

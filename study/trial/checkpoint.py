@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -70,6 +71,10 @@ def load(path: Path) -> dict[str, Any] | None:
         if damaged is not None:
             raise ValueError(f"the checksum of {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own words go on for a page, in colour
+        raise CheckpointError(
+            f"{path} is damaged (it holds more than tensors and numbers; none of it was run)"
+        ) from None
     except Exception as error:  # a damaged file can raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is damaged ({reason})") from error
