@@ -24,7 +24,9 @@ def outlive() -> None:
 
 
 IN_URL = re.compile(r"(\b[A-Za-z][\w+.-]*:/{1,3}[^\s:@/]*:)[^\s/]\S*@")  # user:password@, with : / and @ in it
-NAMED = re.compile(r"""(\b(?:ssl)?(?:password|passwd|pwd)\b(?:%3[dD]|=|['"]\s*:)\s*['"]?)[^\s&;,'"\]})]+""", re.IGNORECASE)
+NAMED = re.compile(
+    r"""(\b(?:ssl)?(?:password|passwd|pwd)\b(?:%3[dD]|=|['"]\s*:)\s*['"]?)[^\s&;,'"\]})]+""", re.IGNORECASE
+)
 CONTROLS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 SURROGATES = re.compile(r"[\ud800-\udfff]")  # bytes of a path or an argument that are no UTF-8
 
