@@ -38,24 +38,33 @@ def fetch(
         for source in info.sources:
             if source not in missing:
                 check(root / source)
-    new = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".download-{os.getpid()}-", dir=root) as temporary:
+        with made(root), tempfile.TemporaryDirectory(prefix=f".download-{os.getpid()}-", dir=root) as temporary:
             with _quick_and_quiet():
                 download(Path(temporary))
             for source in missing:
                 (root / source).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(Path(temporary, source), root / source)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        with contextlib.suppress(OSError):  # what others have put something into meanwhile
-            for folder in new:
-                folder.rmdir()
         reason = (str(error).strip() or repr(error)).splitlines()[-1]  # the last mirror's, of several lines
         raise DataError(
             f"{info.name}: {root / missing[0]} is missing and could not be downloaded ({reason}); "
             f"put {', '.join(info.sources)} under {root}, {_or_use(info)}"
         ) from error
+
+
+@contextlib.contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Makes a folder, and takes it away again where nothing comes into it: its name may have been mistyped."""
+    new = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # another process has put something there
+            for each in new:
+                each.rmdir()
+        raise
 
 
 def damaged(info: Info, path: Path, finding: str) -> DataError:
