@@ -209,3 +209,30 @@ def test_what_only_some_trials_would_fail_at_is_told_before_any_starts(raw, chan
     problems = check({**raw(), **changes})
     assert any(re.search(message, problem) for problem in problems)
     assert check({**raw(), **changes, "fixed": {"posterior": "gaussian", "prior": "standard"}}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("k: " + "[" * 5000, "is not YAML: it is nested too deeply"),
+        ("k: 0x" + "f" * 5000, "is not YAML (line 1): a number of over 100 digits"),
+        ("k: " + "9" * 5000, "is not YAML (line 1): a number of over 100 digits"),
+        ("k: !!timestamp x", "is not YAML: a value does not go with its tag"),
+        ("k: &a 1\nl: *a", "is not YAML (line 2): aliases are not taken"),
+        ("k: 1\nk: 2", "is not YAML (line 2): 'k' stands twice"),
+        ("#" * 2**20 + "#", "cannot be read: it is larger than 1048576 bytes"),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_file_without_bound_is_a_line(write, text, says):
+    with pytest.raises(SpecError) as caught:
+        load(write(text))
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_device_has_no_end_and_a_path_no_null():
+    with pytest.raises(SpecError, match="larger than"):
+        load("/dev/zero")
+    with pytest.raises(SpecError, match="cannot be read: embedded null"):
+        load("a\0b")
