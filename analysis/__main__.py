@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,9 +33,11 @@ def table(
     """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed."""
     from analysis import tables
 
+    for given in runs:
+        find(given, root)  # a misspelt name is told before the tables of another run are made
     frame = tables.trials(*runs, root=root)
     if csv is not None:
-        frame.to_csv(csv, index=False)
+        frame.to_csv(os.path.expanduser(csv), index=False)
         return
     confirmed = tables.confirmed(*runs, root=root)
     if not len(frame) and not len(confirmed):

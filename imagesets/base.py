@@ -80,4 +80,5 @@ class Info:
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder that holds the data, absolute: `root`, else LATENTSWEEP_DATA, else ~/.cache/latentsweep."""
-    return Path(root or os.environ.get("LATENTSWEEP_DATA") or "~/.cache/latentsweep").expanduser().absolute()
+    given = root or os.environ.get("LATENTSWEEP_DATA") or "~/.cache/latentsweep"
+    return Path(os.path.expanduser(given)).absolute()

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from imagesets.base import Split, Splits
+from imagesets.files import made
 
 Arrays = dict[str, NDArray[Any]]
 New = Callable[[str, Sequence[int], DTypeLike], NDArray[Any]]
@@ -63,8 +64,7 @@ def stored(
     if arrays is not None:
         return arrays
     with contextlib.suppress(OSError):  # a folder that cannot be written, or a full disk; else made in memory
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f".{key}.lock")) as alone:
+        with made(folder.parent), _locked(folder.with_name(f".{key}.lock")) as alone:
             arrays = _read(folder, root, sources, stamp)  # whoever held the lock may have made them
             if arrays is None:
                 if alone:
@@ -192,10 +192,16 @@ def _in_memory(build: Callable[[New], None]) -> Arrays:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """Waits for the lock on a file, and says whether it has it: some file systems have none, only atomic renames."""
+    new = not path.exists()
     with open(path, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             alone = True
         except OSError:
             alone = False
-        yield alone
+        try:
+            yield alone
+        except BaseException:
+            if new:  # what cannot be made leaves nothing
+                path.unlink(missing_ok=True)
+            raise

@@ -47,8 +47,7 @@ def fetch(
             if source not in missing:
                 check(root / source)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".download-{os.getpid()}-", dir=root) as temporary:
+        with made(root), tempfile.TemporaryDirectory(prefix=f".download-{os.getpid()}-", dir=root) as temporary:
             with _quick_and_quiet():
                 download(Path(temporary))
             for source in missing:
@@ -95,6 +94,18 @@ def _packed(root: Path, missing: list[str]) -> str:
     folders = dict.fromkeys([*((root / source).parent for source in missing), root])
     found = [path for folder in folders for end in PACKED for path in sorted(folder.glob(f"*{end}"))]
     return f"; packed files lie there, to be unpacked: {', '.join(map(str, found))}" if found else ""
+@contextlib.contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Makes a folder, and takes it away again where nothing comes into it: its name may have been mistyped."""
+    new = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # another process has put something there
+            for each in new:
+                each.rmdir()
+        raise
 
 
 def damaged(info: Info, path: Path, finding: str) -> DataError:

@@ -14,6 +14,7 @@ import functools
 import importlib
 import inspect
 import json
+import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -116,7 +117,7 @@ def _shared(of: ModuleType) -> dict[str, tuple[Any, Any]]:
 @cache
 def _schema(of: ModuleType) -> type[BaseModel]:
     fields: dict[str, Any] = _fields(of)
-    return create_model(of.__name__, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
+    return create_model(of.__name__, __config__=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False), **fields)
 
 
 def check(name: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -177,9 +178,14 @@ def build(name: str, image_shape: Sequence[int], **settings: Any) -> VAE:
 
 
 def in_use(model: VAE) -> dict[str, Any]:
-    """Of a model's hyperparameters, those that do something beside the others: its file's `idle` names the rest."""
-    idle = getattr(module(model.name), "idle", lambda given: ())(model.hyperparameters)
-    return {key: value for key, value in model.hyperparameters.items() if key not in idle}
+    """Of a model's hyperparameters, those that do something beside the others."""
+    nothing = idle(model.name, model.hyperparameters)
+    return {key: value for key, value in model.hyperparameters.items() if key not in nothing}
+
+
+def idle(name: str, settings: Mapping[str, Any]) -> set[str]:
+    """The hyperparameters that do nothing beside these and the model's defaults: its file's `idle` names them."""
+    return set(getattr(module(name), "idle", lambda given: ())({**hyperparameters(name), **settings}))
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = False) -> VAE:
@@ -196,9 +202,9 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = F
     Raises:
         ModelError: the folder is not a whole export, it has code that is not to be run, or there is no such device.
     """
-    folder = Path(path)
+    folder = Path(os.path.expanduser(path))
     for file in ("config.json", "model.safetensors"):
-        if not (folder / file).is_file():
+        if not os.path.isfile(folder / file):
             raise ModelError(f"{folder} is not an exported model: it has no {file}; export the study again")
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 from models.distributions import closed_kl
 from models.domains import Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Widths
-from models.inputs import Given, codes_from, images_from
+from models.inputs import Given, check_count, codes_from, images_from
 from models.likelihoods import Likelihood, likelihood_part
 from models.measures import Elbo, Look, Measure
 from models.memory import at_once
@@ -259,7 +259,12 @@ class VAE(nn.Module):
             return self._mean_images(codes_from(z, self))
 
     def sample(self, n: int, *, grad: bool = False) -> Tensor:
-        """Mean images of n draws from the prior, [n, C, H, W], in [0, 1]; the draws themselves have no gradient."""
+        """Mean images of n draws from the prior, [n, C, H, W], in [0, 1]; the draws themselves have no gradient.
+
+        Raises:
+            ModelError: n is no number of images.
+        """
+        check_count(n)
         with torch.set_grad_enabled(grad):
             return self._mean_images(self.prior().sample(torch.Size([n])))
 

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+"""Of units side by side; of more, the size of a layer would not fit 64 bits."""
+Whole = Annotated[int, Field(ge=0, le=1000)]
+"""Of layers or steps one after the other, each of which takes its time."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -24,7 +26,7 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-Widths = Annotated[Count | tuple[Count, ...], BeforeValidator(_as_tuple)]
+Widths = Annotated[Count | Annotated[tuple[Count, ...], Field(max_length=1000)], BeforeValidator(_as_tuple)]
 """Widths of the hidden layers, input side first; a number is one layer, () is none."""
 
 Network = Literal["mlp", "conv", "dsprites", "celeba"]

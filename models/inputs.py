@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Given = Tensor | ArrayLike
 """A tensor, or what numpy makes an array of."""
 
+MOST = 10**6
+"""Images that are drawn at once."""
 ARRAYS = (np.uint8, np.float16, np.float32, np.float64)
 
 
@@ -84,3 +86,9 @@ def _remedy(found: list[int], expected: list[int]) -> str:
     if expected[0] == 1 and found[1:] == expected[1:]:
         return "; give images without a channel's axis as x[:, None]"
     return ""
+
+
+def check_count(n: int) -> None:
+    """Raises ModelError where n is no number of images that could be drawn."""
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or not 0 <= n <= MOST:
+        raise ModelError(f"images are drawn by a whole number from 0 to {MOST}, got {n!r}")

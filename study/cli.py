@@ -6,10 +6,12 @@ seeds of `seeds`; 130 and 143: stopped by Ctrl-C or SIGTERM, to be resumed.
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +22,7 @@ from study.output import outlive
 from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
 from study.spec.problems import SpecError
-from study.spec.text import program
+from study.spec.text import command, note
 
 if TYPE_CHECKING:
     from study.record.trials import Outcome
@@ -30,13 +32,17 @@ MISTAKES = (SpecError, RunError, imagesets.DataError, models.ModelError)
 
 
 def new_app(help_text: str) -> typer.Typer:
-    """A command line in our way: plain help, no traceback boxes."""
-    return typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    """A command line in our way: plain help, no boxes, which would cut a line in two."""
+    plain: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+    wide = {"max_content_width": 120}
+    return typer.Typer(help=help_text, no_args_is_help=True, context_settings=wide, **plain)
 
 
 def main(app: typer.Typer) -> None:
     """Runs a command line; the user's mistakes are lines on standard error, exit code 2."""
     outlive()
+    for option in ("data", "address"):
+        note(option, None)
     try:
         app()
     except MISTAKES as error:
@@ -50,6 +56,25 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _note_data(folder: str | None) -> str | None:
+    where = None if folder is None else str(imagesets.data_root(folder))
+    note("data", where)
+    return where
+
+
+def _check_data(folder: str | None) -> str | None:
+    """What is mistyped would be made, and filled; only `datasets get` makes a folder."""
+    where = _note_data(folder)
+    if where is not None and not os.path.isdir(where):
+        raise SpecError("--data", [f"{where} is no folder; make it first, or name the one where the data lies"])
+    return where
+
+
+def _note_address(address: str | None) -> str | None:
+    note("address", address)
+    return address
+
+
 app = new_app("Hyperparameter studies of variational autoencoders.")
 
 Version = Annotated[
@@ -59,8 +84,17 @@ Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a Y
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value; may be repeated.", show_default=False)]
 Root = Annotated[Path, typer.Option(help="Where run folders lie.")]
-Data = Annotated[str | None, typer.Option(help="Where data sets lie.", show_default=False)]
-Address = Annotated[str | None, typer.Option(help="A running Ray cluster.", show_default=False)]
+NewData = Annotated[
+    str | None, typer.Option("--data", callback=_note_data, help="Where data sets lie.", show_default=False)
+]
+Data = Annotated[
+    str | None, typer.Option("--data", callback=_check_data, help="Where data sets lie.", show_default=False)
+]
+Address = Annotated[str | None, typer.Option(callback=_note_address, help="A running Ray cluster.", show_default=False)]
+Option = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="key=value of the data set; may be repeated.", show_default=False),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, print the plan, write nothing.")]
 
 
@@ -92,7 +126,7 @@ def run(
     if trials is not None:
         overrides.append(f"trials={trials}")
     if storage is not None:
-        overrides.append(f"storage={storage}")
+        overrides.append(f"storage={json.dumps(storage, ensure_ascii=False)}")  # text, whatever YAML would read in it
     spec = specs.load(preset, overrides)
     run = Run(root / spec.name)
     from study.record.storage import check_searches
@@ -100,7 +134,7 @@ def run(
     check_searches(spec)
     _say_plan(spec, run)
     if dry_run:
-        _say_what_is_missing(spec, data)
+        _say_what_is_missing(spec, data, address)
         return
     from study.tune import runner
 
@@ -164,7 +198,7 @@ def confirm(given: RunName, root: Root = RUNS, data: Data = None, address: Addre
     stopped = confirmation.confirm(run, data=data, address=address, say=lambda line: print(line, flush=True))
     if stopped is not None:
         sys.exit(128 + stopped)
-    print(f"table: {program('analysis')} table {run.argument}")
+    print(f"table: {command('table', run.argument, package='analysis')}")
 
 
 @app.command()
@@ -188,7 +222,7 @@ def seeds(
         spec = with_more(run, spec)
     _say_plan(spec, run)
     if dry_run:
-        _say_what_is_missing(spec, data)
+        _say_what_is_missing(spec, data, address)
         return
     from study import confirm as confirmation
 
@@ -198,7 +232,7 @@ def seeds(
     print(f"{spec.name}: {standing(run, spec)}")
     if stopped is not None:
         sys.exit(128 + stopped)
-    print(f"table: {program('analysis')} table {run.argument}")
+    print(f"table: {command('table', run.argument, package='analysis')}")
     sound, failed = ended(run, spec)
     if failed:
         sys.exit(3 if sound else 1)
@@ -208,9 +242,10 @@ def seeds(
 def evaluate(
     export: Annotated[Path, typer.Argument(help="A folder that `export` wrote.", show_default=False)],
     dataset: Annotated[str | None, typer.Option(help="Another data set than its own.", show_default=False)] = None,
-    samples: Annotated[int, typer.Option(help="Importance samples an image; 0 for none.", min=0)] = 0,
-    images: Annotated[int, typer.Option(help="Test images that are importance-weighted.", min=1)] = 1000,
+    samples: Annotated[int, typer.Option(help="Importance samples an image; 0 for none.", min=0, max=10**6)] = 0,
+    images: Annotated[int, typer.Option(help="Test images that are importance-weighted.", min=1, max=2**31 - 1)] = 1000,
     code: Annotated[bool, typer.Option("--code", help="Run the export's own model file, if it has one.")] = False,
+    option: Option = None,
     data: Data = None,
 ) -> None:
     """Evaluate an exported model on the validation and the test images."""
@@ -221,13 +256,14 @@ def evaluate(
     from study.trial.images import Images
 
     name = dataset or model.config["dataset"]
-    options = model.config["dataset_options"] if name == model.config["dataset"] else {}
+    own = model.config["dataset_options"] if name == model.config["dataset"] else {}
+    options = {**own, **specs.options(option or [])}
     preprocessing = Preprocessing(**model.config["preprocessing"])
     shape = imagesets.info(name, **options).image_shape
     if shape != model.image_shape:
         raise models.ModelError(f"{export} is a model of images {list(model.image_shape)}, {name} has {list(shape)}")
     splits = imagesets.load(name, data, **options)
-    trained = model.config.get("dataset_checksum") if name == model.config["dataset"] else None
+    trained = model.config.get("dataset_checksum") if name == model.config["dataset"] and not option else None
     if trained not in (None, imagesets.checksum(name, data, **options)):
         raise models.ModelError(f"{options['path']} has changed since {export} was trained, whose images had {trained}")
     for part in ("valid", "test"):
@@ -279,9 +315,9 @@ def export(
     from study.export import CODE
     from study.export import export as write
 
-    write(run, out)
-    own = ", code=True" if (out / CODE).is_file() else ""
-    print(f"{out}: load it with models.load({str(out)!r}{own})")
+    made = write(run, out)
+    own = ", code=True" if (made / CODE).is_file() else ""
+    print(f"{made}: load it with models.load({str(made)!r}{own})")
 
 
 @app.command()
@@ -310,12 +346,11 @@ app.add_typer(data_app, name="datasets")
 
 
 @data_app.callback(invoke_without_command=True)
-def datasets_(context: typer.Context, data: Data = None) -> None:
+def datasets_(context: typer.Context, data: NewData = None) -> None:
     """The data sets: sizes, what is on this machine, and how to get the rest."""
     if context.invoked_subcommand is not None:
         return
     root = imagesets.data_root(data)
-    given = "" if data is None else f" --data {shlex.quote(data)}"
     print(f"data folder: {root}\n")
     for name in imagesets.names():
         info = imagesets.about(name)
@@ -324,22 +359,22 @@ def datasets_(context: typer.Context, data: Data = None) -> None:
         if options := imagesets.options(name):
             worded = {key: "needed" if value is imagesets.NEEDED else repr(value) for key, value in options.items()}
             print("    options: " + ", ".join(f"{key}={value}" for key, value in worded.items()))
-        print(f"    {_presence(name, root, given)}")
+        print(f"    {_presence(name, root)}")
 
 
-def _presence(name: str, root: Path, given: str) -> str:
-    """Whether a data set can be used on this machine, and what to do if not, with the options that were given."""
+def _presence(name: str, root: Path) -> str:
+    """Whether a data set can be used on this machine, and what to do if not."""
     made = imagesets.size(root, name)
     there = f"{made / 1e6:.1f} MB under {root / 'cache'}"
     if needed := [key for key, value in imagesets.options(name).items() if value is imagesets.NEEDED]:
         done = f"; so far: {there}" if made else ""
-        return f"yours: `{program()} datasets get {name} --option {needed[0]}=...{given}` prepares it{done}"
+        return f"yours: `{command('datasets get', name, '--option', f'{needed[0]}=...')}` prepares it{done}"
     if made:
         return f"ready: {there}"
     if missing := imagesets.missing(name, root):
         stand_in = imagesets.info(name).stand_in
         return (
-            f"not here: {missing[0]} is missing; `{program()} datasets get {name}{given}` fetches it; "
+            f"not here: {missing[0]} is missing; `{command('datasets get', name)}` fetches it; "
             f"{stand_in} needs no download"
         )
     return "here; arrays are made at the first use"
@@ -348,18 +383,26 @@ def _presence(name: str, root: Path, given: str) -> str:
 @data_app.command()
 def get(
     names: Annotated[list[str], typer.Argument(help="Data sets.", show_default=False)],
-    option: Annotated[
-        list[str] | None, typer.Option("--option", help="key=value of the data sets; may be repeated.")
-    ] = None,
-    data: Data = None,
+    option: Option = None,
+    data: NewData = None,
 ) -> None:
     """Fetch data sets and make their arrays, so that no trial has to."""
     options = specs.options(option or [])
     for name in names:
         imagesets.info(name, **options)  # a misspelt name is told before the first download
+    failed = False
     for name in names:
-        splits = imagesets.get(name, data, **options)
+        try:
+            splits = imagesets.get(name, data, **options)
+        except imagesets.DataError as error:
+            if len(names) == 1:
+                raise
+            print(error, file=sys.stderr)
+            failed = True
+            continue
         print(f"{name}: {', '.join(f'{len(split.images)} {part}' for part, split in splits._asdict().items())}")
+    if failed:
+        sys.exit(1)
 
 
 def _say_plan(spec: StudySpec, run: Run, besides: str = "") -> None:
@@ -368,8 +411,12 @@ def _say_plan(spec: StudySpec, run: Run, besides: str = "") -> None:
     print(plan(spec, run) + besides, flush=True)
 
 
-def _say_what_is_missing(spec: StudySpec, data: str | None) -> None:
-    """Of the data, on this machine: a run would fetch it, or be refused."""
+def _say_what_is_missing(spec: StudySpec, data: str | None, address: str | None) -> None:
+    """Of the data, on this machine: a run would fetch it, or be refused; as it is where this machine has no room."""
+    from study.spec.room import check_room
+
+    if address is None:
+        check_room(spec)
     if missing := imagesets.missing(spec.dataset, data, **spec.dataset_options):
         print(f"  its data is not here yet: {missing[0]} is missing")
 
@@ -393,11 +440,11 @@ def _finish(run: Run, outcome: Outcome) -> None:
     if outcome.halted:
         print(outcome.halted, file=sys.stderr)
         if left:
-            print(f"go on with: {program()} resume {run.argument}", file=sys.stderr)
+            print(f"go on with: {command('resume', run.argument)}", file=sys.stderr)
         sys.exit(1)
     print(f"tables, checkpoints and TensorBoard: {run.path}")
     if outcome.complete:
-        print(f"next: {program()} export {run.argument} --out {shlex.quote(f'best/{run.name}')}")
+        print(f"next: {command('export', run.argument, '--out', shlex.quote(f'best/{run.name}'))}")
     if not outcome.complete:
         print("no trial reached the full budget", file=sys.stderr)
         sys.exit(1)

@@ -38,7 +38,7 @@ from study.record.words import number_text
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.measures import EDITION, LATEST, MEASURES, in_order
-from study.spec.text import program
+from study.spec.text import command
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
@@ -164,7 +164,7 @@ def confirm(
     with run.locked():
         opened = open_run(run, create=not run.spec().trials)
         if owed(opened):
-            raise RunError(f"the search is not finished; go on with `{program()} resume {run.argument}` first")
+            raise RunError(f"the search is not finished; go on with `{command('resume', run.argument)}` first")
         check_space(opened)
         spec, wanted = opened.spec, jobs(opened)
         if not spec.trials and KIND not in opened.study.user_attrs:
@@ -196,11 +196,16 @@ def confirm_defaults(
         RunError: the run has nothing to be added, or another configuration.
     """
     if run.study_yaml.is_file():
+        wanted = with_more(run, spec)
         with run.locked():
-            opened = reopen(run, with_more(run, spec))
-            run.rewrite(opened.spec)
-            opened.study.set_user_attr(SPEC, dump(opened.spec))
-        return confirm(run, data=data, address=address, say=say)
+            reopen(run, wanted)
+        with _at_work(run, wanted, address) as stop:  # which knows whether there is room
+            stop.leave_if_asked()
+            with run.locked():
+                opened = reopen(run, wanted)
+                run.rewrite(wanted)
+                opened.study.set_user_attr(SPEC, dump(wanted))
+            return confirm(run, data=data, say=say, stop=stop)
     run.check_absent()
     check_storage_is_new(spec)
     load_data(spec, data)  # what is not there is told before a folder is made
@@ -214,8 +219,8 @@ def confirm_defaults(
 def _at_work(run: Run, spec: StudySpec, address: str | None) -> Iterator[Stop]:
     from study.tune.cluster import ray_started
 
-    command = f"{program()} confirm {run.argument}"
-    how = stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
+    go_on = command("confirm", run.argument)
+    how = stopping_on_signals(lambda: go_on if run.study_yaml.is_file() else "the same command, nothing is written")
     with how as stop, ray_started(spec, address):
         yield stop
 

@@ -28,9 +28,9 @@ from study.record.extension import differences
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import SPACE, SPEC
 from study.record.trials import ended, reports, settle
-from study.spec import StudySpec, dump, storage_url
+from study.spec import StudySpec, dump
 from study.spec.measures import current
-from study.spec.text import program
+from study.spec.text import command
 from study.trial import checkpoint
 from study.trial.checkpoint import BEST, LAST, PREVIOUS, CheckpointError
 from study.trial.files import write_whole
@@ -114,13 +114,13 @@ def examine(run: Run, fix: bool = False, say: Callable[[str], None] = print) -> 
     if not faults:
         tell(f"{run.name} is sound: {_standing(case)}")
     elif can := sum(fault.fix is not None for fault in faults) if not fix else 0:
-        tell(f"{can} of {len(faults)} can be mended: {program()} doctor {run.argument} --fix")
+        tell(f"{can} of {len(faults)} can be mended: {command('doctor', run.argument, '--fix')}")
     return not faults
 
 
 def _standing(case: Case) -> str:
     if case.study is None or case.spec is None:
-        go_on = case.run.goes_on(case.spec) if case.spec else f"{program()} resume {case.run.argument}"
+        go_on = case.run.goes_on(case.spec) if case.spec else command("resume", case.run.argument)
         return f"it has no study yet; go on with: {go_on}"
     if not case.spec.trials:
         return standing(case.run, case.spec)
@@ -153,6 +153,10 @@ def _study(run: Run, spec: StudySpec | None) -> optuna.Study | None:
     if file is None:
         assert spec is not None
         assert spec.storage is not None
+        if storage.is_missing(spec):
+            if any(run.path.glob("trials/*")):
+                raise RunError("its file is gone")
+            return None
         store: optuna.storages.BaseStorage = backend.server(spec.storage)
     elif not file.is_file():
         return None
@@ -260,8 +264,8 @@ def opening(case: Case) -> list[Fault]:
     left = [*(run.table(name).name for name in tables.TABLES if run.table(name).is_file())]
     remains = ", ".join([*left, *([f"{folders} trials' folders"] if folders else [])]) or "nothing else"
     if case.closed and spec is not None and file is None:
-        hint = f"is the server up? A password is not kept in the run: set {storage_url.ENVIRONMENT} to the whole URL"
-        return [Fault(f"the study in {spec.storage} cannot be opened ({case.closed}); {hint}")]
+        how = storage.how_to_open(spec)
+        return [Fault(f"the study in {spec.storage} cannot be opened ({case.closed}); {how}")]
     if case.closed:
         how = "only a backup brings it back; nothing writes over it, and there are still"
         return [Fault(f"{file.name if file else 'the study'} cannot be opened ({case.closed}); {how} {remains}")]

@@ -102,8 +102,8 @@ def export(run: Run, out: Path) -> Path:
     Raises:
         RunError: `out` exists, no trial or seed is complete, or its checkpoint is gone.
     """
-    out = Path(out)
-    if out.exists():
+    out = Path(os.path.expanduser(out))
+    if os.path.lexists(out):
         raise RunError(f"{out} exists already; name another folder with --out")
     opened = open_run(run)
     spec, study = opened.spec, opened.study

@@ -1,9 +1,15 @@
-"""Standard output and standard error that may go: a closed pipe, a dead terminal, or none from the start."""
+"""Standard output and standard error: all lines go through here.
+
+Either may go, as a closed pipe, a dead terminal, or none from the start; no password gets through, wherever it was
+given; and what a file or an argument holds does nothing to a terminal when an error line quotes it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 
@@ -11,24 +17,55 @@ def outlive() -> None:
     """Lets this process go on without its standard output and error, should these go; what is printed then is lost."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        setattr(sys, name, open(os.devnull, "w") if stream is None else _Outliving(stream))  # noqa: SIM115
+        if isinstance(stream, _Outliving):
+            continue
+        shown = printable if name == "stderr" else masked  # the display moves the cursor of a terminal
+        setattr(sys, name, open(os.devnull, "w") if stream is None else _Outliving(stream, shown))  # noqa: SIM115
+
+
+IN_URL = re.compile(r"(\b[A-Za-z][\w+.-]*:/{1,3}[^\s:@/]*:)[^\s/]\S*@")  # user:password@, with : / and @ in it
+NAMED = re.compile(
+    r"""(\b(?:ssl)?(?:password|passwd|pwd)\b(?:%3[dD]|=|['"]\s*:)\s*['"]?)[^\s&;,'"\]})]+""", re.IGNORECASE
+)
+CONTROLS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+SURROGATES = re.compile(r"[\ud800-\udfff]")  # bytes of a path or an argument that are no UTF-8
+
+
+def masked(text: str) -> str:
+    """The text with stars in the place of whatever looks like a password."""
+    text = SURROGATES.sub(_escaped, text)
+    return NAMED.sub(r"\1***", IN_URL.sub(r"\1***@", text)) if "@" in text or "=" in text or ":" in text else text
+
+
+def printable(text: str) -> str:
+    """The same, with what would move a terminal's cursor, colour it or turn its text around as an escape sequence."""
+    return CONTROLS.sub(_escaped, masked(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode()
 
 
 class _Outliving:
-    """A text stream, whose file becomes the null device at the first error of writing to it."""
+    """A text stream, whose file becomes the null device at the first error of writing to it.
 
-    def __init__(self, stream: TextIO):
-        self._stream = stream
+    Args:
+        stream: that is written to.
+        shown: makes of a text what is written of it.
+    """
+
+    def __init__(self, stream: TextIO, shown: Callable[[str], str]):
+        self._stream, self._shown = stream, shown
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         try:
-            return self._stream.write(text)
+            self._stream.write(self._shown(text))
         except OSError:
             self._let_go()
-            return len(text)
+        return len(text)
 
     def flush(self) -> None:
         try:

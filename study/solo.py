@@ -18,7 +18,8 @@ from study.record.trials import Outcome, finish, outcome, owed, store_report
 from study.record.words import describe
 from study.signals import stopping_on_signals
 from study.spec import SpecError, StudySpec
-from study.spec.text import program
+from study.spec.room import check_room
+from study.spec.text import command
 from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
@@ -39,6 +40,7 @@ def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
     run.check_absent()
     check_storage_is_new(spec)
     spec = spec.model_copy(update={"trials": 1, "asha": None})
+    check_room(spec)
     splits = load_data(spec, data)
     where = device(spec)
     run.create(spec)
@@ -58,6 +60,7 @@ def resume(run: Run, *, data: str | None = None) -> Outcome:
         if not owed(opened):
             tables.write(run)
             return outcome(opened.study)
+        check_room(opened.spec)
         splits = load_data(opened.spec, data)
         describe_data(opened, splits)
         return _go(opened, splits, device(opened.spec))
@@ -88,7 +91,7 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
         settings = spec.draw(stored)
     report: dict[str, Any] = {"cause": ""}
     trial = None
-    with stopping_on_signals(lambda: f"{program()} resume {run.argument}") as stop:
+    with stopping_on_signals(lambda: command("resume", run.argument)) as stop:
         try:
             seed, folder = derived_seed(spec.seed, stored.number), run.trial(stored.number)
             trial = Trial(spec, settings, splits, seed=seed, folder=folder, device=where)

@@ -15,16 +15,18 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from study.spec.storage_url import whole_url
+from study.spec.storage_url import url_of, whole_url
 
 T = TypeVar("T")
 
+TOGETHER = 20.0  # seconds in which several processes make a database's tables at once
+ANOTHER_WAS_FIRST = ("already exists", "locked", "UNIQUE constraint", "duplicate key", "Duplicate entry")
 PATIENCE = 600.0  # seconds that a server may be away before the study is given up
 
 
 def sqlite(path: Path) -> RDBStorage:
     """An SQLite file, made where it is missing."""
-    return Patient(f"sqlite:///{path}")
+    return Patient(url_of(path))
 
 
 def journal(path: Path) -> JournalStorage:
@@ -39,7 +41,22 @@ def server(public: str) -> RDBStorage:
     url = sqlalchemy.engine.make_url(whole_url(public))
     if url.drivername == "postgresql":  # whose default driver differs from one release of SQLAlchemy to another
         url = url.set(drivername="postgresql+psycopg2")
-    return Patient(url.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True})
+    whole = url.render_as_string(hide_password=False)
+    return _together(lambda: Patient(whole, engine_kwargs={"pool_pre_ping": True}))
+
+
+def _together(connect: Callable[[], T]) -> T:
+    """Connects, and does so again while other processes make the tables of the same new database."""
+    import sqlalchemy
+
+    end = time.monotonic() + TOGETHER
+    while True:
+        try:
+            return connect()
+        except sqlalchemy.exc.DBAPIError as error:
+            if time.monotonic() > end or not any(sign in str(error.orig) for sign in ANOTHER_WAS_FIRST):
+                raise
+        time.sleep(0.1)
 
 
 def mend_journal(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def extended(given: str, overrides: list[str], more: str, root: str | Path) -> t
     """
     if not more[1:].isdigit() or not int(more):
         raise SpecError("--trials", [f"must be a number, or + and how many more, such as +200, got {more!r}"])
-    if given in specs.presets() or Path(given).is_file():
+    if given in specs.presets() or os.path.isfile(os.path.expanduser(given)):
         wanted = specs.load(given, overrides)
         run = find(wanted.name, root)
     else:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study import spec as specs
 from study.spec.problems import SpecError, nearest
-from study.spec.text import dump, program
+from study.spec.text import command, dump
 from study.trial.files import write_whole
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ class Run:
     """The folder of one run.
 
     Args:
-        path: runs/<name>.
+        path: runs/<name>; `~` is the home.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path).resolve()
+        self.path = Path(os.path.expanduser(path)).resolve()
         self.study_yaml = self.path / "study.yaml"
         self.environment = self.path / "environment.json"
         self.database = self.path / "optuna.db"
@@ -75,7 +75,7 @@ class Run:
         except SpecError as error:
             raise RunError(
                 f"{self.study_yaml} is not the specification of a run any more: {error}\n"
-                f"`{program()} doctor {self.argument} --fix` makes it again from the study"
+                f"`{command('doctor', self.argument, '--fix')}` makes it again from the study"
             ) from None
 
     @property
@@ -85,13 +85,13 @@ class Run:
 
     def goes_on(self, spec: StudySpec) -> str:
         """The command that goes on with the run: with its search, or where it has none, with its confirmation."""
-        return f"{program()} {'resume' if spec.trials else 'confirm'} {self.argument}"
+        return command("resume" if spec.trials else "confirm", self.argument)
 
     def check_absent(self) -> None:
         """Raises RunError if the folder exists."""
         if self.study_yaml.is_file():
             raise RunError(
-                f"{self.path} exists already; go on with `{program()} resume {self.argument}`, "
+                f"{self.path} exists already; go on with `{command('resume', self.argument)}`, "
                 f"or name another with --set name=..."
             )
         if self.path.exists():
@@ -170,16 +170,15 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
     Raises:
         RunError: there is no such run.
     """
-    root = Path(root)
+    root = Path(os.path.expanduser(root))
     for found in (Run(root / run), Run(run)):
-        if found.study_yaml.is_file():
+        if os.path.isfile(found.study_yaml):  # which no name is too long for
             return found
-        if any(path.exists() for path in (found.database, found.journal, found.path / "trials")):
+        if any(map(os.path.exists, (found.database, found.journal, found.path / "trials"))):
             if not whole:
                 return found
-            raise RunError(
-                f"{found.study_yaml} is gone; `{program()} doctor {found.argument} --fix` makes it again from the study"
-            )
+            again = command("doctor", found.argument, "--fix")
+            raise RunError(f"{found.study_yaml} is gone; `{again}` makes it again from the study")
     known = sorted(path.parent.name for path in root.glob("*/study.yaml"))
     there = f"runs in {root}: {', '.join(known)}" if known else f"there is none in {root} yet"
     raise RunError(f"no run {str(run)!r}; {there}{nearest(str(run), known)}")

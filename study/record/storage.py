@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
                 raise RunError(
                     f"{spec.storage} holds no study {spec.name!r}, and there are trials; is it the right one?"
                 )
-            raise RunError(f"{file} is gone, and there are trials; {_how_to_open(spec)}")
+            raise RunError(f"{file} is gone, and there are trials; {how_to_open(spec)}")
         if not create:
             raise RunError(f"{run.path} has no study yet; go on with `{run.goes_on(spec)}`")
     with _opening(spec, file):
@@ -93,6 +94,8 @@ def is_made(run: Run, spec: StudySpec) -> bool:
     file = file_of(run, spec)
     if file is not None:
         return file.is_file() and file.stat().st_size > 0
+    if is_missing(spec):
+        return False
     with _opening(spec, file):
         return spec.name in optuna.get_all_study_names(_connect(spec, file))
 
@@ -103,7 +106,7 @@ def _opening(spec: StudySpec, file: Path | None) -> Iterator[None]:
         yield
     except Exception as error:  # each driver has errors of its own
         where = f"the study in {spec.storage if file is None else file}"
-        raise RunError(f"{where} cannot be opened ({backend.reason(error)}); {_how_to_open(spec)}") from error
+        raise RunError(f"{where} cannot be opened ({backend.reason(error)}); {how_to_open(spec)}") from error
 
 
 def file_of(run: Run, spec: StudySpec) -> Path | None:
@@ -113,6 +116,12 @@ def file_of(run: Run, spec: StudySpec) -> Path | None:
     return run.journal if spec.storage == storage_url.JOURNAL else None
 
 
+def is_missing(spec: StudySpec) -> bool:
+    """Whether the storage is a file that is not there, which to open would make it."""
+    file = None if spec.storage is None else storage_url.file_of(spec.storage)
+    return file is not None and not os.path.isfile(file)
+
+
 def _connect(spec: StudySpec, file: Path | None) -> optuna.storages.BaseStorage:
     if file is None:
         assert spec.storage is not None
@@ -120,10 +129,14 @@ def _connect(spec: StudySpec, file: Path | None) -> optuna.storages.BaseStorage:
     return backend.journal(file) if spec.storage == storage_url.JOURNAL else backend.sqlite(file)
 
 
-def _how_to_open(spec: StudySpec) -> str:
-    if spec.storage in (None, storage_url.JOURNAL):
+def how_to_open(spec: StudySpec) -> str:
+    """What to do about a study that cannot be opened."""
+    if spec.storage is None or spec.storage == storage_url.JOURNAL:
         return "bring the file back from a backup; checkpoints and tables are still there"
-    return f"is the server up? A password is not kept in the run: set {storage_url.ENVIRONMENT} to the whole URL"
+    lead = "is the server up? A password is not kept in the run: "
+    if given := storage_url.unfitting(spec.storage):
+        return f"{lead}{storage_url.ENVIRONMENT} is set, but to {given}; set it to the whole URL of this one"
+    return f"{lead}set {storage_url.ENVIRONMENT} to the whole URL"
 
 
 def check_searches(spec: StudySpec) -> None:
@@ -134,12 +147,18 @@ def check_searches(spec: StudySpec) -> None:
 
 def check_storage_is_new(spec: StudySpec) -> None:
     """Raises SpecError unless a storage that the specification names can be opened and has no study of this name."""
-    if spec.storage in (None, storage_url.JOURNAL):
+    if spec.storage is None or spec.storage == storage_url.JOURNAL:
+        return
+    needed = f"it takes `journal`, or an Optuna URL such as {storage_url.EXAMPLES}"
+    if is_missing(spec):  # it is made with the run
+        folder = os.path.dirname(str(storage_url.file_of(spec.storage)))
+        if not os.access(folder, os.W_OK):
+            problem = f"storage: {folder} is no folder that can be written"
+            raise SpecError(spec.name, [f"{problem}; name a file in another"])
         return
     try:
         names = optuna.get_all_study_names(_connect(spec, None))
     except Exception as error:  # each driver has errors of its own
-        needed = "it takes `journal`, or an Optuna URL such as sqlite:///studies.db or postgresql://user@host/database"
         raise SpecError(spec.name, [f"storage: cannot be opened ({backend.reason(error)}); {needed}"]) from None
     if spec.name in names:
         raise SpecError(spec.name, ["storage: holds a study of this name already; name another with --set name=..."])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
+from study.record.sampling import grid
 from study.record.storage import KIND
 from study.record.trials import Outcome, best_trial, outcome, reports
 from study.spec import StudySpec
@@ -76,6 +79,8 @@ def plan(spec: StudySpec, run: Run) -> str:
             f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
             f"  draws {drawn}",
         ]
+        if spec.sampler == "grid" and (points := math.prod(map(len, grid(ranges, spec.trials).values()))) < spec.trials:
+            lines.append(f"  its grid has {points} points; {spec.trials - points} trials repeat some over other seeds")
     else:
         lines += [
             f"  no search: the defaults over {spec.confirm.seeds} fresh seeds, trainings {each}",

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from study.spec.specification import StudySpec
 
 
+LONGEST = 2**31 - 1  # steps, which are 32-bit numbers in an Optuna storage
+USUAL_BATCH = 64
+
+
 def _length_known(spec: StudySpec) -> bool:
     if spec.budget.steps is not None:
         return True
@@ -71,10 +75,20 @@ def _check_preprocessing(spec: StudySpec) -> list[str]:
 def _check_lengths(spec: StudySpec) -> list[str]:
     if not _length_known(spec):
         return []
+    if spec.steps > LONGEST:
+        return [f"budget.epochs: {spec.budget.epochs} are {spec.steps} steps; at most {LONGEST} are possible"]
     every = spec.budget.report_every
     if every is not None and every > spec.steps:
         return [f"budget.report_every: {every} must not exceed the budget, which is {spec.steps} steps"]
     return []
+
+
+def _check_batch(spec: StudySpec) -> list[str]:
+    """Fewer images than a batch are taken again; that is for few images, not for a slip in a number."""
+    if not sizes_known(spec) or spec.budget.batch <= max(spec.images.train, USUAL_BATCH):
+        return []
+    there = f"which is of {spec.images.train} images"
+    return [f"budget.batch: {spec.budget.batch} must not exceed the training set of {spec.dataset}, {there}"]
 
 
 def _check_grace(spec: StudySpec) -> list[str]:
@@ -153,6 +167,28 @@ def _check_space(spec: StudySpec) -> list[str]:
         drawn = {drawn for way in _ways(spec) for drawn in way.drawn}
         problems += [f"space.{name}: {_never(spec, name)}" for name in spec.space if name not in drawn]
     return problems
+
+
+def _check_idle(spec: StudySpec) -> list[str]:
+    """Pins and ranges that do nothing in any trial. To pin a default changes nothing, and is nothing wrong."""
+    if _check_fixed(spec) or _check_space(spec):
+        return []
+    usual, idle = {**models.hyperparameters(spec.model), **searchspaces.defaults(spec.model)}, _idle(spec, spec.fixed)
+    pinned = [f"fixed.{name}" for name, value in spec.fixed.items() if name in idle and value != usual[name]]
+    problems = []
+    for key in [*pinned, *(f"space.{name}" for name in spec.space if name in idle)]:
+        name = key.partition(".")[2]
+        without = {pin: {k: v for k, v in spec.fixed.items() if k != pin} for pin in spec.fixed}
+        beside = [f"{pin} {spec.fixed[pin]}" for pin, rest in without.items() if name not in _idle(spec, rest)]
+        why = f"it does nothing beside {' and '.join(beside)}" if beside else "it does nothing in any trial"
+        problems.append(f"{key}: {why}; take it out")
+    return problems
+
+
+def _idle(spec: StudySpec, fixed: Mapping[str, Any]) -> set[str]:
+    """The hyperparameters that do nothing in any trial beside these pins."""
+    ways = searchspaces.branches(searchspaces.beside(spec.model, fixed))
+    return set.intersection(*(models.idle(spec.model, way.settings) for way in ways))
 
 
 def _check_range(spec: StudySpec, name: str, given: Range, own: BaseDistribution | None) -> list[str]:
@@ -283,6 +319,7 @@ BUILT = ("fixed", "space", "model", "dataset", "dataset_options", "likelihood", 
 
 CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("budget",), _check_lengths),
+    (("budget", "dataset", "dataset_options"), _check_batch),
     (("budget", "asha"), _check_grace),
     (("budget", "dataset", "dataset_options", "asha", "fixed", "space", "model"), _check_rungs),
     (("dataset", "dataset_options"), _check_dataset_options),
@@ -291,6 +328,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("likelihood", "sigma"), _check_sigma),
     (("fixed", "model"), _check_fixed),
     (("fixed", "space", "model"), _check_space),
+    (("fixed", "space", "model"), _check_idle),
     (BUILT, _check_builds),
     (("objective",), _check_measures),
     (("objective", "fixed", "model"), _check_objective),

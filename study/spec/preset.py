@@ -7,6 +7,7 @@ folder of the file that gives them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from study.spec.text import parse
 
 PRESETS = Path(__file__).parent.parent / "presets"
 BASE = "base"
+LARGEST = 2**20  # bytes of a preset's file
 
 
 def presets() -> list[str]:
@@ -55,7 +57,7 @@ def read(preset: str | Path) -> tuple[str, dict[str, Any]]:
 
 
 def _path(given: str, folder: Path) -> Path:
-    return PRESETS / f"{given}.yaml" if given in presets() else folder / given
+    return PRESETS / f"{given}.yaml" if given in presets() else folder / os.path.expanduser(given)
 
 
 def _base(path: Path, given: Any) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def _locate(raw: dict[str, Any], dataset: Any, folder: Path) -> None:
     """Makes absolute the paths that a file in this folder names: of a model, and of options of that data set."""
     model, options = raw.get("model"), raw.get("dataset_options")
     if isinstance(model, str) and ("/" in model or model.endswith(".py")):
-        raw["model"] = str((folder / Path(model).expanduser()).absolute())
+        raw["model"] = os.path.abspath(folder / os.path.expanduser(model))
     if dataset in imagesets.names() and isinstance(options, Mapping):
         raw["dataset_options"] = imagesets.located(dataset, options, folder)
 
@@ -117,7 +119,9 @@ def _on(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mapping(path: Path, given: str) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)  # of a device there is no end
+        text = content.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise SpecError(
             given,
@@ -126,17 +130,19 @@ def _mapping(path: Path, given: str) -> dict[str, Any]:
                 " (a file of yours is named by its path, ending in .yaml)"
             ],
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a text file in UTF-8"
+    except (OSError, ValueError) as error:
+        reason = "it is not a text file in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = (error.strerror or reason) if isinstance(error, OSError) else reason
         raise SpecError(given, [f"cannot be read: {reason}; a preset is a YAML file"]) from None
+    if len(content) > LARGEST:
+        raise SpecError(given, [f"cannot be read: it is larger than {LARGEST} bytes; a preset is a YAML file"])
     try:
         raw = parse(text)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
-        raise SpecError(
-            path.name, [f"is not YAML{where}: {getattr(error, 'problem', None) or 'unreadable characters'}"]
-        ) from None
+        unreadable = "unreadable characters" if isinstance(error, yaml.YAMLError) else str(error)
+        raise SpecError(path.name, [f"is not YAML{where}: {getattr(error, 'problem', None) or unreadable}"]) from None
     if not isinstance(raw, dict):
         found = "nothing" if raw is None else f"a {type(raw).__name__}"
         raise SpecError(

@@ -18,10 +18,12 @@ from study.spec.settings import SETTINGS, check_settings, is_setting
 
 
 def _number(value: Any) -> Any:
-    if value is not None and (
-        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
-    ):
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == math.inf:
         raise ValueError(f"must be a number, got {value!r}")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError(f"must be a number of 64 bits, got {value!r}")
     return value
 
 

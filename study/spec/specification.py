@@ -23,6 +23,7 @@ import models
 import searchspaces
 from models import outside
 from models.domains import LikelihoodName
+from study.output import masked
 from study.spec import checks
 from study.spec.build import batches
 from study.spec.measures import RENAMED
@@ -30,7 +31,7 @@ from study.spec.own import Code, with_code
 from study.spec.preprocessing import Pairing, Preprocessing
 from study.spec.problems import nearest
 from study.spec.ranges import Range, drawing, usual_trial
-from study.spec.storage_url import without_password
+from study.spec.storage_url import checked
 
 
 def _unknown(what: str, given: str, known: Sequence[str]) -> str:
@@ -65,7 +66,7 @@ def _folder_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}", value):
         raise ValueError(
             f"must do for a folder: letters, digits, '.', '_', '+' and '-', 200 at most, beginning with one of the "
-            f"first two, got {value[:250]!r}"
+            f"first two, got {masked(value)[:250]!r}"
         )
     return value
 
@@ -83,6 +84,9 @@ def _share_or_whole(value: float) -> float:
     return value
 
 
+MANY = 10**6  # what is held in memory at once: trials, draws of an image
+Long = Annotated[int, Field(ge=1, le=checks.LONGEST)]
+Several = Annotated[int, Field(ge=1, le=MANY)]
 KEPT = "kept"
 """The context of a validation, in pydantic's words, of what a run has kept: it was checked whole when the run was made.
 
@@ -97,11 +101,11 @@ class _Part(BaseModel):
 class Budget(_Part):
     """How long a trial trains, in optimiser steps (or epochs), and how often it reports."""
 
-    steps: int | None = Field(default=None, ge=1)
-    epochs: int | None = Field(default=None, ge=1)
-    batch: int = Field(default=64, ge=1)
-    report_every: int | None = Field(default=None, ge=1)  # a twentieth of the budget if not given
-    log_every: int = Field(default=50, ge=1)
+    steps: Long | None = None
+    epochs: Long | None = None
+    batch: Long = checks.USUAL_BATCH
+    report_every: Long | None = None  # a twentieth of the budget if not given
+    log_every: Long = 50
 
     @model_validator(mode="after")
     def _one_length(self) -> Budget:
@@ -113,24 +117,24 @@ class Budget(_Part):
 class Asha(_Part):
     """Successive halving: at steps grace * reduction^k, only the best 1/reduction of the trials go on."""
 
-    grace: int = Field(ge=1)
-    reduction: int = Field(default=3, ge=2)
+    grace: Long
+    reduction: int = Field(default=3, ge=2, le=checks.LONGEST)
 
 
 class Confirm(_Part):
     """The best `top` configurations and the defaults, each over `seeds` fresh seeds, on the test set."""
 
-    top: int = Field(default=3, ge=0)
-    seeds: int = Field(default=5, ge=1)
-    samples: int = Field(default=5000, ge=1)
-    images: int = Field(default=1000, ge=1)
+    top: int = Field(default=3, ge=0, le=MANY)
+    seeds: Several = 5
+    samples: Several = 5000
+    images: Long = 1000
 
 
 class Resources(_Part):
     """What one trial is given."""
 
-    cpus: int = Field(default=1, ge=1)
-    gpus: Annotated[float, AfterValidator(_share_or_whole)] = Field(default=0.0, ge=0, allow_inf_nan=False)
+    cpus: Several = 1
+    gpus: Annotated[float, AfterValidator(_share_or_whole)] = Field(default=0.0, ge=0, le=MANY, allow_inf_nan=False)
 
 
 def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:
@@ -145,7 +149,7 @@ def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:
 class Validation(_Part):
     """How many validation images each report reads, always the same ones; all of them if not given."""
 
-    images: int | None = Field(default=None, ge=1)
+    images: Long | None = None
 
 
 class StudySpec(_Part):
@@ -163,15 +167,15 @@ class StudySpec(_Part):
     space: dict[str, Range] = Field(default_factory=dict)
     objective: Annotated[str | list[str], AfterValidator(_metrics)] = "elbo"
     sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
-    trials: int = Field(default=64, ge=0)  # 0: no search, as `seeds` makes it
+    trials: int = Field(default=64, ge=0, le=MANY)  # 0: no search, as `seeds` makes it
     asha: Asha | None = None
     budget: Budget
     validation: Validation = Validation()
     confirm: Confirm = Confirm()
     resources: Resources = Resources()
-    storage: Annotated[str, AfterValidator(without_password)] | None = None
+    storage: Annotated[str, AfterValidator(checked)] | None = None
     max_failed: float = Field(default=0.5, ge=0, le=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     code: Code | None = None  # of a model of one's own: `model` is its key then
 
     @model_validator(mode="before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,40 @@ if TYPE_CHECKING:
     from study.spec.specification import StudySpec
 
 
+DIGITS = 100  # of a whole number
+_INTEGER = "tag:yaml.org,2002:int"
+
+
 def program(package: str = "study") -> str:
     """How commands that are printed begin: `latentsweep` where this process was started so, else `python -m study`."""
     if Path(sys.argv[0]).name == "latentsweep":
         return "latentsweep" if package == "study" else f"latentsweep {package}"
     return f"python -m {package}"
+
+
+TAKES = {"resume": ("data", "address"), "confirm": ("data", "address"), "datasets get": ("data",)}
+"""Which options of the command line a command that is printed goes on with."""
+
+_noted: dict[str, str] = {}
+
+
+def note(option: str, value: str | None) -> None:
+    """Notes what this process's command line gives for an option; None for nothing."""
+    _noted.pop(option, None)
+    if value is not None:
+        _noted[option] = value
+
+
+def command(name: str, *arguments: str, package: str = "study") -> str:
+    """A command as it is printed for people: it works as it stands, with the options that this process was given.
+
+    Args:
+        name: of the command.
+        arguments: what follows, quoted for a shell.
+        package: whose command it is.
+    """
+    options = [f"--{option} {shlex.quote(_noted[option])}" for option in TAKES.get(name, ()) if option in _noted]
+    return " ".join([program(package), name, *arguments, *options])
 
 
 def dump(spec: StudySpec) -> str:
@@ -27,13 +57,18 @@ def dump(spec: StudySpec) -> str:
 
 class _Loader(yaml.SafeLoader):
     """Takes 1e-3 for a number, as YAML 1.2 does; in YAML 1.1 it is text. A key stands once, and nothing is repeated by
-    reference, which can grow without bound.
+    reference, which can grow without bound; neither is a number of more digits than Python prints.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not taken", self.peek_event().start_mark)
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: Any) -> Any:
+        if node.tag == _INTEGER and len(node.value) > DIGITS:
+            raise yaml.constructor.ConstructorError(None, None, f"a number of over {DIGITS} digits", node.start_mark)
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[Any] = set()
@@ -73,3 +108,5 @@ def parse(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except (AttributeError, TypeError, LookupError, ArithmeticError):  # PyYAML's own, of what a tag does not go with
+        raise ValueError("a value does not go with its tag") from None

@@ -88,6 +88,10 @@ def _verified(path: Path, read: Callable[[zipfile.ZipFile], Any]) -> Any:
             if damaged is not None:
                 raise ValueError(f"the checksum of {damaged} is wrong")
             return read(archive)
+    except pickle.UnpicklingError:  # torch's own words go on for a page, in colour
+        raise CheckpointError(
+            f"{path} is damaged (it holds more than tensors and numbers; none of it was run)"
+        ) from None
     except Exception as error:  # a damaged file can raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is damaged ({reason})") from error

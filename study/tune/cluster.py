@@ -22,8 +22,10 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
 import ray
 from ray.job_config import JobConfig
 
+from study.machine import cpus
 from study.signals import handlers_kept
 from study.spec import SpecError, StudySpec
+from study.spec.room import check_room
 
 INSTALLED = Path(__file__).resolve().parents[2]
 PACKAGES = ("imagesets", "models", "metrics", "searchspaces", "study", "analysis")
@@ -50,20 +52,6 @@ def packages_alone(empty: str) -> dict[str, Any]:
     return {"working_dir": empty, "py_modules": folders, "excludes": ["__pycache__"]}
 
 
-def cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """CPUs that this process has: those it may run on, or as many as its container has the time of, if that is less.
-
-    Args:
-        quota: the file in which Linux says how many microseconds of each period the container has, or "max".
-    """
-    there = len(os.sched_getaffinity(0))
-    try:
-        granted, period = quota.read_text().split()
-        return max(1, min(there, int(granted) // int(period)))
-    except (OSError, ValueError):  # no container, or one without a limit
-        return there
-
-
 @contextmanager
 def ray_started(spec: StudySpec, address: str | None) -> Iterator[None]:
     """Ray, with room for at least one trial; shut down afterwards if it was not up before.
@@ -79,6 +67,8 @@ def ray_started(spec: StudySpec, address: str | None) -> Iterator[None]:
     try:
         if started:
             logging.getLogger("ray.tune").setLevel(logging.ERROR)
+            if address is None:
+                check_room(spec)
             with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:
                 where: dict[str, Any]
                 if address is None:
@@ -95,14 +85,14 @@ def ray_started(spec: StudySpec, address: str | None) -> Iterator[None]:
 
 def _check_room(spec: StudySpec) -> None:
     there = ray.cluster_resources()
-    cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
+    had, gpus = there.get("CPU", 0), there.get("GPU", 0)
     problems = []
     if spec.resources.gpus > gpus:
         problems.append(
             f"resources.gpus: a trial asks for {spec.resources.gpus:g} GPU, this cluster has {gpus:g}; "
             f"add --set resources.gpus=0 to run on CPUs"
         )
-    if spec.resources.cpus > cpus:
-        problems.append(f"resources.cpus: a trial asks for {spec.resources.cpus} CPUs, this cluster has {cpus:g}")
+    if spec.resources.cpus > had:
+        problems.append(f"resources.cpus: a trial asks for {spec.resources.cpus} CPUs, this cluster has {had:g}")
     if problems:
         raise SpecError(spec.name, problems)

@@ -19,7 +19,7 @@ from study.record.storage import SPEC, check_data, check_searches, check_storage
 from study.record.trials import Outcome, outcome, owed
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
-from study.spec.text import program
+from study.spec.text import command
 from study.trial.trial import load_data
 from study.tune.cluster import ray_started  # before Ray itself: it sets what Ray reads when it is imported
 from study.tune.display import display
@@ -75,20 +75,27 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
         left = owed(opened)
         if left:
             check_data(opened)
-        if spec is not None:
-            run.rewrite(spec)
-            opened.study.set_user_attr(SPEC, dump(spec))
         if not left:
+            _renew(opened, spec)
             tables.write(run)
             return outcome(opened.study)
-        describe_data(opened, load_data(opened.spec, data))
-        with _stopping(run) as stop, ray_started(opened.spec, address):
+        splits = load_data(opened.spec, data)
+        with _stopping(run) as stop, ray_started(opened.spec, address):  # which knows whether there is room
+            _renew(opened, spec)
+            describe_data(opened, splits)
             return _search(opened, data, stop)
 
 
+def _renew(opened: OpenRun, spec: StudySpec | None) -> None:
+    """Puts another specification in the place of the run's own, if there is one."""
+    if spec is not None:
+        opened.run.rewrite(spec)
+        opened.study.set_user_attr(SPEC, dump(spec))
+
+
 def _stopping(run: Run) -> AbstractContextManager[Stop]:
-    command = f"{program()} resume {run.argument}"
-    return stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
+    how = command("resume", run.argument)
+    return stopping_on_signals(lambda: how if run.study_yaml.is_file() else "the same command, nothing is written")
 
 
 def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:

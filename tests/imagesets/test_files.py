@@ -92,7 +92,7 @@ def test_nothing_is_fetched_where_nothing_is_missing(tmp_path):
 def test_an_interrupted_download_leaves_nothing(tmp_path, error):
     with pytest.raises((DataError, type(error))):
         files.fetch(INFO, tmp_path / "data", fails(error))
-    assert os.listdir(tmp_path / "data") == []
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_file_is_whole_when_it_takes_its_name(tmp_path):
@@ -249,3 +249,11 @@ def test_a_failed_load_is_quiet_and_standard_error_is_back(dots, tmp_path, capfd
         imagesets.load(dots, tmp_path, broken=True)
     print("after", file=sys.stderr)
     assert capfd.readouterr() == ("", "after\n")
+
+
+def test_a_folder_that_was_made_for_a_download_that_fails_goes_again(tmp_path):
+    failure(tmp_path / "not" / "yet", fails(OSError("no network")))
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "there").mkdir()
+    failure(tmp_path / "there" / "new", fails(OSError("no network")))
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -124,3 +124,13 @@ def test_codes_of_any_batch_are_decoded(model):
 def test_codes_of_another_size_are_refused(model, given, found):
     with pytest.raises(ModelError, match=re.escape(f"the model's codes are [..., 3], got {found}")):
         model.decode(given)
+
+
+@pytest.mark.parametrize("n", [-1, 10**20, 10**7, 1.5, True, "3", None])
+def test_what_is_no_number_of_images_is_not_drawn(model, n):
+    with pytest.raises(ModelError, match=r"images are drawn by a whole number from 0 to 1000000, got "):
+        model.sample(n)
+
+
+def test_any_whole_number_is(model):
+    assert [len(model.sample(n)) for n in (0, 1, np.int64(3))] == [0, 1, 3]

@@ -62,7 +62,8 @@ def test_a_name_must_do_for_a_folder_anywhere(refused, preset, tmp_path):
 
 def test_a_dry_run_says_that_the_data_is_not_here(command, preset, tmp_path):
     path = preset(tmp_path, dataset="omniglot", trials=1)
-    code, out, _ = command("run", path, "--dry-run", "--data", tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    code, out, _ = command("run", path, "--dry-run", "--data", tmp_path / "empty")
     assert (code, "its data is not here yet: " in out) == (0, True)
     assert "its data" not in command("run", preset(tmp_path), "--dry-run")[1]
 

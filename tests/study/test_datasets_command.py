@@ -99,6 +99,24 @@ def test_mistakes_are_one_line_and_nothing_is_fetched(command, tmp_path, argumen
     assert not list(tmp_path.rglob("*.npy"))
 
 
+def test_one_that_cannot_be_had_stops_no_other(command, tmp_path):
+    code, out, err = command("datasets", "get", "mnist", "points", "svhn", "--data", tmp_path / "data")
+    assert code == 1
+    assert out == "points: 400 train, 400 valid, 400 test\n"
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["mnist", "svhn"]
+
+
+def test_a_folder_that_was_mistyped_is_not_made(command, preset, tmp_path, listing):
+    path = preset(tmp_path, dataset="points")
+    before = listing()
+    where = tmp_path / "not" / "here"
+    for words in (["train", path], ["run", path], ["seeds", path], ["evaluate", "best"], ["resume", "tiny"]):
+        code, _, err = command(*words, "--data", where, *(["--root", tmp_path / "runs"] if "best" not in words else []))
+        assert (code, err) == (2, f"--data: {where} is no folder; make it first, or name the one where the data lies\n")
+    assert command("datasets", "get", "mnist", "--data", where)[0] == 2
+    assert listing().keys() == before.keys()
+
+
 # A preset's data, from one end to the other.
 
 
@@ -167,6 +185,16 @@ def test_an_export_is_evaluated_on_the_images_that_it_was_trained_on(trained, co
     stored = json.loads((tmp_path / "best" / "metrics.json").read_text())
     valid = evaluate(model, Images(splits.valid, given.preprocessing, part="valid"))
     np.testing.assert_allclose(stored["elbo"], valid["elbo"], rtol=1e-6)
+
+
+def test_an_export_is_evaluated_on_images_of_ones_own(trained, command, tmp_path):
+    command("export", trained["sprites"].path, "--out", tmp_path / "best")
+    digits = imagesets.load("sprites", scale=1, orientation=[0, 9], pos_x=4, pos_y=4).test
+    np.savez(tmp_path / "own.npz", images=digits.images)
+    evaluate = ["evaluate", tmp_path / "best", "--dataset", "images"]
+    assert "images needs the option path: " in command(*evaluate)[2]
+    code, out, _ = command(*evaluate, "--option", f"path={tmp_path / 'own.npz'}")
+    assert (code, out.startswith("images, valid, ")) == (0, True)
 
 
 def test_a_model_of_single_images_refuses_pairs(raw):

@@ -172,7 +172,38 @@ def test_how_to_get_a_data_set_into_the_folder_that_was_named(command, tmp_path,
     found = typed(out)
     assert found
     assert {name for name, _ in found} == {"get"}
-    assert all(line.endswith("--data 'my data'") for _, line in PRINTED.findall(out))
+    assert all(line.endswith(f"--data '{tmp_path}/my data'") for _, line in PRINTED.findall(out))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("address", [None, "ray://head node:10001"])
+def test_what_was_given_goes_on_with_the_command(made, monkeypatch, command, tmp_path, address):
+    for module in (solo, runner):
+        monkeypatch.setattr(module, "resume", lambda *_, **__: Outcome(0, 0, 0, halted="disk: no space left"))
+    (tmp_path / "my data").mkdir()
+    flags = [] if address is None else ["--address", address]
+    _, _, err = command("resume", made.path, "--data", "my data", *flags)
+    only(err, "resume", made)
+    words = shlex.split(PRINTED.findall(err)[0][1])
+    assert words[2:] == ["--data", str(tmp_path / "my data"), *flags]
+    assert "--data" not in command("resume", made.path)[2]  # which is the next command line's own
+
+
+def test_what_is_printed_works_from_another_folder(raw, preset, command, tmp_path, monkeypatch):
+    """Of a run that lies elsewhere than in `runs`: each command that is printed is typed as it stands."""
+    monkeypatch.chdir(tmp_path)
+    path = preset(tmp_path, budget={"steps": 10})
+    Run("else where/young").create(StudySpec(**raw(name="young", trials=1, budget={"steps": 10})))
+    said = ["".join(command("train", path, "--root", "else where")[1:])]
+    for words in (["train", path], ["status", "young"], ["export", "young", "--out", "x"], ["doctor", "young"]):
+        said.append("".join(command(*words, "--root", "else where")[1:]))
+    printed = dict.fromkeys(line for text in said for _, line in PRINTED.findall(text))
+    assert {shlex.split(line)[0] for line in printed} == {"export", "resume"}
+    (tmp_path / "another").mkdir()
+    monkeypatch.chdir(tmp_path / "another")
+    for line in printed:
+        code, _, err = command(*shlex.split(line))
+        assert (line, code, err) == (line, 0, "")
 
 
 def test_who_started_latentsweep_is_told_to_type_it(monkeypatch):

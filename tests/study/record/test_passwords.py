@@ -2,6 +2,8 @@
 
 import pytest
 
+import analysis.__main__
+from study.output import masked, printable
 from study.record.folder import Run
 from study.spec import StudySpec, dump, load, storage_url
 
@@ -107,3 +109,89 @@ def test_a_server_that_does_not_answer_leaves_the_run_and_no_password_in_it(comm
     assert f"set {storage_url.ENVIRONMENT} to the whole URL" in err
     assert hidden(out + err)
     assert run.study_yaml.read_text() == before
+
+
+URL = "postgresql://me:s3cr3t@localhost:1/studies"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", URL],
+        ["run", "quickstart", "--set", f"storage: {URL}"],
+        ["run", "quickstart", "--set", f"storage:{URL}"],
+        ["run", "quickstart", "--set", f"storage={{url: '{URL}'}}"],
+        ["run", "quickstart", "--set", f"storage=[{URL}]"],
+        ["run", "quickstart", "--set", f"strorage={URL}"],
+        ["run", "quickstart", "--set", f"name={URL}"],
+        ["run", "quickstart", "--set", f"name={'x' * 215}{URL}"],
+        ["run", "quickstart", "--set", f"model={URL}"],
+        ["run", "quickstart", "--set", "storage={password: s3cr3t}"],
+        ["run", "quickstart", "--trials", URL],
+        ["run", "quickstart", "--storage", "postgresql://me:s3cr3t@@localhost:x/a"],
+        ["run", "quickstart", URL],
+        ["run", "quickstart", f"--nonsense={URL}"],
+        ["run", "quickstart", "--dry-run", "--root", URL],
+        ["seeds", "quickstart", "--seeds", URL],
+        ["status", URL],
+        ["status", "tiny", "--root", URL],
+        ["evaluate", URL],
+        ["evaluate", "exported", "--samples", URL],
+        ["datasets", "get", URL],
+        ["datasets", "get", "points", "--option", f"n={URL}"],
+        ["datasets", "--data", URL],
+        [URL],
+    ],
+    ids=lambda words: " ".join(words)[:60],
+)
+def test_one_that_was_given_in_the_wrong_place_is_not_printed(command, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    _, out, err = command(*words)
+    assert out + err
+    assert hidden(out + err)
+
+
+def test_nor_by_a_table(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["table", URL], ["table", "tiny", "--root", URL], ["figures", "tiny", "--format", URL]):
+        code, out, err = command(*words, app=analysis.__main__.app)
+        assert code == 2
+        assert hidden(out + err)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cannot join ray://me:s3cr3t@host:10001 (timeout)", "cannot join ray://me:***@host:10001 (timeout)"),
+        ("'mysql://me:s3/cr:3t@h@host/x'; or", "'mysql://me:***@host/x'; or"),
+        ("host=x password=s3cr3t user=y", "host=x password=*** user=y"),
+        ("postgresql://host/x?user=me&password=s3cr3t&a=b", "postgresql://host/x?user=me&password=***&a=b"),
+        ("{'pwd': 's3cr3t', 'a': 1}", "{'pwd': '***', 'a': 1}"),
+        *(
+            (same, same)
+            for same in (
+                "postgresql://me@localhost:5432/studies holds no study",
+                "http://localhost:8265/x; ask root@localhost",
+                "A password is not kept in the run: set LATENTSWEEP_STORAGE to the whole URL",
+                "trial 3 complete: elbo -140.2, lr=0.001",
+            )
+        ),
+    ],
+)
+def test_what_looks_like_one_is_masked_and_nothing_else(text, shown):
+    assert masked(text) == printable(text) == shown
+
+
+def test_an_error_line_does_nothing_to_a_terminal(command):
+    _, _, err = command("run", "quickstart", "--set", "name=\x1b[31m\u202e", "\x1b[2J")
+    assert "\x1b" not in err
+    assert printable("a\x1b[31mb\u202e\udcff\n") == r"a\x1b[31mb\u202e\udcff" + "\n"
+
+
+def test_a_variable_that_names_another_storage_is_not_said_to_be_lacking(command, raw, tmp_path, monkeypatch):
+    run = Run(tmp_path / "tiny")
+    run.create(StudySpec(**raw(storage=URL)))
+    monkeypatch.setenv(storage_url.ENVIRONMENT, "postgresql://me:s3cr3t@elsewhere/studies")
+    _, out, err = command("status", run.path)
+    assert f"{storage_url.ENVIRONMENT} is set, but to postgresql://me@elsewhere/studies" in err
+    assert hidden(out + err)

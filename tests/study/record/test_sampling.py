@@ -7,6 +7,8 @@ from optuna.trial import TrialState
 
 from study import spec
 from study.record import sampling
+from study.record.folder import Run
+from study.record.words import plan
 from study.spec import StudySpec, load
 
 every_preset = pytest.mark.parametrize("name", spec.presets())
@@ -92,3 +94,12 @@ def test_a_grid_takes_any_seed(raw):
     spec = StudySpec(**raw(sampler="grid", seed=2**40 + 3))
     study = optuna.create_study(sampler=sampling.sampler(spec, stored=0))
     assert spec.draw(study.ask())["lr"] > 0
+
+
+def test_a_grid_that_has_fewer_points_than_there_are_trials_says_so(raw):
+    given = {"choices": [16, 32, 64]}
+    for trials, line in ((3, ""), (5, "its grid has 3 points; 2 trials repeat some over other seeds")):
+        pins = {"lr": 1e-3, "latent": 4, "beta": 1.0, "kl_warmup": 0.0, "posterior": "gaussian", "prior": "standard"}
+        found = StudySpec(**{**raw(sampler="grid", trials=trials), "fixed": pins, "space": {"hidden": given}})
+        said = plan(found, Run("runs/tiny"))
+        assert (line in said) if line else ("its grid" not in said)

@@ -345,3 +345,18 @@ def test_settings_of_a_part_that_came_since_do_not_make_it_another_trial():
     assert checkpoint.same(kept, {**kept, "degrees": 5.0})
     assert checkpoint.same({**kept, "degrees": 5.0}, kept)
     assert not checkpoint.same(kept, {**kept, "lr": 2e-3})
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch evil",)
+
+
+def test_code_in_a_checkpoint_is_not_run_and_is_a_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"training": Evil()}, tmp_path / "best.pt")
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(tmp_path / "best.pt")
+    path = tmp_path / "best.pt"
+    assert str(caught.value) == f"{path} is damaged (it holds more than tensors and numbers; none of it was run)"
+    assert not (tmp_path / "evil").exists()
