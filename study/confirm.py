@@ -215,7 +215,7 @@ def _at_work(run: Run, spec: StudySpec, address: str | None) -> Iterator[Stop]:
 
     command = f"{program()} confirm {run.argument}"
     how = stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
-    with how as stop, ray_started(spec, address):
+    with how as stop, ray_started(spec, address, stop):
         yield stop
 
 

@@ -11,21 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported: no handler, loggers, progress tables or tracebacks of its own.
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
-
 import ray
+from ray._private import worker
 from ray.job_config import JobConfig
 
-from study.signals import handlers_kept
+from study.signals import Stop, handlers_kept
 from study.spec import SpecError, StudySpec
+from study.tune.join import join
+from study.tune.start import start
 
 INSTALLED = Path(__file__).resolve().parents[2]
+QUIET = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
 PACKAGES = ("imagesets", "models", "metrics", "searchspaces", "study", "analysis")
 
 
@@ -65,32 +61,39 @@ def cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 @contextmanager
-def ray_started(spec: StudySpec, address: str | None) -> Iterator[None]:
+def ray_started(spec: StudySpec, address: str | None, stop: Stop) -> Iterator[None]:
     """Ray, with room for at least one trial; shut down afterwards if it was not up before.
 
     Args:
         spec: of the study.
         address: of a running cluster, whose machines share this one's disk; None starts Ray on this machine.
+        stop: of the command.
 
     Raises:
-        SpecError: there is no room for a trial.
+        SpecError: there is no room for a trial, or no cluster at the address.
+        MachineError: Ray could not be started or joined.
     """
-    started = not ray.is_initialized()
+    if ray.is_initialized():
+        _check_room(spec)
+        yield
+        return
+    _silence()
     try:
-        if started:
-            logging.getLogger("ray.tune").setLevel(logging.ERROR)
-            with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:
-                where: dict[str, Any]
-                if address is None:
-                    where = {"address": "local", "num_cpus": cpus(), "job_config": Local()}
-                else:
-                    where = {"address": address, "runtime_env": packages_alone(empty)}
-                ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:
+            if address is None:
+                start(stop, num_cpus=cpus(), job_config=Local(), **QUIET)
+            else:
+                join(address, stop, runtime_env=packages_alone(empty), **QUIET)
         _check_room(spec)
         yield
     finally:
-        if started:
-            ray.shutdown()
+        ray.shutdown()
+
+
+def _silence() -> None:
+    """Ray tells of its own dead processes in dozens of lines, and of trials what the ledger writes."""
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    worker.listen_error_messages = lambda *_: None
 
 
 def _check_room(spec: StudySpec) -> None:

@@ -21,7 +21,7 @@ from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.text import program
 from study.trial.trial import load_data
-from study.tune.cluster import ray_started  # before Ray itself: it sets what Ray reads when it is imported
+from study.tune.cluster import ray_started
 from study.tune.display import display
 from study.tune.ledger import LOST_PROCESSES, Ledger
 from study.tune.scheduler import Asha
@@ -48,7 +48,7 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
     run.check_absent()
     check_storage_is_new(spec)
     splits = load_data(spec, data)
-    with _stopping(run) as stop, ray_started(spec, address):
+    with _stopping(run) as stop, ray_started(spec, address, stop):
         stop.leave_if_asked()
         run.create(spec)
         with run.locked():
@@ -72,23 +72,36 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
     """
     with run.locked():
         opened = reopen(run, spec)
-        left = owed(opened)
-        if left:
-            check_data(opened)
-        if spec is not None:
-            run.rewrite(spec)
-            opened.study.set_user_attr(SPEC, dump(spec))
-        if not left:
+        if not owed(opened):
+            if spec is not None:
+                _keep(opened)
             tables.write(run)
             return outcome(opened.study)
-        describe_data(opened, load_data(opened.spec, data))
-        with _stopping(run) as stop, ray_started(opened.spec, address):
+        check_data(opened)
+        splits = load_data(opened.spec, data)
+        with _stopping(run, spec) as stop, ray_started(opened.spec, address, stop):
+            if spec is not None:
+                _keep(opened)
+            describe_data(opened, splits)
             return _search(opened, data, stop)
 
 
-def _stopping(run: Run) -> AbstractContextManager[Stop]:
-    command = f"{program()} resume {run.argument}"
-    return stopping_on_signals(lambda: command if run.study_yaml.is_file() else "the same command, nothing is written")
+def _keep(opened: OpenRun) -> None:
+    """Writes the specification with which a run goes on in the place of its own."""
+    opened.run.rewrite(opened.spec)
+    opened.study.set_user_attr(SPEC, dump(opened.spec))
+
+
+def _stopping(run: Run, spec: StudySpec | None = None) -> AbstractContextManager[Stop]:
+    """Signals heard; what goes on is `resume` as soon as the run, or the specification in its place, is written."""
+
+    def how_to_go_on() -> str:
+        kept = run.study_yaml.read_text(encoding="utf-8") if run.study_yaml.is_file() else None
+        if kept is None or (spec is not None and kept != dump(spec)):
+            return "the same command, nothing is written"
+        return f"{program()} resume {run.argument}"
+
+    return stopping_on_signals(how_to_go_on)
 
 
 def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
