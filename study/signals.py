@@ -33,6 +33,13 @@ class Stop:
         if self.signal is not None:
             raise SystemExit(128 + self.signal)
 
+    def end(self, why: str) -> NoReturn:
+        """Ends the process at once, from any thread: with exit code 1, or after a signal with that of the signal."""
+        if self.signal is not None:
+            _leave(128 + self.signal)
+        print(f"{why}\ngo on with: {self.how_to_go_on()}", file=sys.stderr, flush=True)
+        _leave(1)
+
 
 @contextmanager
 def stopping_on_signals(how_to_go_on: Callable[[], str]) -> Iterator[Stop]:

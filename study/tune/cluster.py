@@ -17,6 +17,7 @@ from ray.job_config import JobConfig
 
 from study.signals import Stop, handlers_kept
 from study.spec import SpecError, StudySpec
+from study.tune import watch
 from study.tune.join import join
 from study.tune.start import start
 
@@ -67,7 +68,7 @@ def ray_started(spec: StudySpec, address: str | None, stop: Stop) -> Iterator[No
     Args:
         spec: of the study.
         address: of a running cluster, whose machines share this one's disk; None starts Ray on this machine.
-        stop: of the command.
+        stop: of the command, which is ended should Ray die.
 
     Raises:
         SpecError: there is no room for a trial, or no cluster at the address.
@@ -85,7 +86,8 @@ def ray_started(spec: StudySpec, address: str | None, stop: Stop) -> Iterator[No
             else:
                 join(address, stop, runtime_env=packages_alone(empty), **QUIET)
         _check_room(spec)
-        yield
+        with watch.watched(stop, watch.OWN if address is None else watch.JOINED):
+            yield
     finally:
         ray.shutdown()
 
