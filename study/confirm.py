@@ -158,7 +158,7 @@ def confirm(
 
     Raises:
         RunError: the search is not finished, or the run is in use.
-        SpecError, DataError: as for a search.
+        SpecError, DataError, MachineError: as for a search.
     """
     with run.locked():
         opened = open_run(run, create=not run.spec().trials)

@@ -1,4 +1,4 @@
-"""A Ray cluster that is up already: its address is looked up and tried before Ray, which would wait for minutes."""
+"""A Ray cluster that is up already: its address is tried before Ray has it, which would wait for minutes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 from ray._common.network_utils import parse_address
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.utils import read_ray_address
 
 from study.signals import Stop
@@ -18,6 +19,7 @@ SECONDS = 5.0  # for an answer
 AUTO = "auto"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: and empty SETTINGS
 SETTINGS = 4  # the type of the frame that such a server begins with, in its fourth byte
+_START = "start a cluster with `ray start --head`, or leave --address out for a Ray of this study's own"
 
 
 def join(given: str, stop: Stop, **options: Any) -> None:
@@ -52,19 +54,26 @@ def join(given: str, stop: Stop, **options: Any) -> None:
     print(f"joined the Ray cluster at {address}: {counts}", flush=True)
 
 
-_START = "start a cluster with `ray start --head`, or leave --address out for a Ray of this study's own"
-
-
 def _address(given: str) -> str:
     """HOST:PORT."""
     address = given
     if given == AUTO:
-        address = os.environ.get("RAY_ADDRESS") or read_ray_address() or ""
-        if not address:
-            raise _mistake(f"auto finds no cluster: `ray start` started none here, RAY_ADDRESS is not set; {_START}")
+        address = os.environ.get("RAY_ADDRESS") or _started_here()
     host, port = ("://" not in address and parse_address(address)) or ("", "")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise _mistake(f"needs HOST:PORT, as `ray start --head` prints it, or auto, got {address!r}")
+    return address
+
+
+def _started_here() -> str:
+    """The address of the head that `ray start` started last on this machine, which asks for the token, if there is one.
+
+    Ray's own search, left to itself, takes any Ray that it finds a process of.
+    """
+    address = read_ray_address()
+    if not address:
+        raise _mistake(f"auto finds no cluster: `ray start` started none here, RAY_ADDRESS is not set; {_START}")
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     return address
 
 

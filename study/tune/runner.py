@@ -43,6 +43,7 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
             storage cannot be had.
         DataError: the data set is not there.
         RunError: the run exists already.
+        MachineError: Ray could not be started or joined.
     """
     check_searches(spec)
     run.check_absent()
@@ -67,7 +68,7 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
         address: of a Ray cluster; None starts Ray on this machine.
 
     Raises:
-        SpecError, DataError: as for `run`.
+        SpecError, DataError, MachineError: as for `run`.
         RunError: the run is in use, or its specification damaged.
     """
     with run.locked():

@@ -96,7 +96,7 @@ def test_what_was_joined_is_said(ray_down, ray_folder, raw, capsys):
         joined = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": False})
         try:
             with cluster.ray_started(StudySpec(**raw()), joined.address, Stop()):
-                pass
+                said = f"joined the Ray cluster at {joined.address}: 1 machine, 3 CPUs, 0 GPUs\n"
         finally:
             joined.shutdown()
-    assert capsys.readouterr().out == f"joined the Ray cluster at {joined.address}: 1 machine, 3 CPUs, 0 GPUs\n"
+    assert capsys.readouterr().out == said

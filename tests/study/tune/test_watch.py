@@ -1,12 +1,21 @@
 """A driver whose Ray has died says so and ends, soon and in its own words."""
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from study.signals import Stop
 from study.tune import watch
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 class Ended(Exception):
@@ -40,8 +49,8 @@ def quiet(monkeypatch):
     monkeypatch.setattr("threading.excepthook", lambda *_: None)  # of `Ended`
 
 
-def wait_for(condition) -> None:
-    end = time.monotonic() + 60
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
 
@@ -106,3 +115,54 @@ stop.end("why")
 def test_the_process_ends_at_once(python, signum, code, said):
     done = python("-c", ENDING, signum, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
+# Drivers in processes of their own; `benchmarks.chaos` does the same to a search.
+
+LONG = {"steps": 10**6, "report_every": 10}
+
+
+def ended(arguments: list, folder: Path, hit: Callable[[], None]) -> tuple[int, str]:
+    """Exit code and standard error of a command that is hit when its first training has a checkpoint."""
+    command = [sys.executable, "-m", "study", *map(str, arguments), "--root", str(folder / "runs")]
+    with open(folder / "out", "w") as out, open(folder / "err", "w") as err:
+        driver = subprocess.Popen(command, cwd=PROJECT, stdout=out, stderr=err)
+    try:
+        wait_for(lambda: driver.poll() is not None or list(folder.glob("runs/*/*/*/last.pt")), 180)
+        hit()
+        return driver.wait(120), (folder / "err").read_text()
+    finally:
+        driver.kill()
+
+
+@pytest.mark.long
+def test_a_confirmation_without_its_raylet_ends(ray_down, ray_folder, preset, tmp_path):
+    with ray_folder() as folder:
+
+        def hit() -> None:
+            (raylet,) = [pid for pid, line in folder.processes().items() if "raylet/raylet " in line]
+            os.kill(raylet, signal.SIGKILL)
+
+        given = ["seeds", preset(tmp_path, budget=LONG), "--seeds", "1"]
+        code, said = ended(given, tmp_path, hit)
+    assert code == 1
+    first, then = said.splitlines()
+    assert first.startswith("Ray has died: its raylet at ")
+    assert then == f"go on with: python -m study confirm {tmp_path / 'runs' / 'tiny-seeds'}"
+
+
+@pytest.mark.long
+def test_a_search_on_a_cluster_without_its_head_ends(ray_down, ray_folder, preset, tmp_path):
+    from ray.cluster_utils import Cluster
+
+    with ray_folder():
+        joined = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        try:
+            given = ["run", preset(tmp_path, budget=LONG), "--address", joined.address]
+            code, said = ended(given, tmp_path, lambda: joined.head_node.kill_all_processes(check_alive=False))
+        finally:
+            joined.shutdown()
+    assert code == 1
+    first, then = said.splitlines()
+    assert first.startswith("Ray has died: its ")
+    assert then == f"go on with: python -m study resume {tmp_path / 'runs' / 'tiny'}"
