@@ -84,8 +84,10 @@ def handlers_kept() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
-    except SystemExit:  # Ray's handler, and not an exit code that says so
-        raise SystemExit(128 + signal.SIGTERM) from None
+    except SystemExit as ended:
+        if ended.code != signal.SIGTERM:
+            raise
+        raise SystemExit(128 + signal.SIGTERM) from None  # it was Ray's handler, whose code says something else
     finally:
         signal.signal(signal.SIGTERM, handler)
 

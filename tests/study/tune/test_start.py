@@ -50,12 +50,13 @@ def test_a_start_that_keeps_failing_is_a_line_and_leaves_no_run(failing, command
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_signal_ends_the_attempts(failing):
+@pytest.mark.parametrize("signum", [2, 15])
+def test_a_signal_ends_the_attempts(failing, raw, signum):
     given, stop = failing(), Stop()
-    stop.signal = 15
-    with pytest.raises(SystemExit) as ended:
-        start.start(stop)
-    assert (ended.value.code, len(given)) == (143, 1)
+    stop.signal = signum
+    with pytest.raises(SystemExit) as ended, cluster.ray_started(StudySpec(**raw()), None, stop):
+        raise AssertionError("it started")
+    assert (ended.value.code, len(given)) == (128 + signum, 1)
 
 
 @pytest.fixture
