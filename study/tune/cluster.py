@@ -17,6 +17,7 @@ from ray.job_config import JobConfig
 
 from study.signals import Stop, handlers_kept
 from study.spec import SpecError, StudySpec
+from study.spec.problems import MachineError
 from study.tune import watch
 from study.tune.join import join
 from study.tune.start import start
@@ -78,13 +79,8 @@ def ray_started(spec: StudySpec, address: str | None, stop: Stop) -> Iterator[No
         _check_room(spec)
         yield
         return
-    _silence()
     try:
-        with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:
-            if address is None:
-                start(stop, num_cpus=cpus(), job_config=Local(), **QUIET)
-            else:
-                join(address, stop, runtime_env=packages_alone(empty), **QUIET)
+        _connect(address, stop)
         _check_room(spec)
         with watch.watched(stop, watch.OWN if address is None else watch.JOINED):
             yield
@@ -92,10 +88,18 @@ def ray_started(spec: StudySpec, address: str | None, stop: Stop) -> Iterator[No
         ray.shutdown()
 
 
-def _silence() -> None:
-    """Ray tells of its own dead processes in dozens of lines, and of trials what the ledger writes."""
+def _connect(address: str | None, stop: Stop) -> None:
+    # Of its own dead processes Ray would tell in dozens of lines, and of trials what the ledger writes.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     worker.listen_error_messages = lambda *_: None
+    try:
+        with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:
+            if address is None:
+                start(stop, num_cpus=cpus(), job_config=Local(), **QUIET)
+            else:
+                join(address, runtime_env=packages_alone(empty), **QUIET)
+    except MachineError as error:
+        raise MachineError(f"{error}\ngo on with: {stop.how_to_go_on()}") from None
 
 
 def _check_room(spec: StudySpec) -> None:

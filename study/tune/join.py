@@ -11,7 +11,6 @@ from ray._common.network_utils import parse_address
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.utils import read_ray_address
 
-from study.signals import Stop
 from study.spec.problems import MachineError, SpecError
 from study.tune.start import MARK, said
 
@@ -22,12 +21,11 @@ SETTINGS = 4  # the type of the frame that such a server begins with, in its fou
 _START = "start a cluster with `ray start --head`, or leave --address out for a Ray of this study's own"
 
 
-def join(given: str, stop: Stop, **options: Any) -> None:
+def join(given: str, **options: Any) -> None:
     """Joins a cluster and prints which.
 
     Args:
         given: HOST:PORT of its head, or "auto": the one that RAY_ADDRESS names, or `ray start` started on this machine.
-        stop: of the command.
         options: of `ray.init`.
 
     Raises:
@@ -42,8 +40,7 @@ def join(given: str, stop: Stop, **options: Any) -> None:
         ray.shutdown()
         raise MachineError(
             f"the Ray cluster at {address} could not be joined: {said(error)}\n"
-            f"this machine must belong to it (`ray start --address={address}`), with the same Python and Ray\n"
-            f"go on with: {stop.how_to_go_on()}"
+            f"this machine must belong to it (`ray start --address={address}`), with the same Python and Ray"
         ) from None
     machines, there = [node for node in ray.nodes() if node["Alive"]], ray.cluster_resources()
     if any(MARK.items() <= node["Labels"].items() for node in machines):

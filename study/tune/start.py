@@ -45,8 +45,7 @@ def start(stop: Stop, **options: Any) -> None:
             print(f"Ray did not start: {reason}; it is tried again", file=sys.stderr, flush=True)
     raise MachineError(
         f"Ray did not start in {TRIES} attempts: {reason}\n"
-        f"is the machine too busy, or its memory or disk full? Ray's logs are in {folder / 'session_latest' / 'logs'}\n"
-        f"go on with: {stop.how_to_go_on()}"
+        f"is the machine too busy, or its memory or disk full? Ray's logs are in {folder / 'session_latest' / 'logs'}"
     )
 
 

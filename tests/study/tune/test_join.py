@@ -15,7 +15,7 @@ from study.tune import cluster, join
 
 def refused(given: str) -> str:
     with pytest.raises(SpecError) as error:
-        join.join(given, Stop())
+        join.join(given)
     (line,) = str(error.value).splitlines()
     return line
 
@@ -72,6 +72,20 @@ def test_what_says_nothing_is_not_waited_for(monkeypatch):
         assert refused(address).startswith(f"--address: no Ray answers at {address} (timed out); ")
 
 
+def test_a_cluster_that_cannot_be_joined_is_said_in_ray_s_first_words(ray_down, command, preset, tmp_path, monkeypatch):
+    def init(**_):
+        raise ConnectionError("Failed to connect to Ray cluster") from RuntimeError("No node info found.\nmore")
+
+    monkeypatch.setattr(join.ray, "init", init)
+    with server(b"\0\0\0\4\0\0\0\0\0") as address:
+        code, _, err = command("run", preset(tmp_path), "--root", tmp_path / "runs", "--address", address)
+    first, then, last = err.splitlines()
+    assert (code, first) == (1, f"the Ray cluster at {address} could not be joined: No node info found")
+    assert f"`ray start --address={address}`" in then
+    assert last == "go on with: the same command, nothing is written"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_wrong_address_is_a_line_and_leaves_no_run(ray_down, command, preset, tmp_path):
     code, _, err = command("run", preset(tmp_path), "--root", tmp_path / "runs", "--address", "localhost:1")
     assert (code, err.count("\n")) == (2, 1)
@@ -83,7 +97,7 @@ def test_another_study_s_own_ray_is_not_joined(ray_down, ray_folder, raw, python
     spec = StudySpec(**raw())
     with ray_folder(), cluster.ray_started(spec, None, Stop()):
         address = cluster.ray.get_runtime_context().gcs_address
-        code = f"from study.signals import Stop; from study.tune import join; join.join({address!r}, Stop())"
+        code = f"from study.tune import join; join.join({address!r})"
         said = python("-c", code, check=False).stderr.splitlines()[-1]
     assert f"--address: {address} is a Ray that another study started for itself, and that ends with it" in said
 
