@@ -94,6 +94,8 @@ def _packed(root: Path, missing: list[str]) -> str:
     folders = dict.fromkeys([*((root / source).parent for source in missing), root])
     found = [path for folder in folders for end in PACKED for path in sorted(folder.glob(f"*{end}"))]
     return f"; packed files lie there, to be unpacked: {', '.join(map(str, found))}" if found else ""
+
+
 @contextlib.contextmanager
 def made(folder: Path) -> Iterator[None]:
     """Makes a folder, and takes it away again where nothing comes into it: its name may have been mistyped."""

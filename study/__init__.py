@@ -39,6 +39,7 @@ def run(spec: StudySpec, root: str | Path = "runs", *, data: str | None = None, 
 
     Raises:
         SpecError, DataError, RunError: what is asked for cannot be had; nothing was written then.
+        MachineError: Ray could not be started or joined; nor then.
     """
     from study.record.folder import Run
     from study.tune import runner

@@ -21,7 +21,7 @@ from study import spec as specs
 from study.output import outlive
 from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
-from study.spec.problems import SpecError
+from study.spec.problems import MachineError, SpecError
 from study.spec.text import command, note
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def main(app: typer.Typer) -> None:
     except MISTAKES as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except MachineError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
 
 
 def _print_version(asked: bool) -> None:

@@ -159,7 +159,7 @@ def confirm(
 
     Raises:
         RunError: the search is not finished, or the run is in use.
-        SpecError, DataError: as for a search.
+        SpecError, DataError, MachineError: as for a search.
     """
     with run.locked():
         opened = open_run(run, create=not run.spec().trials)
@@ -221,7 +221,7 @@ def _at_work(run: Run, spec: StudySpec, address: str | None) -> Iterator[Stop]:
 
     go_on = command("confirm", run.argument)
     how = stopping_on_signals(lambda: go_on if run.study_yaml.is_file() else "the same command, nothing is written")
-    with how as stop, ray_started(spec, address):
+    with how as stop, ray_started(spec, address, stop):
         yield stop
 
 

@@ -14,6 +14,10 @@ class SpecError(Exception):
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
 
 
+class MachineError(Exception):
+    """What this machine, or a cluster, did not do, though nothing is wrong with what was asked for."""
+
+
 def nearest(given: str, known: Sequence[str]) -> str:
     """A question such as ". Did you mean 'x'?" where a known name is close to the given one, else nothing."""
     close = difflib.get_close_matches(given, known, n=1)

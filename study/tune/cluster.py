@@ -11,23 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported: no handler, loggers, progress tables or tracebacks of its own.
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
-
 import ray
+from ray._private import worker
 from ray.job_config import JobConfig
 
 from study.machine import cpus
-from study.signals import handlers_kept
+from study.signals import Stop, handlers_kept
 from study.spec import SpecError, StudySpec
+from study.spec.problems import MachineError
 from study.spec.room import check_room
+from study.tune import watch
+from study.tune.join import join
+from study.tune.start import start
 
 INSTALLED = Path(__file__).resolve().parents[2]
+QUIET = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
 PACKAGES = ("imagesets", "models", "metrics", "searchspaces", "study", "analysis")
 
 
@@ -53,34 +51,45 @@ def packages_alone(empty: str) -> dict[str, Any]:
 
 
 @contextmanager
-def ray_started(spec: StudySpec, address: str | None) -> Iterator[None]:
+def ray_started(spec: StudySpec, address: str | None, stop: Stop) -> Iterator[None]:
     """Ray, with room for at least one trial; shut down afterwards if it was not up before.
 
     Args:
         spec: of the study.
         address: of a running cluster, whose machines share this one's disk; None starts Ray on this machine.
+        stop: of the command, which is ended should Ray die.
 
     Raises:
-        SpecError: there is no room for a trial.
+        SpecError: there is no room for a trial, or no cluster at the address.
+        MachineError: Ray could not be started or joined.
     """
-    started = not ray.is_initialized()
-    try:
-        if started:
-            logging.getLogger("ray.tune").setLevel(logging.ERROR)
-            if address is None:
-                check_room(spec)
-            with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:
-                where: dict[str, Any]
-                if address is None:
-                    where = {"address": "local", "num_cpus": cpus(), "job_config": Local()}
-                else:
-                    where = {"address": address, "runtime_env": packages_alone(empty)}
-                ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    if ray.is_initialized():
         _check_room(spec)
         yield
+        return
+    if address is None:
+        check_room(spec)
+    try:
+        _connect(address, stop)
+        _check_room(spec)
+        with watch.watched(stop, watch.OWN if address is None else watch.JOINED):
+            yield
     finally:
-        if started:
-            ray.shutdown()
+        ray.shutdown()
+
+
+def _connect(address: str | None, stop: Stop) -> None:
+    # Of its own dead processes Ray would tell in dozens of lines, and of trials what the ledger writes.
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    worker.listen_error_messages = lambda *_: None
+    try:
+        with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:
+            if address is None:
+                start(stop, num_cpus=cpus(), job_config=Local(), **QUIET)
+            else:
+                join(address, runtime_env=packages_alone(empty), **QUIET)
+    except MachineError as error:
+        raise MachineError(f"{error}\ngo on with: {stop.how_to_go_on()}") from None
 
 
 def _check_room(spec: StudySpec) -> None:

@@ -21,7 +21,7 @@ from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.text import command
 from study.trial.trial import load_data
-from study.tune.cluster import ray_started  # before Ray itself: it sets what Ray reads when it is imported
+from study.tune.cluster import ray_started
 from study.tune.display import display
 from study.tune.ledger import LOST_PROCESSES, Ledger
 from study.tune.scheduler import Asha
@@ -43,12 +43,13 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
             storage cannot be had.
         DataError: the data set is not there.
         RunError: the run exists already.
+        MachineError: Ray could not be started or joined.
     """
     check_searches(spec)
     run.check_absent()
     check_storage_is_new(spec)
     splits = load_data(spec, data)
-    with _stopping(run) as stop, ray_started(spec, address):
+    with _stopping(run) as stop, ray_started(spec, address, stop):
         stop.leave_if_asked()
         run.create(spec)
         with run.locked():
@@ -67,35 +68,41 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
         address: of a Ray cluster; None starts Ray on this machine.
 
     Raises:
-        SpecError, DataError: as for `run`.
+        SpecError, DataError, MachineError: as for `run`.
         RunError: the run is in use, or its specification damaged.
     """
     with run.locked():
         opened = reopen(run, spec)
-        left = owed(opened)
-        if left:
-            check_data(opened)
-        if not left:
-            _renew(opened, spec)
+        if not owed(opened):
+            if spec is not None:
+                _keep(opened)
             tables.write(run)
             return outcome(opened.study)
+        check_data(opened)
         splits = load_data(opened.spec, data)
-        with _stopping(run) as stop, ray_started(opened.spec, address):  # which knows whether there is room
-            _renew(opened, spec)
+        with _stopping(run, spec) as stop, ray_started(opened.spec, address, stop):
+            if spec is not None:
+                _keep(opened)
             describe_data(opened, splits)
             return _search(opened, data, stop)
 
 
-def _renew(opened: OpenRun, spec: StudySpec | None) -> None:
-    """Puts another specification in the place of the run's own, if there is one."""
-    if spec is not None:
-        opened.run.rewrite(spec)
-        opened.study.set_user_attr(SPEC, dump(spec))
+def _keep(opened: OpenRun) -> None:
+    """Writes the specification with which a run goes on in the place of its own."""
+    opened.run.rewrite(opened.spec)
+    opened.study.set_user_attr(SPEC, dump(opened.spec))
 
 
-def _stopping(run: Run) -> AbstractContextManager[Stop]:
-    how = command("resume", run.argument)
-    return stopping_on_signals(lambda: how if run.study_yaml.is_file() else "the same command, nothing is written")
+def _stopping(run: Run, spec: StudySpec | None = None) -> AbstractContextManager[Stop]:
+    """Signals heard; what goes on is `resume` as soon as the run, or the specification in its place, is written."""
+
+    def how_to_go_on() -> str:
+        kept = run.study_yaml.read_text(encoding="utf-8") if run.study_yaml.is_file() else None
+        if kept is None or (spec is not None and kept != dump(spec)):
+            return "the same command, nothing is written"
+        return command("resume", run.argument)
+
+    return stopping_on_signals(how_to_go_on)
 
 
 def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:

@@ -1,7 +1,6 @@
 """What the tests of the platform share: prepared data, small specifications, and ways to call the command line."""
 
 import functools
-import logging
 import os
 import shutil
 import signal
@@ -26,6 +25,7 @@ import searchspaces
 from benchmarks import postgres
 from imagesets import Split, Splits
 from study.record.folder import Run
+from study.signals import Stop
 from study.spec import StudySpec
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -192,13 +192,13 @@ def local_ray(ray_folder) -> Callable[..., AbstractContextManager[None]]:
 
     @contextmanager
     def started(**options: Any) -> Iterator[None]:
-        from study.tune import cluster  # before Ray: it sets what Ray reads when it is imported
+        from study.tune import cluster
+        from study.tune.start import start
 
-        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         with ray_folder():
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("PYTHONPATH", str(PROJECT))
-                cluster.ray.init(address="local", num_cpus=2, **quiet, **options)
+                start(Stop(), num_cpus=2, **cluster.QUIET, **options)
             yield
             cluster.ray.shutdown()
 

@@ -3,6 +3,7 @@
 The server is PostgreSQL. Where it is not installed its tests are skipped, unless LATENTSWEEP_POSTGRES=required.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from benchmarks import chaos, postgres, undisturbed
+from benchmarks import attacked, chaos, postgres, undisturbed
 from study.record import storage
 from study.record.folder import Run
 from study.record.storage import open_run
@@ -50,19 +51,19 @@ def test_a_server_that_is_away_for_twenty_seconds(installed, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("what", ["raylet", "gcs"])
-def test_a_killed_ray_loses_and_doubles_nothing(what, tmp_path):
-    found = chaos.attack(what, tmp_path, trials=8)
-    assert found.complete + found.pruned == 8
+@pytest.mark.parametrize("what", ["raylet", "gcs", "output", "hangup"])
+def test_a_killed_ray_and_a_closed_terminal_lose_and_double_nothing(what, tmp_path):
+    found = chaos.attack(what, tmp_path, trials=4)
+    assert found.complete + found.pruned == 4
 
 
 # What the attacks claim can be seen to fail.
 
 
 @pytest.fixture
-def attacked(tmp_path):
+def under_attack(tmp_path):
     """A study as chaos sees it, without drivers: trial 0 is complete, trial 1 was stopped, trial 2 runs."""
-    made = chaos.Study(tmp_path / "root", tmp_path / "ray", "sqlite", trials=3)
+    made = attacked.Study(tmp_path / "root", tmp_path / "ray", "sqlite", trials=3)
     made.run.create(made.spec)
     opened = open_run(made.run, made.spec, create=True)
     study = opened.study
@@ -88,26 +89,26 @@ def report(steps: int, elbo: float) -> dict:
     }
 
 
-def ended(made: chaos.Study, *tables: dict) -> None:
+def ended(made: attacked.Study, *tables: dict) -> None:
     """Has chaos look at the study after a driver whose rungs were these."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     path = made.logs / "1.rungs"
-    path.write_text("".join(f"{chaos.json.dumps(table)}\n" for table in tables))
-    made.ended(chaos.Driver(process, made.logs / "1.log", path))
+    path.write_text("".join(f"{json.dumps(table)}\n" for table in tables))
+    made.ended(attacked.Driver(process, made.logs / "1.log", path))
 
 
 EMPTY = {200: {}, 600: {}}
 TABLE = {200: {0: -200.0, 1: -201.0, 2: -202.0}, 600: {0: -600.0}}
 
 
-def test_the_rungs_of_stored_reports(attacked):
-    made, study = attacked
-    assert chaos.rung_table(made.spec, study.get_trials()) == TABLE
+def test_the_rungs_of_stored_reports(under_attack):
+    made, study = under_attack
+    assert attacked.rung_table(made.spec, study.get_trials()) == TABLE
 
 
-def test_what_is_right_is_accepted(attacked):
-    made, _ = attacked
+def test_what_is_right_is_accepted(under_attack):
+    made, _ = under_attack
     ended(made, EMPTY, TABLE)
     ended(made, TABLE, {**TABLE, 600: {0: -600.0, 2: -602.0}})  # killed between the decision and its report
 
@@ -121,9 +122,9 @@ def test_what_is_right_is_accepted(attacked):
         ([EMPTY, {200: {**TABLE[200], 3: -1.0}, 600: {0: -600.0, 2: -602.0}}], "2 decisions"),
     ],
 )
-def test_rungs_that_differ_are_seen(attacked, tables, what):
-    made, _ = attacked
-    with pytest.raises(chaos.ViolatedError, match=what):
+def test_rungs_that_differ_are_seen(under_attack, tables, what):
+    made, _ = under_attack
+    with pytest.raises(attacked.ViolatedError, match=what):
         ended(made, *tables)
 
 
@@ -138,12 +139,12 @@ def test_rungs_that_differ_are_seen(attacked, tables, what):
         ("UPDATE trials SET number = 7 WHERE number = 2", r"numbers are \[0, 1, 7\]"),
     ],
 )
-def test_a_study_that_was_changed_is_seen(attacked, statement, what):
-    made, study = attacked
+def test_a_study_that_was_changed_is_seen(under_attack, statement, what):
+    made, study = under_attack
     ended(made, EMPTY, TABLE)
     with study._storage._backend.engine.begin() as connection:
         connection.execute(sqlalchemy.text(statement))
-    with pytest.raises(chaos.ViolatedError, match=what):
+    with pytest.raises(attacked.ViolatedError, match=what):
         ended(made, TABLE)
 
 
@@ -151,8 +152,8 @@ def test_a_driver_that_ended_before_is_no_hit(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     (tmp_path / "log").touch()
-    with pytest.raises(chaos.ViolatedError, match="had ended before it was killed"):
-        chaos.Driver(process, tmp_path / "log", tmp_path / "rungs").kill()
+    with pytest.raises(attacked.ViolatedError, match="had ended before it was killed"):
+        attacked.Driver(process, tmp_path / "log", tmp_path / "rungs").kill()
 
 
 def test_a_curve_that_differs_is_seen(raw, tmp_path):

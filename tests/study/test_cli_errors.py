@@ -151,7 +151,7 @@ def test_a_folder_that_exists_and_is_no_run(refused, preset, tmp_path):
 def test_a_root_that_cannot_be(refused, preset, tmp_path, monkeypatch):
     from study.tune import runner
 
-    monkeypatch.setattr(runner, "ray_started", lambda spec, address: nullcontext())
+    monkeypatch.setattr(runner, "ray_started", lambda *_: nullcontext())
     (tmp_path / "file").touch()
     says = refused("run", preset(tmp_path), "--root", "file")
     assert "cannot make " in says

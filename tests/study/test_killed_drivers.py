@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import chaos
+from benchmarks import attacked, chaos
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_a_killed_driver_loses_and_doubles_nothing(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", chaos.STORAGES, indirect=True)
+@pytest.mark.parametrize("kind", attacked.STORAGES, indirect=True)
 def test_twenty_kills_of_the_driver(kind, tmp_path):
     found = chaos.attack("driver", tmp_path, storage=kind)
     assert len(found.hits) == 20

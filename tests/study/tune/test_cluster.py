@@ -8,6 +8,7 @@ import pytest
 import analysis
 import study
 from study.record.folder import Run
+from study.signals import Stop
 from study.spec import StudySpec
 from study.tune import cluster, runner
 
@@ -32,7 +33,7 @@ def found(spec: StudySpec, address: str | None) -> dict[str, Path]:
 
         return {name: Path(importlib.import_module(name).__file__) for name in names} | {"": Path.cwd()}
 
-    with cluster.ray_started(spec, address):
+    with cluster.ray_started(spec, address, Stop()):
         assert "PYTHONPATH" not in os.environ
         return cluster.ray.get(cluster.ray.remote(look).remote(cluster.PACKAGES))
 

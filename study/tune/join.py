@@ -1,0 +1,94 @@
+"""A Ray cluster that is up already: its address is tried before Ray has it, which would wait for minutes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import ray
+from ray._common.network_utils import parse_address
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.utils import read_ray_address
+
+from study.spec.problems import MachineError, SpecError
+from study.tune.start import MARK, said
+
+SECONDS = 5.0  # for an answer
+AUTO = "auto"
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: and empty SETTINGS
+SETTINGS = 4  # the type of the frame that such a server begins with, in its fourth byte
+_START = "start a cluster with `ray start --head`, or leave --address out for a Ray of this study's own"
+
+
+def join(given: str, **options: Any) -> None:
+    """Joins a cluster and prints which.
+
+    Args:
+        given: HOST:PORT of its head, or "auto": the one that RAY_ADDRESS names, or `ray start` started on this machine.
+        options: of `ray.init`.
+
+    Raises:
+        SpecError: there is no Ray, or one that another study has started for itself.
+        MachineError: there is one, and it cannot be joined.
+    """
+    address = _address(given)
+    _check_answers(*parse_address(address))
+    try:
+        ray.init(address=address, **options)
+    except Exception as error:
+        ray.shutdown()
+        raise MachineError(
+            f"the Ray cluster at {address} could not be joined: {said(error)}\n"
+            f"this machine must belong to it (`ray start --address={address}`), with the same Python and Ray"
+        ) from None
+    machines, there = [node for node in ray.nodes() if node["Alive"]], ray.cluster_resources()
+    if any(MARK.items() <= node["Labels"].items() for node in machines):
+        ray.shutdown()
+        raise _mistake(f"{address} is a Ray that another study started for itself, and that ends with it; {_START}")
+    noun = "machine" if len(machines) == 1 else "machines"
+    counts = f"{len(machines)} {noun}, {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs"
+    print(f"joined the Ray cluster at {address}: {counts}", flush=True)
+
+
+def _address(given: str) -> str:
+    """HOST:PORT."""
+    address = given
+    if given == AUTO:
+        address = os.environ.get("RAY_ADDRESS") or _started_here()
+    host, port = ("://" not in address and parse_address(address)) or ("", "")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise _mistake(f"needs HOST:PORT, as `ray start --head` prints it, or auto, got {address!r}")
+    return address
+
+
+def _started_here() -> str:
+    """The address of the head that `ray start` started last on this machine, which asks for the token, if there is one.
+
+    Ray's own search, left to itself, takes any Ray that it finds a process of.
+    """
+    address = read_ray_address()
+    if not address:
+        raise _mistake(f"auto finds no cluster: `ray start` started none here, RAY_ADDRESS is not set; {_START}")
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    return address
+
+
+def _check_answers(host: str, port: str) -> None:
+    """Raises SpecError unless something there begins as Ray's server does, which speaks HTTP/2."""
+    try:
+        with socket.create_connection((host, int(port)), timeout=SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") in ("1", "true"):
+                return
+            connection.settimeout(SECONDS)
+            connection.sendall(HELLO)
+            begins = connection.recv(9)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise _mistake(f"no Ray answers at {host}:{port} ({reason}); is its head up? {_START}") from None
+    if len(begins) < 4 or begins[3] != SETTINGS:
+        raise _mistake(f"what answers at {host}:{port} is no Ray; {_START}")
+
+
+def _mistake(what: str) -> SpecError:
+    return SpecError("--address", [what])

@@ -1,0 +1,116 @@
+"""A cluster is joined by its address: what is none is told in seconds, and no other study's own Ray is joined."""
+
+import contextlib
+import re
+import socket
+import threading
+
+import pytest
+
+from study.signals import Stop
+from study.spec import StudySpec
+from study.spec.problems import SpecError
+from study.tune import cluster, join
+
+
+def refused(given: str) -> str:
+    with pytest.raises(SpecError) as error:
+        join.join(given)
+    (line,) = str(error.value).splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    "given", ["", "head", "head:", ":6379", "head:0", "head:70000", "head:port", "ray://head:10001"]
+)
+def test_what_is_no_address_is_refused(given):
+    assert refused(given) == f"--address: needs HOST:PORT, as `ray start --head` prints it, or auto, got {given!r}"
+
+
+def test_auto_finds_only_what_was_started_to_be_joined(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert refused("auto").startswith("--address: auto finds no cluster: `ray start` started none here")
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("localhost:1\n")  # of a head that is gone
+    assert refused("auto").startswith("--address: no Ray answers at localhost:1 (Connection refused); is its head up?")
+    monkeypatch.setenv("RAY_ADDRESS", "http://dashboard:8265")
+    assert "got 'http://dashboard:8265'" in refused("auto")
+
+
+def test_a_host_that_is_not_known():
+    assert re.search(r"no Ray answers at no\.such\.host\.invalid:6379 \(.+\)", refused("no.such.host.invalid:6379"))
+
+
+@contextlib.contextmanager
+def server(answer: bytes):
+    """Takes connections, answers and closes; without an answer it says nothing and holds them."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            held = []
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(listening.accept()[0])
+                    if answer:
+                        held.pop().sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH", b"\0\0\0\7"])
+def test_what_is_no_ray_is_refused(answer):
+    with server(answer) as address:
+        assert refused(address).startswith(f"--address: what answers at {address} is no Ray; ")
+
+
+def test_what_says_nothing_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(join, "SECONDS", 0.2)
+    with server(b"") as address:
+        assert refused(address).startswith(f"--address: no Ray answers at {address} (timed out); ")
+
+
+def test_a_cluster_that_cannot_be_joined_is_said_in_ray_s_first_words(ray_down, command, preset, tmp_path, monkeypatch):
+    def init(**_):
+        raise ConnectionError("Failed to connect to Ray cluster") from RuntimeError("No node info found.\nmore")
+
+    monkeypatch.setattr(join.ray, "init", init)
+    with server(b"\0\0\0\4\0\0\0\0\0") as address:
+        code, _, err = command("run", preset(tmp_path), "--root", tmp_path / "runs", "--address", address)
+    first, then, last = err.splitlines()
+    assert (code, first) == (1, f"the Ray cluster at {address} could not be joined: No node info found")
+    assert f"`ray start --address={address}`" in then
+    assert last == "go on with: the same command, nothing is written"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_address_is_a_line_and_leaves_no_run(ray_down, command, preset, tmp_path):
+    code, _, err = command("run", preset(tmp_path), "--root", tmp_path / "runs", "--address", "localhost:1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.long
+def test_another_study_s_own_ray_is_not_joined(ray_down, ray_folder, raw, python):
+    spec = StudySpec(**raw())
+    with ray_folder(), cluster.ray_started(spec, None, Stop()):
+        address = cluster.ray.get_runtime_context().gcs_address
+        code = f"from study.tune import join; join.join({address!r})"
+        said = python("-c", code, check=False).stderr.splitlines()[-1]
+    assert f"--address: {address} is a Ray that another study started for itself, and that ends with it" in said
+
+
+@pytest.mark.long
+def test_what_was_joined_is_said(ray_down, ray_folder, raw, capsys):
+    from ray.cluster_utils import Cluster
+
+    with ray_folder():
+        joined = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": False})
+        try:
+            with cluster.ray_started(StudySpec(**raw()), joined.address, Stop()):
+                said = f"joined the Ray cluster at {joined.address}: 1 machine, 3 CPUs, 0 GPUs\n"
+        finally:
+            joined.shutdown()
+    assert capsys.readouterr().out == said
