@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record import backend, storage, tables, trials
-from study.record.confirmation import standing
+from study.record.confirmation import RESULT, standing
+from study.record.confirmation import read as result_in
 from study.record.extension import differences
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import SPACE, SPEC
@@ -33,12 +33,23 @@ from study.spec.measures import current
 from study.spec.text import program
 from study.trial import checkpoint
 from study.trial.checkpoint import BEST, LAST, PREVIOUS, CheckpointError
-from study.trial.files import write_whole
+from study.trial.files import abandoned, is_alive, write_whole
 from study.trial.training import derived_seed
 
 ORPHAN, DAMAGED = ".orphan", ".damaged"  # the ends of names of what is put aside
 # of `write_whole`, and SQLite's own beside it
 TEMPORARY = re.compile(r"\..+\.(?:yaml|json|db|journal|pt|parquet|npz|png)\.([0-9]{1,9})(?:-journal)?")
+
+
+HALF_MADE = {
+    "study.yaml",
+    "environment.json",
+    "model.safetensors",
+    "config.json",
+    "model.py",
+    "metrics.json",
+    "README.md",
+}
 
 
 class Fault(NamedTuple):
@@ -96,7 +107,7 @@ def examine(run: Run, fix: bool = False, say: Callable[[str], None] = print) -> 
         failed: set[str] = set()
         while True:  # a repair can bring to light what was hidden
             case = look(run, held)
-            faults = [fault for check in CHECKS for fault in check(case)]
+            faults = [fault for check in CHECKS for fault in _found(check, case)]
             now = [(fault, fault.fix) for fault in faults if fix and fault.fix and fault.line not in tried]
             if not now:
                 break
@@ -116,6 +127,18 @@ def examine(run: Run, fix: bool = False, say: Callable[[str], None] = print) -> 
     elif can := sum(fault.fix is not None for fault in faults) if not fix else 0:
         tell(f"{can} of {len(faults)} can be mended: {program()} doctor {run.argument} --fix")
     return not faults
+
+
+def _found(check: Callable[[Case], list[Fault]], case: Case) -> list[Fault]:
+    """What a check finds; of a file that may not be read, that."""
+    try:
+        return check(case)
+    except OSError as error:
+        return [_unreadable(error)]
+
+
+def _unreadable(error: OSError) -> Fault:
+    return Fault(f"{error.filename} cannot be read ({error.strerror}); give yourself the permission, and ask again")
 
 
 def _standing(case: Case) -> str:
@@ -183,6 +206,19 @@ def _check_database(file: Path) -> None:
 # The run folder by itself.
 
 
+def directories(case: Case) -> list[Fault]:
+    """Directories that stand where a file belongs, which nothing can be written over."""
+    run = case.run
+    names = [run.study_yaml, run.environment, run.database, run.journal, *map(run.table, (*tables.TABLES, "confirm"))]
+    kept = [path for name in (LAST, PREVIOUS, BEST, RESULT) for path in run.path.glob(f"*/*/{name}")]
+    return [
+        Fault(f"{path} is a directory; --fix renames it to {aside.name}", functools.partial(os.rename, path, aside))
+        for path in (*names, *sorted(kept))
+        if path.is_dir()
+        for aside in [_aside(path, DAMAGED)]
+    ]
+
+
 def specification(case: Case) -> list[Fault]:
     """study.yaml, which the study holds a copy of."""
     run = case.run
@@ -209,9 +245,11 @@ def specification(case: Case) -> list[Fault]:
 def environment(case: Case) -> list[Fault]:
     """environment.json, which nothing else says; tables take the commit from it."""
     file = case.run.environment
-    if file.is_file() and isinstance(_json(file), dict) and "commit" in _json(file):
+    if file.is_dir() or case.run.made_with():
         return []
     damaged = file.is_file()
+    if damaged:
+        file.read_bytes()  # what may not be read may be sound
 
     def note_the_loss() -> None:
         if damaged:
@@ -227,11 +265,27 @@ def leftovers(case: Case) -> list[Fault]:
     """Files that a process which is gone was writing."""
     if case.held:  # its workers may be on another machine
         return []
-    return [
-        Fault(f"{path} was being written by a process that is gone; --fix removes it", path.unlink)
-        for path in _files(case.run.path, besides=case.run.ray)
-        if (match := TEMPORARY.fullmatch(path.name)) and not _is_alive(int(match[1]))
+    run = case.run
+    files = [
+        path
+        for path in _files(run.path, besides=run.ray)
+        if (match := TEMPORARY.fullmatch(path.name)) and not is_alive(int(match[1]))
     ]
+    made = {
+        run.path,
+        *(run.path / path.name.split(".")[1] for path in run.path.glob(".*.*/")),
+    }  # a run, an export in it
+    half = [path for whole in sorted(made) for path in abandoned(whole) if _is_half_made(path)]
+    what = "was being written by a process that is gone; --fix removes it"
+    return [
+        *(Fault(f"{path} {what}", path.unlink) for path in files),
+        *(Fault(f"{path} {what}", functools.partial(shutil.rmtree, path)) for path in half),
+    ]
+
+
+def _is_half_made(folder: Path) -> bool:
+    """Whether a folder holds nothing that `run` or `export` did not write."""
+    return {path.name for path in folder.iterdir()} <= HALF_MADE
 
 
 def journal(case: Case) -> list[Fault]:
@@ -408,7 +462,10 @@ def checkpoints(case: Case) -> list[Fault]:
     faults = []
     for trial in case.trials:
         if case.run.trial(trial.number).is_dir() and not (case.held and not trial.state.is_finished()):
-            faults += _checkpoint_faults(spec, trial, case.run.trial(trial.number))
+            try:
+                faults += _checkpoint_faults(spec, trial, case.run.trial(trial.number))
+            except PermissionError as error:
+                faults.append(_unreadable(error))
     return faults
 
 
@@ -514,7 +571,7 @@ def copies(case: Case) -> list[Fault]:
             line = f"{', '.join(wrong)}; --fix makes the tables again"
             faults.append(Fault(line, functools.partial(tables.write, run)))
     confirmed = run.table("confirm")
-    if confirmed.is_file() and not _is_table(confirmed):
+    if confirmed.is_file() and not _is_table(run, "confirm"):
         line = f"{confirmed.name} cannot be read; --fix removes it, `confirm` makes it again from its results"
         faults.append(Fault(line, confirmed.unlink))
     return faults
@@ -524,29 +581,26 @@ def _table_fault(run: Run, name: str, local: bool) -> str:
     path = run.table(name)
     if not path.is_file():
         return "is missing"
-    if not _is_table(path):
+    if not _is_table(run, name):
         return "cannot be read"
     return "is older than the study" if local and not tables.fresh(run, name) else ""
 
 
-def _is_table(path: Path) -> bool:
-    try:
-        pd.read_parquet(path)
-    except Exception:  # a damaged file can raise nearly anything
-        return False
-    return True
+def _is_table(run: Run, name: str) -> bool:
+    return tables.read(run, name) is not None
 
 
 def confirmations(case: Case) -> list[Fault]:
     """The results of confirmation."""
     return [
         Fault(f"{path} is damaged; --fix removes it, and `confirm` does it again", path.unlink)
-        for path in sorted(case.run.path.glob("confirm/*/result.json"))
-        if not isinstance(found := _json(path), dict) or "cause" not in found
+        for path in sorted(case.run.path.glob(f"confirm/*/{RESULT}"))
+        if path.is_file() and path.read_bytes() is not None and result_in(path) is None  # may not be read: may be sound
     ]
 
 
 CHECKS: tuple[Callable[[Case], list[Fault]], ...] = (
+    directories,
     specification,
     environment,
     leftovers,
@@ -567,14 +621,6 @@ CHECKS: tuple[Callable[[Case], list[Fault]], ...] = (
 # Helpers.
 
 
-def _json(path: Path) -> Any:
-    """What a file says; None where it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-
-
 def _files(folder: Path, besides: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
@@ -582,16 +628,6 @@ def _files(folder: Path, besides: Path) -> Iterator[Path]:
                 yield from _files(path, besides)
         else:
             yield path
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
 
 
 def _aside(path: Path, end: str) -> Path:

@@ -61,6 +61,7 @@ def load(path: Path) -> dict[str, Any] | None:
 
     Raises:
         CheckpointError: the file is damaged.
+        PermissionError: it may not be read; nobody knows whether it is damaged.
     """
     if not path.is_file():
         return None
@@ -70,6 +71,8 @@ def load(path: Path) -> dict[str, Any] | None:
         if damaged is not None:
             raise ValueError(f"the checksum of {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
     except Exception as error:  # a damaged file can raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is damaged ({reason})") from error

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOG = "log"
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "annot allocate memory")  # torch's words, and Linux's
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # or a disk that may not be used
 
 
 def load_data(spec: StudySpec, root: str | None) -> imagesets.Splits:

@@ -79,8 +79,7 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
             run.rewrite(spec)
             opened.study.set_user_attr(SPEC, dump(spec))
         if not left:
-            tables.write(run)
-            return outcome(opened.study)
+            return tables.end(run, outcome(opened.study))
         describe_data(opened, load_data(opened.spec, data))
         with _stopping(run) as stop, ray_started(opened.spec, address):
             return _search(opened, data, stop)
@@ -107,8 +106,7 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
             tables.write(run)
             return outcome(study, stop.signal, ledger.halt)
         return Outcome(0, 0, 0, stop.signal, ledger.halt)
-    tables.write(run)
-    return outcome(study, stop.signal)
+    return tables.end(run, outcome(study, stop.signal))
 
 
 def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
