@@ -41,15 +41,8 @@ ORPHAN, DAMAGED = ".orphan", ".damaged"  # the ends of names of what is put asid
 TEMPORARY = re.compile(r"\..+\.(?:yaml|json|db|journal|pt|parquet|npz|png)\.([0-9]{1,9})(?:-journal)?")
 
 
-HALF_MADE = {
-    "study.yaml",
-    "environment.json",
-    "model.safetensors",
-    "config.json",
-    "model.py",
-    "metrics.json",
-    "README.md",
-}
+OF_A_RUN = {"study.yaml", "environment.json"}
+OF_AN_EXPORT = {"model.safetensors", "config.json", "model.py", "metrics.json", "README.md"}
 
 
 class Fault(NamedTuple):
@@ -261,7 +254,7 @@ def environment(case: Case) -> list[Fault]:
 
 
 def leftovers(case: Case) -> list[Fault]:
-    """Files that a process which is gone was writing."""
+    """Files that a process which is gone was writing, and the folders of runs and exports that it was making."""
     if case.held:  # its workers may be on another machine
         return []
     run = case.run
@@ -270,11 +263,8 @@ def leftovers(case: Case) -> list[Fault]:
         for path in _files(run.path, besides=run.ray)
         if (match := TEMPORARY.fullmatch(path.name)) and not is_alive(int(match[1]))
     ]
-    made = {
-        run.path,
-        *(run.path / path.name.split(".")[1] for path in run.path.glob(".*.*/")),
-    }  # a run, an export in it
-    half = [path for whole in sorted(made) for path in abandoned(whole) if _is_half_made(path)]
+    exports = {path.with_name(path.name[1:].rpartition(".")[0]) for path in run.path.glob(".?*.[0-9]*")}
+    half = [path for whole in (run.path, *sorted(exports)) for path in abandoned(whole) if _is_half_made(path)]
     what = "was being written by a process that is gone; --fix removes it"
     return [
         *(Fault(f"{path} {what}", path.unlink) for path in files),
@@ -284,7 +274,7 @@ def leftovers(case: Case) -> list[Fault]:
 
 def _is_half_made(folder: Path) -> bool:
     """Whether a folder holds nothing that `run` or `export` did not write."""
-    return {path.name for path in folder.iterdir()} <= HALF_MADE
+    return {path.name for path in folder.iterdir()} <= OF_A_RUN | OF_AN_EXPORT
 
 
 def journal(case: Case) -> list[Fault]:
