@@ -70,10 +70,11 @@ def figures(
     root: Root = Path("runs"),
     data: Data = None,
     format_: Annotated[str, typer.Option("--format", help="png, pdf or svg.")] = "png",
+    out: Annotated[Path | None, typer.Option(help="Where they go, instead of the runs.", show_default=False)] = None,
 ) -> None:
     """Draw each run's figures into its folder `figures`; of several runs, what compares them too.
 
-    A comparison lies in `figures/compared` of the first run.
+    A comparison lies in `figures/compared` of the first run. In --out, each of several runs has a folder of its name.
 
     Runs compare where data set, preprocessing, likelihood, kind of ELBO and first objective are the same.
     """
@@ -84,12 +85,12 @@ def figures(
 
     several = [drawing.Results(run, data) for run in found.values()]
     for results in several:
-        _print_each(drawing.draw(results, format_))
+        _print_each(drawing.draw(results, format_, out / results.run.name if out and several[1:] else out))
     if len(several) > 1:
         if apart := drawing.apart(several):
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
         else:
-            _print_each(drawing.draw_compared(several, format_))
+            _print_each(drawing.draw_compared(several, format_, out and out / "compared"))
 
 
 def _print_each(paths: Iterable[Path]) -> None:

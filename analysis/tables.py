@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -43,9 +44,7 @@ def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame
 
     Arguments and errors as for `trials`.
     """
-    found = [folder.find(given, root).table("confirm") for given in runs]
-    frames = [tables.read_parquet(path) for path in found if path.is_file()]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return _joined([tables.confirmed(folder.find(given, root)) for given in runs])
 
 
 def _own(frame: pd.DataFrame) -> list[str]:
@@ -93,18 +92,23 @@ def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataF
         if "study" not in frame:
             frame.insert(0, "study", run.name)
         frames.append(frame)
+    return _joined(frames)
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """One table of several; a column is text where it is text in one of them."""
     filled = [frame for frame in frames if len(frame)]  # what is empty has no types to join
-    return pd.concat(filled or frames, ignore_index=True)
+    return tables.of_one_type(pd.concat(filled or frames, ignore_index=True))
 
 
 def _frame(run: folder.Run, name: str) -> pd.DataFrame:
-    """A table's file, written again where it is older than the study; of a folder that cannot be written, the table."""
-    if not tables.fresh(run, name):
-        try:
+    """A table's file, written again where it is older than the study or cannot be read; where that fails, the table."""
+    found = tables.read(run, name) if tables.fresh(run, name) else None
+    if found is None:
+        with suppress(OSError):
             tables.write(run)
-        except OSError:
-            return tables.make(run, name)
-    return tables.read_parquet(run.table(name))
+            found = tables.read(run, name)
+    return tables.make(run, name) if found is None else found
 
 
 def ranking(frame: pd.DataFrame) -> pd.DataFrame:

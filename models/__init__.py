@@ -25,9 +25,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from models import outline, outside
+from models.export import Built, Code
+from models.export import read as read_config
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from models.base import VAE
     from models.parts import Part
@@ -211,18 +214,35 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = F
 
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if "code" in config:
-            config["model"] = _own_code(folder, config["code"], code)
-        settings = {key: value for key, value in config["hyperparameters"].items() if key != "steps"}  # once was one
-        model = build(config["model"], config["image_shape"], **settings)
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        said = read_config(Built, config)
+        if said.code is not None:
+            config["model"] = said.model = _own_code(folder, said.code, code)
+        settings = {key: value for key, value in said.hyperparameters.items() if key != "steps"}  # once was one
+        model = _as_configured(said, settings)
+        _fill(model, load_file(folder / "model.safetensors"))
     except NotRunError:
         raise
-    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{folder} is a damaged export ({reason}); export the study again") from error
     model.config = config
     return model.to(_usable(device)).eval()
+
+
+def _as_configured(said: Built, settings: Mapping[str, Any]) -> VAE:
+    try:
+        return build(said.model, said.image_shape, **settings)
+    except ModelError as error:
+        raise ModelError(f"config.json: model, image_shape or hyperparameters: {error}") from error
+
+
+def _fill(model: VAE, state: Mapping[str, Tensor]) -> None:
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        wrong = str(error).splitlines()[-1].strip()
+        unfit = "model.safetensors does not fit config.json's model, image_shape and hyperparameters"
+        raise ModelError(f"{unfit}: {wrong}") from error
 
 
 def _usable(device: str | torch.device) -> torch.device:
@@ -235,13 +255,13 @@ def _usable(device: str | torch.device) -> torch.device:
         raise ModelError(f"device {str(device)!r} cannot be used ({reason}); the CPU is device='cpu'") from error
 
 
-def _own_code(folder: Path, said: Mapping[str, str], run: bool) -> str:
+def _own_code(folder: Path, said: Code, run: bool) -> str:
     """Runs the model's file in an export, and returns the model's key."""
-    file = folder / Path(said["file"]).name
+    file = folder / Path(said.file).name
     if not file.is_file():
         raise NotRunError(f"{folder} is a damaged export: it has no {file.name}; export the study again")
-    own = outside.Code(said["origin"], file.read_text(encoding="utf-8"))
-    if own.checksum != said["checksum"]:
+    own = outside.Code(said.origin, file.read_text(encoding="utf-8"))
+    if own.checksum != said.checksum:
         raise NotRunError(f"{file} is not the file that was exported: its checksum is another; export the study again")
     if not run:
         raise NotRunError(f"{folder} is a model with code of its own; read {file}; models.load(..., code=True) runs it")

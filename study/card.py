@@ -17,7 +17,7 @@ from study.record.confirmation import DEFAULTS
 from study.spec import StudySpec
 from study.spec.measures import RENAMED, in_order, measure
 from study.spec.ranges import text
-from study.spec.text import program
+from study.spec.text import command
 
 MEANING = {
     "bound": "The ELBO is a lower bound on the log-likelihood of the images.",
@@ -196,7 +196,7 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
     columns = {name: seen for name in dict.fromkeys((own, DEFAULTS)) if (seen := confirmed(table, name))}
     if own not in columns:
         return (
-            f"This configuration, `{own}`, was not confirmed when this was written: `{program()} confirm {run}` "
+            f"This configuration, `{own}`, was not confirmed when this was written: `{command('confirm', run)}` "
             f"trains the best\nones and the defaults afresh over new seeds, and reads the test set."
         )
     stated = "checkpoint" in table and table["checkpoint"].notna().all()  # older tables are of the last state

@@ -51,6 +51,9 @@ def main(app: typer.Typer) -> None:
     except MachineError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # what the machine does not give: room on a disk, a permission, a file that is there
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        sys.exit(1)
 
 
 def _print_version(asked: bool) -> None:
@@ -252,31 +255,30 @@ def evaluate(
     data: Data = None,
 ) -> None:
     """Evaluate an exported model on the validation and the test images."""
-    from study.spec.preprocessing import Preprocessing
+    from study.exported import image_shape, trained_on
 
     model = models.load(export, code=code)
     from study.trial import evaluation
     from study.trial.images import Images
 
-    name = dataset or model.config["dataset"]
-    own = model.config["dataset_options"] if name == model.config["dataset"] else {}
-    options = {**own, **specs.options(option or [])}
-    preprocessing = Preprocessing(**model.config["preprocessing"])
-    shape = imagesets.info(name, **options).image_shape
+    on = trained_on(export, model)
+    name = dataset or on.dataset
+    options = {**(on.dataset_options if name == on.dataset else {}), **specs.options(option or [])}
+    shape = imagesets.info(name, **options).image_shape if dataset or option else image_shape(export, on)
     if shape != model.image_shape:
         raise models.ModelError(f"{export} is a model of images {list(model.image_shape)}, {name} has {list(shape)}")
     splits = imagesets.load(name, data, **options)
-    trained = model.config.get("dataset_checksum") if name == model.config["dataset"] and not option else None
+    trained = on.dataset_checksum if name == on.dataset and not option else None
     if trained not in (None, imagesets.checksum(name, data, **options)):
-        raise models.ModelError(f"{options['path']} has changed since {export} was trained, whose images had {trained}")
+        before = f"whose images had {trained} (config.json: dataset_checksum)"
+        raise models.ModelError(f"{options.get('path', name)} has changed since {export} was trained, {before}")
     for part in ("valid", "test"):
-        seen = Images(getattr(splits, part), preprocessing, part=part, pairing=model.config["pairing"])
+        seen = Images(getattr(splits, part), on.preprocessing, part=part, pairing=on.pairing)
         found = evaluation.evaluate(model, seen)
         print(f"{name}, {part}, {len(seen)} images: " + ", ".join(f"{k} {v:.6g}" for k, v in found.items()))
         kind = model.likelihood_part.kind(seen.pixels)
-        print(
-            f"  kind: {kind}; {preprocessing.of(shape)} images; nats an image; one draw from the exact posterior each"
-        )
+        pixels = on.preprocessing.of(shape)
+        print(f"  kind: {kind}; {pixels} images; nats an image; one draw from the exact posterior each")
     if samples:
         weighted = evaluation.importance_weighted(model, seen, samples, first=images)
         print(

@@ -32,7 +32,7 @@ from study.record.storage import (
     open_run,
     reopen,
 )
-from study.record.tables import cell, to_parquet
+from study.record.tables import cell, of_one_type, to_parquet
 from study.record.trials import owed
 from study.record.words import number_text
 from study.signals import Stop, stopping_on_signals
@@ -174,7 +174,7 @@ def confirm(
             check_data(opened)
         signum = _work_all(run, spec, missing, imagesets.data_root(data), address, say, stop)
         results = [(job, found) for job in wanted if (found := _result(run, job)) and is_as_wanted(found, spec)]
-        table = pd.DataFrame([_row(opened, job, found) for job, found in results])
+        table = of_one_type(pd.DataFrame([_row(opened, job, found) for job, found in results]))
         if len(table):
             write_whole(run.table("confirm"), lambda path: to_parquet(table, path))
         return signum
@@ -290,9 +290,9 @@ def _result(run: Run, job: Job) -> dict[str, Any] | None:
 
 
 def _is_done(run: Run, spec: StudySpec, job: Job) -> bool:
-    """Whether the job has a result that doing it again would not change: not if its process was lost."""
+    """Whether the job has a result that doing it again would not change: not if its process was lost, or the disk."""
     found = _result(run, job)
-    return found is not None and is_as_wanted(found, spec) and not found["cause"].startswith("lost")
+    return found is not None and is_as_wanted(found, spec) and not found["cause"].startswith(("lost", "disk"))
 
 
 def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:

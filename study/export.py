@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import models
 from models.base import VAE
 from study.card import card
+from study.record import tables
 from study.record.confirmation import DEFAULTS, seeds
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import IMAGES, KIND, open_run
-from study.record.tables import read_parquet
 from study.record.trials import best_trial
 from study.spec.build import build
 from study.spec.measures import current, taken
@@ -26,6 +25,7 @@ from study.spec.settings import is_setting
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import SEED
+from study.trial.files import folder_written_whole
 from study.trial.seeds import derived_seed
 
 CODE = "model.py"  # in an export, the file of a model of one's own
@@ -134,39 +134,32 @@ def export(run: Run, out: Path) -> Path:
         "seed": SEED,
         **{key: report[key] if math.isfinite(report[key]) else None for key in taken([report])},  # JSON has no NaN
     }
-    confirmed = run.table("confirm")
     readme = card(
         config,
         found,
         model,
         spec,
         among=len(study.trials) if spec.trials else len(seeds(run, spec).sound),
-        table=read_parquet(confirmed) if confirmed.is_file() else pd.DataFrame(),
+        table=tables.confirmed(run),
         run=run.argument,
     )
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        temporary.mkdir(parents=True)
-        save_file(model.state_dict(), temporary / "model.safetensors")
-        _write_json(temporary / "config.json", config)
-        if spec.code is not None:
-            (temporary / CODE).write_text(spec.code.text, encoding="utf-8")
-        _write_json(temporary / "metrics.json", found)
-        (temporary / "README.md").write_text(readme, encoding="utf-8")
-        os.rename(temporary, out)
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror}; name another folder with --out") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with folder_written_whole(out) as made:
+            save_file(model.state_dict(), made / "model.safetensors")
+            _write_json(made / "config.json", config)
+            if spec.code is not None:
+                (made / CODE).write_text(spec.code.text, encoding="utf-8")
+            _write_json(made / "metrics.json", found)
+            (made / "README.md").write_text(readme, encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RunError(f"cannot write {out}: {reason}; name another folder with --out") from None
     return out
 
 
 def _made_with(run: Run) -> dict[str, Any]:
     """Commit and versions that the run was started with; empty of what environment.json does not say any more."""
-    try:
-        said = json.loads(run.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # `doctor` tells of it
-        said = {}
+    said = run.made_with()
     packages = {"python": said.get("python"), **said.get("packages", {})}
     return {
         "commit": said.get("commit"),

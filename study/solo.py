@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -12,11 +13,12 @@ from optuna.trial import TrialState
 
 import imagesets
 from study.record import tables
+from study.record.backend import reason
 from study.record.folder import OpenRun, Run
 from study.record.storage import check_storage_is_new, describe_data, open_run, reopen
 from study.record.trials import Outcome, finish, outcome, owed, store_report
 from study.record.words import describe
-from study.signals import stopping_on_signals
+from study.signals import Stop, stopping_on_signals
 from study.spec import SpecError, StudySpec
 from study.spec.room import check_room
 from study.spec.text import command
@@ -58,8 +60,7 @@ def resume(run: Run, *, data: str | None = None) -> Outcome:
     with run.locked():
         opened = reopen(run)
         if not owed(opened):
-            tables.write(run)
-            return outcome(opened.study)
+            return tables.end(run, outcome(opened.study))
         check_room(opened.spec)
         splits = load_data(opened.spec, data)
         describe_data(opened, splits)
@@ -89,29 +90,53 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
     with warnings.catch_warnings():  # the paper's own values may lie outside a range that was narrowed
         warnings.simplefilter("ignore", UserWarning)
         settings = spec.draw(stored)
-    report: dict[str, Any] = {"cause": ""}
-    trial = None
     with stopping_on_signals(lambda: command("resume", run.argument)) as stop:
+        trial = None
         try:
             seed, folder = derived_seed(spec.seed, stored.number), run.trial(stored.number)
             trial = Trial(spec, settings, splits, seed=seed, folder=folder, device=where)
+            report = _train(opened, stored, trial, stop)
+        except _LostStudyError as error:
+            return Outcome(0, 0, 0, stop.signal, str(error))
         except Exception as error:
-            report = failed(error, 0, spec)
-        while trial is not None and not trial.done and stop.signal is None:
-            try:
-                report = {**trial.report(), "cause": "", "done": trial.done}
-            except Exception as error:
-                report = failed(error, trial.training.step, spec)
-                break
-            store_report(study, stored._trial_id, report)
-            print(describe(study.trials[stored.number], spec), flush=True)
+            report = failed(error, trial.training.step if trial else 0, spec)
+        finally:
+            if trial is not None:
+                trial.close()
         halted = report["cause"] if report.get("halt") else ""
         if stop.signal is None and not halted:
-            finish(opened, stored.number, report)
-            if report["cause"]:
-                print(describe(study.trials[stored.number], spec), flush=True)
-        if trial is not None:
-            trial.close()
-        with suppress(OSError) if halted else nullcontext():
-            tables.write(run)
-        return outcome(study, stop.signal, halted)
+            try:
+                _end(opened, stored.number, report)
+            except _LostStudyError as error:
+                return Outcome(0, 0, 0, stop.signal, str(error))
+        return tables.end(run, outcome(study, stop.signal, halted))
+
+
+def _train(opened: OpenRun, stored: optuna.trial.Trial, trial: Trial, stop: Stop) -> dict[str, Any]:
+    """Trains until the end or a signal, keeping each report, and returns the last one."""
+    report: dict[str, Any] = {"cause": ""}
+    while not trial.done and stop.signal is None:
+        report = {**trial.report(), "cause": "", "done": trial.done}
+        with _writing():
+            store_report(opened.study, stored._trial_id, report)
+            print(describe(opened.study.trials[stored.number], opened.spec), flush=True)
+    return report
+
+
+def _end(opened: OpenRun, number: int, report: dict[str, Any]) -> None:
+    with _writing():
+        finish(opened, number, report)
+        if report["cause"]:
+            print(describe(opened.study.trials[number], opened.spec), flush=True)
+
+
+class _LostStudyError(Exception):
+    """The study cannot be written any more."""
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # each storage has errors of its own
+        raise _LostStudyError(f"the study cannot be written: {reason(error)}") from error

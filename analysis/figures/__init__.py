@@ -43,37 +43,39 @@ def module(name: str) -> ModuleType:
     return _modules()[name]
 
 
-def draw(results: Results, suffix: str = "png") -> list[Path]:
-    """Draws every figure that a run has the data for, into its folder `figures`.
+def draw(results: Results, suffix: str = "png", out: Path | None = None) -> list[Path]:
+    """Draws every figure that a run has the data for.
 
     Args:
         results: of the run.
         suffix: of the files: png, pdf or svg.
+        out: the folder that they go into; the run's own, `figures`, if not given.
 
     Returns:
         The files, in the order of a report.
 
     Raises:
-        RunError: no trial is complete, or where there was no search, no seed.
+        RunError: no trial is complete, or where there was no search, no seed; or the folder cannot be written.
         DataError: the data set is not there.
     """
     _ = results.best, results.valid  # what is not there is told before a folder is made
-    out = results.run.path / "figures"
+    out = out or results.run.path / "figures"
     fitting = [(name, module) for name, module in _modules().items() if module.fits(results)]
     return [style.save(module.figure(results), out / f"{name}.{suffix}") for name, module in fitting]
 
 
-def draw_compared(several: Sequence[Results], suffix: str = "png") -> list[Path]:
-    """Draws what compares several runs, into `figures/compared` of the first one's folder.
+def draw_compared(several: Sequence[Results], suffix: str = "png", out: Path | None = None) -> list[Path]:
+    """Draws what compares several runs.
 
     Args:
         several: at least two runs that are not `apart`.
         suffix: of the files: png, pdf or svg.
+        out: the folder that they go into; `figures/compared` of the first run if not given.
 
     Returns:
         The files, in the order of a report; a figure is left out where fewer than two runs have the data for it.
     """
-    out, written = several[0].run.path / "figures" / "compared", []
+    out, written = out or several[0].run.path / "figures" / "compared", []
     for name, module in _modules().items():
         fitting = [results for results in several if hasattr(module, "compare") and module.fits(results)]
         if len(fitting) > 1:

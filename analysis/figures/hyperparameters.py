@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from analysis.figures import style
 from analysis.figures.results import Results
+from study.record.tables import as_text
 from study.spec import StudySpec
 
 PLACE = 2
@@ -54,7 +55,9 @@ def _values(column: pd.Series, distribution: BaseDistribution) -> NDArray:
     """A column as numbers, or as the choices that it holds, None among them."""
     if not isinstance(distribution, CategoricalDistribution):
         return column.dropna().to_numpy(float)
-    return np.array([None if pd.isna(value) else value for value in column], object)
+    named = {as_text(choice): choice for choice in distribution.choices}  # a column of several types is text
+    values = [named.get(value, value) if isinstance(value, str) else value for value in column]
+    return np.array([None if pd.isna(value) else value for value in values], object)
 
 
 def draw(ax: Axes, parameter: Parameter) -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures.results import Results
+from study.record.folder import RunError
 from study.spec.measures import measure as known
 from study.trial import snapshot
 from study.trial.files import write_whole
@@ -63,10 +64,12 @@ def note(figure: Figure, several: Sequence[Results]) -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a picture whole, in the format that its path ends in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a picture whole, in the format that its path ends in. Raises RunError where it cannot be written."""
     suffix = path.suffix.removeprefix(".")
-    write_whole(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=200))
+    try:
+        write_whole(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=200))
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; name another folder with --out") from None
     return path
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record.folder import RunError
 from study.spec.storage_url import url_of, whole_url
 
 T = TypeVar("T")
@@ -27,6 +30,18 @@ PATIENCE = 600.0  # seconds that a server may be away before the study is given 
 def sqlite(path: Path) -> RDBStorage:
     """An SQLite file, made where it is missing."""
     return Patient(url_of(path))
+
+
+def check_tables(path: Path) -> None:
+    """Raises RunError unless an SQLite file has all of Optuna's tables, which Optuna would make again, and empty."""
+    from optuna.storages._rdb import models  # which imports SQLAlchemy
+
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30)) as connection:
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if lacking := sorted({*models.BaseModel.metadata.tables} - there):
+            raise RunError("it is no Optuna database" if "studies" in lacking else f"it lacks {', '.join(lacking)}")
+        if not [*connection.execute("SELECT 1 FROM version_info")]:
+            raise RunError("it is no Optuna database any more: it has been emptied")
 
 
 def journal(path: Path) -> JournalStorage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.record.folder import Run
@@ -14,9 +15,18 @@ DEFAULTS = "defaults"  # the paper's own configuration, the only one of a run wi
 
 
 def result(run: Run, configuration: str, repeat: int) -> dict[str, Any] | None:
-    """What was found for a configuration on one seed; None where nothing was yet."""
-    path = run.confirmation(configuration, repeat) / RESULT
-    return current(json.loads(path.read_text())) if path.is_file() else None
+    """What was found for a configuration on one seed; None where nothing was yet, or it cannot be read."""
+    return read(run.confirmation(configuration, repeat) / RESULT)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """A result; None where there is none, or something else is in its place."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    sound = isinstance(found, dict) and isinstance(found.get("cause"), str) and isinstance(found.get("steps"), int)
+    return current(found) if sound else None
 
 
 def made_with(spec: StudySpec) -> dict[str, int]:

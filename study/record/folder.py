@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from study import spec as specs
 from study.spec.problems import SpecError, nearest
 from study.spec.text import command, dump
-from study.trial.files import write_whole
+from study.trial.files import folder_written_whole, write_whole
 
 if TYPE_CHECKING:
     import optuna
@@ -104,16 +103,20 @@ class Run:
             RunError: the folder exists, or cannot be made.
         """
         self.check_absent()
-        made = self.path.with_name(f".{self.name}.{os.getpid()}")  # a run has both files from its first moment
         try:
-            made.mkdir(parents=True)
-            (made / self.environment.name).write_text(json.dumps(environment(), indent=2) + "\n")
-            (made / self.study_yaml.name).write_text(dump(spec), encoding="utf-8")
-            os.rename(made, self.path)
+            with folder_written_whole(self.path) as made:  # a run has both files from its first moment
+                (made / self.environment.name).write_text(json.dumps(environment(), indent=2) + "\n")
+                (made / self.study_yaml.name).write_text(dump(spec), encoding="utf-8")
         except OSError as error:
             raise RunError(f"cannot make {self.path}: {error.strerror}; name another place with --root") from None
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+
+    def made_with(self) -> dict[str, Any]:
+        """What environment.json says; empty where it is gone or damaged, which `doctor` tells of."""
+        try:
+            said = json.loads(self.environment.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return said if isinstance(said, dict) and "commit" in said else {}
 
     def rewrite(self, spec: StudySpec) -> None:
         """Puts another specification in the place of the run's own; for who holds the run."""
@@ -138,16 +141,17 @@ class Run:
             yield
 
     def is_held(self) -> bool:
-        """Whether a process holds the run just now; changes nothing."""
+        """Whether a process holds the run just now; changes nothing. Of a lock that cannot be opened, nobody knows."""
         try:
             descriptor = os.open(self.path / ".lock", os.O_RDONLY)
-        except FileNotFoundError:
+        except OSError:
             return False
-        with open(descriptor) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
         return False
 
 

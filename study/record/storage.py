@@ -66,6 +66,8 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
             write_whole(file, lambda path: _make_file(path, spec))
         elif file == run.journal and create:
             backend.mend_journal(run.journal)
+        elif file == run.database:
+            backend.check_tables(file)
         storage = _connect(spec, file)
         if file is None and create:
             make(storage, spec)

@@ -11,11 +11,12 @@ from pathlib import Path
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from study.record.folder import OpenRun, Run
+from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, open_run
-from study.record.trials import reports
+from study.record.trials import Outcome, reports
 from study.spec import StudySpec
 from study.spec.measures import EDITION, LATEST, METRICS, taken, todays_names
+from study.spec.text import command
 from study.trial.files import write_whole
 from study.trial.seeds import derived_seed
 
@@ -34,7 +35,7 @@ def results(opened: OpenRun) -> pd.DataFrame:
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
         "objective": spec.objectives[0],
-        "commit": json.loads(run.environment.read_text())["commit"] if run.environment.is_file() else None,
+        "commit": run.made_with().get("commit"),
     }
     trials = study.get_trials(deepcopy=False)
     names = _taken(trials)
@@ -50,7 +51,7 @@ def results(opened: OpenRun) -> pd.DataFrame:
         "drawn",
         *(f"metrics.{key}" for key in names),
     ]
-    return pd.DataFrame(rows, columns=None if rows else nothing)
+    return of_one_type(pd.DataFrame(rows, columns=None if rows else nothing))
 
 
 def _taken(trials: Iterable[FrozenTrial]) -> list[str]:
@@ -77,7 +78,26 @@ def _row(spec: StudySpec, trial: FrozenTrial, names: list[str]) -> dict:
 
 
 def cell(value: object) -> object:
-    return str(value) if isinstance(value, list | tuple | dict) else value
+    """A hyperparameter in a table: what is no single value as JSON."""
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
+
+
+def of_one_type(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose columns have one type each: one that holds text and numbers, as 32 and [32, 32], is all text."""
+    for name in (name for name in frame if frame[name].dtype.kind == "O"):
+        given = frame[name][frame[name].notna()]
+        if len({_kind(value) for value in given}) > 1:
+            frame = frame.assign(**{name: frame[name].map(as_text, na_action="ignore")})
+    return frame
+
+
+def _kind(value: object) -> type:
+    return next((kind for kind in (str, bool) if isinstance(value, kind)), float)
+
+
+def as_text(value: object) -> str:
+    """A value as it stands in a column of text: JSON, and text as it is."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def curves(opened: OpenRun) -> pd.DataFrame:
@@ -108,6 +128,15 @@ TABLES: dict[str, Callable[[OpenRun], pd.DataFrame]] = {
     "curves": curves,
     "train": train,
 }
+
+
+NEEDED = {
+    "results": {"number", "state", "cause", "steps", "seconds"},
+    "curves": {"number", "steps"},
+    "train": {"number", "step"},
+    "confirm": {"study", "configuration", "cause", "samples", "images", "metrics.elbo"},
+}
+"""Without these columns a file is not that table, whichever release wrote it."""
 
 
 def make(run: Run, name: str) -> pd.DataFrame:
@@ -145,6 +174,38 @@ def read_parquet(path: Path) -> pd.DataFrame:
 def _changed(run: Run) -> int:
     """When the study in the run folder was last written, in nanoseconds; 0 for one that is stored elsewhere."""
     return max((file.stat().st_mtime_ns for file in (run.database, run.journal) if file.is_file()), default=0)
+
+
+def read(run: Run, name: str) -> pd.DataFrame | None:
+    """A table's file; None where there is none, or something else is in its place."""
+    try:
+        frame = read_parquet(run.table(name))
+    except Exception:  # a damaged file can raise nearly anything
+        return None
+    return frame if NEEDED[name] <= {*frame.columns} else None
+
+
+def confirmed(run: Run) -> pd.DataFrame:
+    """confirm.parquet; without rows where there is none.
+
+    Raises:
+        RunError: something else is in its place.
+    """
+    path, found = run.table("confirm"), read(run, "confirm")
+    if found is None and path.exists():
+        fix = f"`{command('doctor', run.argument, '--fix')}` takes it away"
+        raise RunError(f"{path} cannot be read; {fix}, and `confirm` makes it again from its results")
+    return pd.DataFrame() if found is None else found
+
+
+def end(run: Run, outcome: Outcome) -> Outcome:
+    """Writes the tables at the end of a search; where there is no room for them, the outcome says so."""
+    try:
+        write(run)
+    except OSError as error:
+        lost = f"the tables of {run.path} cannot be written ({error.strerror or error}); the study has what they say"
+        return outcome._replace(halted=outcome.halted or lost)
+    return outcome
 
 
 def fresh(run: Run, name: str) -> bool:

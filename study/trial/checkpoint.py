@@ -63,6 +63,7 @@ def load(path: Path) -> dict[str, Any] | None:
 
     Raises:
         CheckpointError: the file is damaged.
+        PermissionError: it may not be read; nobody knows whether it is damaged.
     """
     import torch
 
@@ -92,6 +93,8 @@ def _verified(path: Path, read: Callable[[zipfile.ZipFile], Any]) -> Any:
         raise CheckpointError(
             f"{path} is damaged (it holds more than tensors and numbers; none of it was run)"
         ) from None
+    except PermissionError:
+        raise
     except Exception as error:  # a damaged file can raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is damaged ({reason})") from error

@@ -1,9 +1,12 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,55 @@ from typing import Any
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Writes a file under a temporary name with the process id beside it, then renames it: whole, or the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = _temporary(path)
     try:
         write(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """A folder to write into, under such a name, which is renamed at the end; those of dead processes are removed.
+
+    Args:
+        path: of the folder, which is not there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    temporary = _temporary(path)
+    for left in abandoned(path):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def abandoned(path: Path) -> list[Path]:
+    """The folders that processes which are gone were making to become this one."""
+    names = {found: re.fullmatch(rf"\.{re.escape(path.name)}\.([0-9]{{1,9}})", found.name) for found in _beside(path)}
+    return [found for found, match in names.items() if match and found.is_dir() and not is_alive(int(match[1]))]
+
+
+def _beside(path: Path) -> list[Path]:
+    return sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of that id is there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOG = "log"
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "annot allocate memory")  # torch's words, and Linux's
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # or it may not be read or written
 
 
 def load_data(spec: StudySpec, root: str | None) -> imagesets.Splits:
@@ -190,7 +190,8 @@ def _report_of(state: Mapping[str, Any]) -> dict[str, Any]:
 def failed(error: Exception, steps: int, spec: StudySpec | None = None) -> dict[str, Any]:
     """The report of a trial that ended with an error: its cause, and no numbers.
 
-    `halt` says that the error is the machine's, not the trial's: the disk is full. The trial is to go on later.
+    `halt` says that the error is the machine's, not the trial's: the disk is full, or may not be used. The trial is to
+    go on later.
     """
     return {
         **dict.fromkeys((*measures.METRICS, *(spec.objectives if spec else ())), math.nan),  # ASHA looks for its own

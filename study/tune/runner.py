@@ -76,8 +76,7 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
         if not owed(opened):
             if spec is not None:
                 _keep(opened)
-            tables.write(run)
-            return outcome(opened.study)
+            return tables.end(run, outcome(opened.study))
         check_data(opened)
         splits = load_data(opened.spec, data)
         with _stopping(run, spec) as stop, ray_started(opened.spec, address, stop):
@@ -121,8 +120,7 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
             tables.write(run)
             return outcome(study, stop.signal, ledger.halt)
         return Outcome(0, 0, 0, stop.signal, ledger.halt)
-    tables.write(run)
-    return outcome(study, stop.signal)
+    return tables.end(run, outcome(study, stop.signal))
 
 
 def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:

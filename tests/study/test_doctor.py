@@ -234,7 +234,7 @@ def lose_tables(run: Run) -> str:
 
 @repaired
 def spoil_confirmation(run: Run) -> str:
-    for name, text in (("defaults-0", "{"), ("defaults-1", "[]"), ("defaults-2", '{"cause": ""}')):
+    for name, text in (("defaults-0", "{"), ("defaults-1", "[]"), ("defaults-2", '{"cause": "", "steps": 60}')):
         result = run.confirmation(*name.split("-")) / "result.json"
         result.parent.mkdir(parents=True)
         result.write_text(text)

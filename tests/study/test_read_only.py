@@ -1,6 +1,5 @@
 """A run that cannot be written: what must write says so, what reads goes on reading."""
 
-import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -8,29 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from damage import digests
+from damage import digests, without_roots_privilege
 
 import analysis
 import analysis.__main__
 from study.record import tables
-
-CAPABILITIES, DAC_OVERRIDE, DAC_READ_SEARCH = 0x20080522, 1, 2
-
-
-@contextmanager
-def without_roots_privilege() -> Iterator[None]:
-    """For root no file is read-only, until it lays this privilege down; for others nothing changes."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    header, sets = (ctypes.c_uint32 * 2)(CAPABILITIES, 0), (ctypes.c_uint32 * 6)()
-    assert libc.capget(header, sets) == 0
-    effective = sets[0]
-    sets[0] &= ~(1 << DAC_OVERRIDE | 1 << DAC_READ_SEARCH)
-    assert libc.capset(header, sets) == 0
-    try:
-        yield
-    finally:
-        sets[0] = effective
-        assert libc.capset(header, sets) == 0
 
 
 @contextmanager

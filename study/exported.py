@@ -1,0 +1,46 @@
+"""What an export says of the images that its model was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import imagesets
+import models
+from models import export
+from models.base import VAE
+from study.spec.preprocessing import Pairing, Preprocessing
+
+
+class TrainedOn(export.Said):
+    """Of config.json, which images a model was trained on, and as what it saw them."""
+
+    dataset: str
+    dataset_options: dict[str, Any]
+    dataset_checksum: str | None = None  # of images of one's own
+    preprocessing: Preprocessing
+    pairing: Pairing
+
+
+def trained_on(folder: Path, model: VAE) -> TrainedOn:
+    """What the export in a folder was trained on.
+
+    Raises:
+        ModelError: config.json lacks a key, or a value is one that it cannot have.
+    """
+    try:
+        return export.read(TrainedOn, model.config)
+    except ValueError as error:
+        raise models.ModelError(f"{folder} is a damaged export ({error}); export the study again") from None
+
+
+def image_shape(folder: Path, on: TrainedOn) -> tuple[int, ...]:
+    """Of the images that a model was trained on.
+
+    Raises:
+        ModelError: config.json names no data set, or options that it does not have.
+    """
+    try:
+        return imagesets.info(on.dataset, **on.dataset_options).image_shape
+    except imagesets.DataError as error:
+        raise models.ModelError(f"{folder / export.FILE}: dataset or dataset_options: {error}") from None
