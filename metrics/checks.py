@@ -20,7 +20,7 @@ def matrix(name: str, values: ArrayLike, axes: str) -> NDArray[np.float64]:
     Raises:
         ValueError: not two axes, an empty one, or values that are not finite real numbers.
     """
-    array = real(name, values, axes).astype(np.float64)
+    array = real(name, values, axes).astype(np.float64, copy=False)
     if not_finite := array.size - np.count_nonzero(np.isfinite(array)):
         raise ValueError(f"{name} must be finite, but {not_finite} of {array.size} values are NaN or infinite")
     return array
@@ -37,7 +37,7 @@ def real(name: str, values: ArrayLike, axes: str) -> NDArray[Any]:
         raise ValueError(f"{name} must be {axes}, neither of them 0, but has shape {list(array.shape)}")
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} must hold real numbers, but its type is {array.dtype}")
-    return array if array.dtype == np.float32 else array.astype(np.float64)
+    return array if array.dtype == np.float32 else array.astype(np.float64, copy=False)
 
 
 def finite(codes: NDArray[Any]) -> bool:
@@ -114,7 +114,7 @@ def train_and_test(
         given = Labelled(np.concatenate([given.codes, other.codes]), np.concatenate([given.factors, other.factors]))
         first, second = np.arange(size), np.arange(size, len(given.codes))
     z, y = given.codes.astype(np.float64), _numbered(given.factors)  # all rows: a class has one number in both parts
-    varies = np.ptp(y[first], axis=0) > 0 if len(first) else np.zeros(y.shape[1], bool)
+    varies = (y[first] != y[first[:1]]).any(axis=0)
     if not varies.any() or not finite(z):
         return None
     return Labelled(z[first], y[first][:, varies]), Labelled(z[second], y[second][:, varies])
@@ -140,7 +140,7 @@ def classes(name: str, factors: ArrayLike) -> NDArray[np.int64]:
 
 
 def _varying(given: Labelled) -> Labelled | None:
-    varies = np.ptp(given.factors, axis=0) > 0
+    varies = (given.factors != given.factors[0]).any(axis=0)
     if not varies.any() or not finite(given.codes):
         return None
     return Labelled(given.codes, _numbered(given.factors[:, varies]))
