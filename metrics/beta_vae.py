@@ -88,4 +88,4 @@ def accuracy(
     return float(LogisticRegression(max_iter=1000).fit(train, train_factor).score(x, factor))
 
 
-SCORES = (Score("beta_vae", beta_vae, 1, (0, 1), "more", ("codes", "factors"), 0.5, stochastic=True),)
+SCORES = (Score("beta_vae", beta_vae, 1, (0, 1), "more", ("codes", "factors"), 0.1, stochastic=True),)

@@ -36,4 +36,4 @@ def code_information(codes: ArrayLike, bins: int = BINS) -> float:
     return float(information[~np.eye(len(information), dtype=bool)].mean())
 
 
-SCORES = (Score("code_information", code_information, 1, (0, math.log(BINS)), "less", ("codes",), 0.03),)
+SCORES = (Score("code_information", code_information, 1, (0, math.log(BINS)), "less", ("codes",), 0.01),)

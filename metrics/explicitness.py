@@ -77,4 +77,4 @@ def areas_under_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_]) 
     return float((above[pairs > 0] / pairs[pairs > 0]).mean()) if pairs.any() else math.nan
 
 
-SCORES = (Score("explicitness", explicitness, 1, (0, 1), "more", ("codes", "factors"), 1.0),)
+SCORES = (Score("explicitness", explicitness, 1, (0, 1), "more", ("codes", "factors"), 1.2),)

@@ -102,4 +102,4 @@ def majority(train: NDArray[np.int64], evaluate: NDArray[np.int64]) -> float:
     return float(evaluate[factor, np.arange(evaluate.shape[1])].sum() / evaluate.sum())
 
 
-SCORES = (Score("factor_vae", factor_vae, 1, (0, 1), "more", ("codes", "factors"), 0.2, stochastic=True),)
+SCORES = (Score("factor_vae", factor_vae, 1, (0, 1), "more", ("codes", "factors"), 0.03, stochastic=True),)

@@ -73,7 +73,7 @@ def standard_error(log_weights: ArrayLike) -> NDArray[np.float64]:
 
 
 SCORES = (
-    Score("log_likelihood", log_likelihood, 1, (-math.inf, math.inf), "more", ("weights",), 0.1),
-    Score("effective_sample_size", effective_sample_size, 1, (1, math.inf), "more", ("weights",), 0.1),
-    Score("standard_error", standard_error, 1, (0, math.inf), "less", ("weights",), 0.1),
+    Score("log_likelihood", log_likelihood, 1, (-math.inf, math.inf), "more", ("weights",), 0.01),
+    Score("effective_sample_size", effective_sample_size, 1, (1, math.inf), "more", ("weights",), 0.01),
+    Score("standard_error", standard_error, 1, (0, math.inf), "less", ("weights",), 0.01),
 )

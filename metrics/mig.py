@@ -39,4 +39,4 @@ def mig(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> float:
     return float((gaps(information) / entropy(known.factors)).mean())
 
 
-SCORES = (Score("mig", mig, 1, (0, 1), "more", ("codes", "factors"), 0.02),)
+SCORES = (Score("mig", mig, 1, (0, 1), "more", ("codes", "factors"), 0.01),)

@@ -45,4 +45,4 @@ def modularity_of_latents(information: NDArray[np.float64]) -> NDArray[np.float6
     return found
 
 
-SCORES = (Score("modularity", modularity, 1, (0, 1), "more", ("codes", "factors"), 0.02),)
+SCORES = (Score("modularity", modularity, 1, (0, 1), "more", ("codes", "factors"), 0.01),)

@@ -80,4 +80,4 @@ def _two(codes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.pad(codes, ((0, 0), (0, 1))) if codes.shape[1] == 1 else codes
 
 
-SCORES = (Score("sap", sap, 1, (0, 1), "more", ("codes", "factors"), 1.0),)
+SCORES = (Score("sap", sap, 1, (0, 1), "more", ("codes", "factors"), 0.9),)

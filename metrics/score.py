@@ -13,8 +13,8 @@ class Score(NamedTuple):
     function: Callable[..., Any]
     version: int  # goes up with every change that moves a value; two versions never stand in one column
     range: tuple[float, float]  # of the values by definition
-    better: Literal["more", "less", "neither"]
+    better: Literal["more", "less"]
     needs: tuple[Literal["codes", "factors", "labels", "weights", "kl"], ...]  # what is given, in this order
-    seconds: float  # for 10,000 codes of 10 latents with dSprites' five factors, one core; benchmarks/scores.py
+    seconds: float  # of a core, for 10,000 codes of 10 latents and dSprites' factors, or 5,000 draws of 100 images
     numbers: tuple[str, ...] = ()  # the names of what it returns, where that is several numbers
     stochastic: bool = False  # takes a generator, which moves the value

@@ -107,4 +107,4 @@ def _similarities(one: NDArray[np.float64], other: NDArray[np.float64], similari
     return np.abs(Lasso(alpha=PENALTY).fit(one, other).coef_.reshape(shape[::-1]).T)
 
 
-SCORES = (Score("udr", udr, 1, (0, 1), "more", ("codes", "kl"), 1.0),)
+SCORES = (Score("udr", udr, 1, (0, 1), "more", ("codes", "kl"), 0.06),)
