@@ -23,8 +23,7 @@ def beta_vae(
     *,
     batch: int = 64,
 ) -> float:
-    """Accuracy of a logistic regression from the mean difference of pairs of images to the factor that each pair
-    shares.
+    """Accuracy of a logistic regression from the mean difference of pairs of images to the factor that they share.
 
     The regression is regularised and the differences are not scaled, so that the scale of a code matters.
 

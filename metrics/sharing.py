@@ -1,8 +1,8 @@
-"""Draws of images that share a factor's value, from stored codes: every vote of FactorVAE's and beta-VAE's scores at
-once.
+"""Draws of images that share a factor's value, from stored codes: all votes of FactorVAE's or beta-VAE's score at once.
 
 On the codes of a whole grid of factors this is what encoding fresh images of these factors would give. On others, such
-as a sample of the grid, the images with that value stand for it.
+as a sample of the grid, the images with that value stand for it: a value needs many, and one that a single image has
+makes votes of copies, which tell nothing.
 """
 
 import numpy as np
