@@ -1,13 +1,16 @@
-"""What importance weights say: the log-likelihood, and how many of the draws it rests on.
+"""What importance weights say: the log-likelihood, its error, and how many of the draws it rests on.
 
 Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders", ICLR 2016.
 Kong, Liu & Wong, "Sequential imputations and Bayesian missing data problems", JASA 1994.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metrics.checks import matrix
+from metrics.score import Score
 
 
 def log_likelihood(log_weights: ArrayLike) -> NDArray[np.float64]:
@@ -44,3 +47,33 @@ def effective_sample_size(log_weights: ArrayLike) -> NDArray[np.float64]:
     w_SB = np.exp(log_w_SB - log_w_SB.max(axis=0))
     size_B: NDArray[np.float64] = np.square(w_SB.sum(axis=0)) / np.square(w_SB).sum(axis=0)
     return size_B
+
+
+def standard_error(log_weights: ArrayLike) -> NDArray[np.float64]:
+    """Standard error of `log_likelihood` from its finite number of draws, by the delta method.
+
+    It is the standard error of the mean weight over the mean weight, sqrt((S / ESS - 1) / (S - 1)), and as the
+    effective sample size it knows only of the weights that were drawn: where a large one is rare, both are too hopeful.
+
+    Args:
+        log_weights: log importance weights in nats, up to a constant for each image, [S, B].
+
+    Returns:
+        In nats, [B]; NaN for a single draw.
+
+    Raises:
+        ValueError: log_weights are no finite matrix.
+    """
+    size_B = effective_sample_size(log_weights)
+    samples = len(np.asarray(log_weights))
+    if samples == 1:
+        return np.full_like(size_B, math.nan)
+    error_B: NDArray[np.float64] = np.sqrt(np.maximum(samples / size_B - 1, 0) / (samples - 1))
+    return error_B
+
+
+SCORES = (
+    Score("log_likelihood", log_likelihood, 1, (-math.inf, math.inf), "more", ("weights",), 0.01),
+    Score("effective_sample_size", effective_sample_size, 1, (1, math.inf), "more", ("weights",), 0.01),
+    Score("standard_error", standard_error, 1, (0, math.inf), "less", ("weights",), 0.01),
+)

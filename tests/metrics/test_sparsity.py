@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from metrics import active_units, hoyer, zero_fraction
+from metrics import active_units, effective_latents, hoyer, small_fraction, zero_fraction
+
+METRICS = [zero_fraction, small_fraction, hoyer, active_units, effective_latents]
 
 
 @pytest.fixture
@@ -57,9 +59,8 @@ def test_normalised_hoyer_takes_a_constant_dimension_as_0(codes):
     assert hoyer(np.full((5, 3), 0.1), normalise=True) == 1
 
 
-def test_hoyer_refuses_one_dimension():
-    with pytest.raises(ValueError, match="at least 2 dimensions"):
-        hoyer([[1.0], [2.0]])
+def test_hoyer_of_one_dimension_is_not_defined():
+    assert np.isnan(hoyer([[1.0], [2.0]]))
 
 
 def test_active_units_count_variances_above_the_threshold():
@@ -75,16 +76,46 @@ def test_active_units_of_collapsed_and_of_duplicated_codes(codes):
     assert active_units(np.c_[codes, codes]) == 2 * active_units(codes) == 14
 
 
-def test_active_units_refuses_one_example_and_a_negative_threshold():
-    with pytest.raises(ValueError, match="at least 2 examples"):
-        active_units([[1.0, 2.0]])
+@pytest.mark.parametrize("metric", [active_units, effective_latents])
+def test_one_example_has_no_variance(metric):
+    assert np.isnan(metric([[1.0, 2.0]]))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_has_no_sparsity(metric, value):
+    assert np.isnan(metric([[1.0, 2.0], [0.0, value]]))
+
+
+def test_small_fraction_counts_what_is_closer_to_0_than_the_threshold():
+    assert small_fraction([[0.0, -0.005, 0.01, -3]]) == 2 / 4
+    assert small_fraction([[0.0, -0.005, 0.01, -3]], threshold=0.02) == 3 / 4
+    with pytest.raises(ValueError, match=r"threshold must be above 0, but is 0; zero_fraction counts exact zeros"):
+        small_fraction([[1.0]], threshold=0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_effective_latents_of_equal_variances_is_their_number(size):
+    z = np.concatenate([np.eye(size), -np.eye(size)])
+    assert effective_latents(z) == pytest.approx(size)
+    assert effective_latents(np.c_[3 + z, np.full((2 * size, 5), 0.1)]) == pytest.approx(size)
+
+
+def test_effective_latents_by_hand():
+    z = np.array([[-1.0], [1.0]]) * np.sqrt([1, 2, 1])  # shares 1/4, 1/2, 1/4: an entropy of 3/2 log 2
+    assert effective_latents(z) == pytest.approx(2**1.5)
+    assert effective_latents(1e200 * z) == pytest.approx(2**1.5)
+    assert effective_latents(np.full((5, 3), 0.1)) == 0
+
+
+def test_active_units_refuses_a_negative_threshold():
     with pytest.raises(ValueError, match=r"threshold must be .* but is -1"):
         active_units([[1.0], [2.0]], threshold=-1)
     with pytest.raises(ValueError, match=r"threshold must be .* but is nan"):
         active_units([[1.0], [2.0]], threshold=np.nan)
 
 
-@pytest.mark.parametrize("metric", [zero_fraction, hoyer, active_units])
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -92,7 +123,6 @@ def test_active_units_refuses_one_example_and_a_negative_threshold():
         (np.zeros((2, 3, 4)), r"shape \[2, 3, 4\]"),
         (np.zeros((0, 3)), r"shape \[0, 3\]"),
         (3.0, r"shape \[\]"),
-        ([[1.0, np.nan], [np.inf, 0.0]], "codes must be finite, but 2 of 4"),
         ([["a", "b"]], "codes must hold real numbers"),
         ([[1j, 2j]], "codes must hold real numbers, but its type is complex128"),
     ],
