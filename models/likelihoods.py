@@ -124,7 +124,7 @@ class GaussianLikelihood(Likelihood):
     def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
         count, total = 0, torch.zeros_like(self.mean_image, dtype=torch.float64)
         squares = torch.zeros_like(total)
-        for part in _parts(images):
+        for part in in_parts(images):
             centred = part - 0.5  # less is lost in the difference of two sums
             count, total, squares = count + len(part), total + centred.sum(0), squares + centred.square().sum(0)
         mean = total / count
@@ -168,7 +168,7 @@ class GaussianLikelihood(Likelihood):
         return Independent(Normal(self.mean_image + output, scale, validate_args=False), self.axes, validate_args=False)
 
 
-def _parts(images: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
+def in_parts(images: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
     """Images in [0, 1] as float64, some at a time: a whole data set as floats need not fit in memory."""
     for part in images.split(1024) if isinstance(images, Tensor) else images:
         yield part.double() / 255 if part.dtype == torch.uint8 else part.double()
@@ -219,7 +219,7 @@ class LogitLikelihood(Likelihood):
         return self.over_logits.seen(self.logits(x))
 
     def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
-        self.over_logits.fit_statistics(self.logits(part) for part in _parts(images))
+        self.over_logits.fit_statistics(self.logits(part) for part in in_parts(images))
 
     def quadratic(self, output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.over_logits.quadratic(output, self.logits(x))

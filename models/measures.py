@@ -19,6 +19,7 @@ class Look(NamedTuple):
 
     elbo: Elbo  # each half [B], exact form
     codes: Tensor  # [B, Z]
+    kl_by_level: Tensor | None = None  # [L, B], of a model of several levels; together they are elbo.kl
 
 
 class Measure(NamedTuple):

@@ -33,9 +33,14 @@ Layers = Callable[[Sequence[int]], list[nn.Module]]
 """Fully connected layers from size to size."""
 
 
+def activated(sizes: Sequence[int], act: type[nn.Module]) -> list[nn.Module]:
+    """Linear layers from size to size, an activation after each."""
+    return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act())]
+
+
 def dense(sizes: Sequence[int]) -> list[nn.Module]:
     """Linear layers from size to size, a ReLU after each."""
-    return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
+    return activated(sizes, nn.ReLU)
 
 
 def gates(sizes: Sequence[int]) -> list[nn.Module]:
@@ -152,15 +157,15 @@ def vamp_conv(
         down += [nn.Conv2d(a, b, kernel, stride=stride, padding=kernel // 2), act()]
     flat = maps[-1] * math.prod(quarter)
     encoder = Encoder(
-        *down, nn.Flatten(), *_activated([flat, *encoder_widths], act), features=(flat, *encoder_widths)[-1]
+        *down, nn.Flatten(), *activated([flat, *encoder_widths], act), features=(flat, *encoder_widths)[-1]
     )
 
     def doubled(a: int, b: int, small: tuple[int, ...], large: Sequence[int]) -> nn.Module:
-        odd = tuple(wide - (2 * narrow - 1) for narrow, wide in zip(small, large))  # 0 where halving rounded up
+        odd = large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1)  # 0 where halving rounded up
         return nn.ConvTranspose2d(a, b, 3, stride=2, padding=1, output_padding=odd)
 
     decoder = nn.Sequential(
-        *_activated([latent, *decoder_widths], act),
+        *activated([latent, *decoder_widths], act),
         *dense([(latent, *decoder_widths)[-1], 32 * math.prod(quarter)]),
         nn.Unflatten(1, (32, *quarter)),
         *(nn.ConvTranspose2d(32, maps[3], 3, padding=1), act()),
@@ -170,10 +175,6 @@ def vamp_conv(
         nn.ConvTranspose2d(maps[0], channels, 3, padding=1),
     )
     return encoder, decoder
-
-
-def _activated(sizes: Sequence[int], act: type[nn.Module]) -> list[nn.Module]:
-    return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act())]
 
 
 def _check_single(image_shape: Shape) -> None:
