@@ -270,7 +270,7 @@ def build(
     image_shape: Shape,
     *,
     latent: Count = 80,
-    top: Count | Probability | None = None,
+    top: Count | Probability = 0.5,
     prior: PriorName = "vamp",
     free_bits: NotNegative = 0.0,
     **given: Any,
@@ -280,7 +280,7 @@ def build(
     Args:
         image_shape: [C, H, W].
         latent: size of the whole code [z1, z2].
-        top: how much of it is z2: a number, or a share; None is half, rounded down.
+        top: how much of it is z2: a number, or a share, rounded down, of a coordinate at least.
         prior: of z2, "vamp" or "standard".
         free_bits: see `HVAE`.
         **given: as of `models.vampprior.build`.
@@ -314,13 +314,11 @@ def build(
     )
 
 
-def _latents(latent: int, top: int | float | None) -> tuple[int, int]:
+def _latents(latent: int, top: float) -> tuple[int, int]:
     """Z1 and Z2."""
     if latent < 2:
         raise ValueError(f"latent: {latent} must be 2 at least, a coordinate for each level")
-    if top is None:
-        return latent - latent // 2, latent // 2
-    z2 = top if isinstance(top, int) else min(max(round(top * latent), 1), latent - 1)
+    z2 = top if isinstance(top, int) else max(int(top * latent), 1)
     if z2 >= latent:
         raise ValueError(f"top: {top} must be less than latent, the size of the whole code, which is {latent}")
     return latent - z2, z2

@@ -24,7 +24,7 @@ from torch.distributions import Distribution, constraints
 import models
 from models.base import VAE, Shared, assemble
 from models.distributions import Gaussian, Size
-from models.domains import Count, Fraction, Positive, Shape
+from models.domains import Count, Fraction, NotNegative, Shape
 from models.gaussian import GaussianPosterior, StandardPrior
 from models.likelihoods import in_parts
 from models.networks import NETWORKS, Encoder, vamp_conv
@@ -123,7 +123,7 @@ class VampPrior(PriorPart):
         pseudo_activation: PseudoActivation = "clamp",
         pseudo_trainable: bool = True,
         pseudo_mean: Fraction = 0.05,
-        pseudo_deviation: Positive = 0.01,
+        pseudo_deviation: NotNegative = 0.01,
     ):
         super().__init__()
         self.pseudo_inputs: Tensor

@@ -9,7 +9,7 @@ from searchspaces.vampprior import COMMON, common
 
 DEFAULTS: dict[str, Any] = {
     "latent": 80,  # the authors': 40 and 40; 2 in the replication, 1 and 1
-    "top": None,  # half of it, both codes
+    "top": 0.5,  # both codes
     "free_bits": 0.0,  # none in either
     **COMMON,
 }
@@ -19,7 +19,7 @@ def space(trial: Trial) -> dict[str, Any]:
     """Draws a two-level VAE's configuration, with either prior on top."""
     return {
         "latent": trial.suggest_int("latent", 2, 128, log=True),
-        "top": trial.suggest_categorical("top", [None, 0.25, 0.75]),
+        "top": trial.suggest_float("top", 0.1, 0.9),
         "free_bits": trial.suggest_float("free_bits", 0.0, 0.2),  # of each coordinate of z1
         **common(trial),
     }

@@ -221,10 +221,14 @@ def test_the_fewest_free_bits_leave_the_elbo_with_the_lower_kl_in_closed_form(x)
 
 @pytest.mark.parametrize(
     ("latent", "top", "sizes"),
-    [(2, None, (1, 1)), (5, None, (3, 2)), (8, 2, (6, 2)), (8, 0.25, (6, 2)), (2, 0.01, (1, 1)), (4, 0.99, (1, 3))],
+    [(2, 0.5, (1, 1)), (5, 0.5, (3, 2)), (8, 2, (6, 2)), (8, 0.25, (6, 2)), (2, 0.01, (1, 1)), (4, 0.99, (1, 3))],
 )
 def test_how_much_of_the_code_is_the_top(latent, top, sizes):
     assert build(latent=latent, top=top).prior().sizes == sizes
+
+
+def test_half_of_the_code_is_the_top_if_nothing_is_said():
+    assert [build(latent=latent).prior().sizes for latent in (2, 3, 9)] == [(1, 1), (2, 1), (5, 4)]
 
 
 @pytest.mark.parametrize(
