@@ -201,7 +201,7 @@ class VAE(nn.Module):
     def look(self, x: Tensor) -> Look:
         """What an evaluation sees of images: the ELBO in its exact form at one draw, and the codes."""
         q = self.posterior(x)
-        return Look(self._elbo(x, q), self.posterior_part.codes(q))
+        return Look(self._elbo(x, q), self.posterior_part.codes(q), q)
 
     def measures(self) -> dict[Measure, Callable[[Tensor, Look], Tensor]]:
         """What a paper measures of its model besides what all have: from images and `Look` to one number each, [B]."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from models import vampprior
 from models.base import VAE, assemble
 from models.distributions import Gaussian, Size
 from models.domains import Activation, Count, NotNegative, Probability, Shape, Widths, widths
-from models.measures import Elbo, Look, Measure
+from models.measures import Look, Measure
 from models.networks import ACTIVATIONS, Encoder, Layers, Networks, activated, dense, gates
 from models.parts import PosteriorPart, PriorPart
 from models.schedules import Step
@@ -79,6 +79,12 @@ class TwoLevels(Distribution):
         z = torch.cat([lower.rsample(noise=noise), z2], -1)
         self._drawn = z, lower
         return z
+
+    @property
+    def last(self) -> Tensor:
+        """The last draws."""
+        assert self._drawn is not None
+        return self._drawn[0]
 
     def given(self, value: Tensor) -> Gaussian:
         """d(z1|z2) at codes [..., Z]; of the last draws it is there already."""
@@ -182,6 +188,10 @@ class HierarchicalPosterior(PosteriorPart):
         assert isinstance(q, TwoLevels)
         return q.centre
 
+    def means(self, q: Distribution) -> Tensor:
+        """The codes: the mean of z1 over all z2 has no closed form."""
+        return self.codes(q)
+
 
 class HierarchicalPrior(PriorPart):
     """p(z2) p(z1|z2).
@@ -200,6 +210,14 @@ class HierarchicalPrior(PriorPart):
         self.top, self.of_z2 = top, nn.Sequential(*layers([z2, *of_z2]))
         self.z1 = ClippedGaussian((z2, *of_z2)[-1], z1, log_var_clip=clip)
 
+    def check(self, model: VAE) -> None:
+        """Raises ValueError where a VampPrior would need a q(z2|x), and the posterior has none."""
+        if isinstance(self.top, VampPrior) and not isinstance(model.posterior_part, HierarchicalPosterior):
+            raise ValueError(
+                f"a VampPrior on top of two levels is the mixture of q(z2|u_k), and "
+                f"{type(model.posterior_part).__name__} has no q(z2|x)"
+            )
+
     def own_rates(self) -> dict[str, list[nn.Parameter]]:
         return self.top.own_rates()
 
@@ -208,11 +226,15 @@ class HierarchicalPrior(PriorPart):
 
     def forward(self, model: VAE) -> TwoLevels:
         if isinstance(self.top, VampPrior):
-            assert isinstance(model.posterior_part, HierarchicalPosterior)
+            assert isinstance(model.posterior_part, HierarchicalPosterior)  # see `check`
             top: Distribution = EqualMixture(model.posterior_part.top(model, self.top.images()))
         else:
             top = self.top(model)
-        return TwoLevels(top, lambda z2: self.z1.at(self.of_z2(z2)), self.latents)
+        return TwoLevels(top, self.lower, self.latents)
+
+    def lower(self, z2: Tensor) -> Gaussian:
+        """p(z1|z2), of codes z2, [..., Z2]."""
+        return self.z1.at(self.of_z2(z2))
 
 
 KL_Z1 = Measure("kl_z1", "KL of the lower level", "nats", "less", "estimate")
@@ -228,39 +250,31 @@ class HVAE(VAE):
 
     free_bits = 0.0
 
-    def _levels(self, q: Distribution, noise: Tensor | None = None) -> tuple[Tensor, Tensor, TwoLevels, TwoLevels]:
-        """A draw, [B, Z], the KL of each level at it, [2, B], and what both are of."""
-        p = self.prior()
-        assert isinstance(q, TwoLevels)
-        assert isinstance(p, TwoLevels)
-        z = q.rsample(noise=noise)
-        return z, q.log_prob_by_level(z) - p.log_prob_by_level(z), q, p
-
-    def _elbo(self, x: Tensor, q: Distribution, kl: Literal["closed", "sampled"] = "closed", noise: Any = None) -> Elbo:
-        z, kl_LB, _, _ = self._levels(q, noise)
-        return Elbo(self.likelihood(z).log_prob(x), kl_LB.sum(0))
-
     def loss(self, x: Tensor, step: Step) -> Tensor:
         if not self.free_bits:
             return super().loss(x, step)
-        z, kl_LB, q, p = self._levels(self.posterior(x, step))
+        q, p = self.posterior(x, step), self.prior()
+        assert isinstance(q, TwoLevels)
+        assert isinstance(p, TwoLevels)
+        z = q.rsample()
         lower_Z = kl_divergence(q.given(z).base_dist, p.given(z).base_dist).mean(0)
-        kl = lower_Z.clamp(min=self.free_bits).sum() + kl_LB[1].mean()
+        _, top = q.log_prob_by_level(z) - p.log_prob_by_level(z)
+        kl = lower_Z.clamp(min=self.free_bits).sum() + top.mean()
         return self.beta(step, self.budget) * kl - self.likelihood(z).log_prob(x).mean()
 
-    def look(self, x: Tensor) -> Look:
-        q = self.posterior(x)
-        z, kl_LB, _, _ = self._levels(q)
-        elbo = Elbo(self.likelihood(z).log_prob(x), kl_LB.sum(0))
-        return Look(elbo, self.posterior_part.codes(q), kl_by_level=kl_LB)
-
     def measures(self) -> dict[Measure, Callable[[Tensor, Look], Tensor]]:
-        return {KL_Z1: lambda x, look: _level(look, 0), KL_Z2: lambda x, look: _level(look, 1)}
+        return {
+            KL_Z1: lambda x, look: self._kl_z1(look),
+            KL_Z2: lambda x, look: look.elbo.kl - self._kl_z1(look),
+        }
 
-
-def _level(look: Look, level: int) -> Tensor:
-    assert look.kl_by_level is not None
-    return look.kl_by_level[level]
+    def _kl_z1(self, look: Look) -> Tensor:
+        """log q(z1|x, z2) - log p(z1|z2) at the draw that the ELBO was taken at, [B]; no pseudo-input is encoded."""
+        q, prior = look.posterior, self.prior_part
+        assert isinstance(q, TwoLevels)
+        assert isinstance(prior, HierarchicalPrior)
+        z1, z2 = q.last.split(q.sizes, -1)
+        return q.given(q.last).log_prob(z1) - prior.lower(z2).log_prob(z1)
 
 
 PAPER, settings, idle = vampprior.PAPER, vampprior.settings, vampprior.idle

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributions import Distribution
 
 
 class Elbo(NamedTuple):
@@ -19,7 +21,7 @@ class Look(NamedTuple):
 
     elbo: Elbo  # each half [B], exact form
     codes: Tensor  # [B, Z]
-    kl_by_level: Tensor | None = None  # [L, B], of a model of several levels; together they are elbo.kl
+    posterior: Distribution  # q(z|x), exact form, batch [B], event [Z]
 
 
 class Measure(NamedTuple):

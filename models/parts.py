@@ -73,6 +73,11 @@ class PosteriorPart(Part):
         mode: Tensor = q.mode
         return mode
 
+    def means(self, q: Distribution) -> Tensor:
+        """E[z] under q, [B, Z], which active units are counted on; where it has no closed form, what comes near it."""
+        mean: Tensor = q.mean
+        return mean
+
 
 class PriorPart(Part):
     """p(z): called as `part(model)`, returns a Distribution, event [Z].
