@@ -352,3 +352,22 @@ def test_the_networks_own_settings_reach_it():
     assert count(hidden=256, decoder_hidden=9) != count(hidden=256)
     model = own(network="vamp_conv", activation="tanh")
     assert any(isinstance(layer, nn.Tanh) for layer in model.encoder)
+
+
+@pytest.mark.parametrize("network", ["mlp", "gated", "vamp_conv"])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("vampprior", {}),
+        ("vampprior", {"prior": "standard", "log_var_clip": "none"}),
+        ("vampprior", {"pseudo_activation": "sigmoid", "pseudo_trainable": False}),
+        ("hvae", {}),
+        ("hvae", {"prior": "standard", "free_bits": 0.1}),
+    ],
+)
+def test_a_step_waits_for_no_number_of_the_device(name, settings, network):
+    """On the meta device there is none that could be asked for."""
+    with torch.device("meta"):
+        model = models.build(name, SHAPE, latent=4, hidden=8, network=network, pseudo_inputs=K, **settings)
+        model.loss(torch.rand(B, *SHAPE), 3).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
