@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from models.distributions import closed_kl
-from models.domains import Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Widths
+from models.domains import Edges, Fraction, Init, LikelihoodName, Margin, Network, Positive, Shape, Sigma, Widths
 from models.inputs import Given, check_count, codes_from, images_from
 from models.likelihoods import Likelihood, likelihood_part
 from models.measures import Elbo, Look, Measure
@@ -288,6 +288,7 @@ class Shared(TypedDict, total=False):
     likelihood: "bernoulli", "gaussian" or "logistic".
     sigma: the Gaussian likelihood's standard deviation: a number, "learned" or "per_pixel".
     logit: l, where the Gaussian is one over logit(l + (1 - 2 l) x), see `models.likelihoods.LogitLikelihood`.
+    edges: of the logistic likelihood's outermost bins, see `models.likelihoods.DiscretizedLogistic`.
     init: how weights start, see `models.networks.initialise`.
     """
 
@@ -299,6 +300,7 @@ class Shared(TypedDict, total=False):
     likelihood: LikelihoodName
     sigma: Sigma
     logit: Margin | None
+    edges: Edges
     init: Init
 
 
@@ -321,6 +323,7 @@ def assemble(
     likelihood: LikelihoodName = "bernoulli",
     sigma: Sigma = "learned",
     logit: float | None = None,
+    edges: Edges = "open",
     init: Init = "torch",
     kind: Callable[..., VAE] = VAE,
 ) -> VAE:
@@ -338,7 +341,7 @@ def assemble(
         ValueError: the network does not take such images, the likelihood does not take a setting, or a part does not
             go with the rest.
     """
-    observe = likelihood_part(likelihood, image_shape, sigma, logit)
+    observe = likelihood_part(likelihood, image_shape, sigma, logit, edges)
     channels = observe.parameters_per_pixel * image_shape[-3]
     if isinstance(network, str):
         encoder, decoder = NETWORKS[network](image_shape, latent, channels, hidden, decoder_hidden)

@@ -29,10 +29,12 @@ def _as_tuple(value: Any) -> Any:
 Widths = Annotated[Count | Annotated[tuple[Count, ...], Field(max_length=1000)], BeforeValidator(_as_tuple)]
 """Widths of the hidden layers, input side first; a number is one layer, () is none."""
 
-Network = Literal["mlp", "conv", "dsprites", "celeba"]
-Init = Literal["torch", "vlae", "glorot"]
+Network = Literal["mlp", "conv", "gated", "vamp_conv", "dsprites", "celeba"]
+Activation = Literal["relu", "elu", "silu", "tanh"]
+Init = Literal["torch", "vlae", "glorot", "he"]
 LikelihoodName = Literal["bernoulli", "gaussian", "logistic"]
 Sigma = Positive | Literal["learned", "per_pixel"]
+Edges = Literal["open", "closed"]
 
 Shape = tuple[int, ...]
 """[C, H, W] of one image; [2, C, H, W] of a pair."""

@@ -25,7 +25,7 @@ from torch.distributions import (
 from torch.nn.functional import logsigmoid
 
 from models.distributions import Size
-from models.domains import LikelihoodName, Shape, Sigma
+from models.domains import Edges, LikelihoodName, Shape, Sigma
 from models.parts import Part
 
 Pixels = Literal["binary", "grey", "dequantised"]
@@ -127,7 +127,7 @@ class GaussianLikelihood(Likelihood):
     def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
         count, total = 0, torch.zeros_like(self.mean_image, dtype=torch.float64)
         squares = torch.zeros_like(total)
-        for part in _parts(images):
+        for part in in_parts(images):
             centred = part - 0.5  # less is lost in the difference of two sums
             count, total, squares = count + len(part), total + centred.sum(0), squares + centred.square().sum(0)
         mean = total / count
@@ -177,7 +177,7 @@ class GaussianLikelihood(Likelihood):
         return Independent(Normal(self.mean_image + output, scale, validate_args=False), self.axes, validate_args=False)
 
 
-def _parts(images: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
+def in_parts(images: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
     """Images in [0, 1] as float64, some at a time: a whole data set as floats need not fit in memory."""
     for part in images.split(1024) if isinstance(images, Tensor) else images:
         yield part.double() / 255 if part.dtype == torch.uint8 else part.double()
@@ -228,7 +228,7 @@ class LogitLikelihood(Likelihood):
         return self.over_logits.seen(self.logits(x))
 
     def fit_statistics(self, images: Tensor | Iterable[Tensor]) -> None:
-        self.over_logits.fit_statistics(self.logits(part) for part in _parts(images))
+        self.over_logits.fit_statistics(self.logits(part) for part in in_parts(images))
 
     def quadratic(self, output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.over_logits.quadratic(output, self.logits(x))
@@ -244,21 +244,27 @@ class LogitLikelihood(Likelihood):
 
 
 class DiscretizedLogistic(Distribution):
-    """A logistic density integrated over 256 bins of width 1/255 around 0, 1/255, ..., 1; the edge bins are open.
+    """A logistic density integrated over 256 bins.
 
-    Kingma et al. (2016), with the mass of a bin taken as sigma(a) sigma(-b) (1 - exp(b - a)), which is the difference
-    sigma(a) - sigma(b) without its cancellation.
+    With open edges, Kingma et al. (2016): bins of width 1/255 around 0, 1/255, ..., 1, the outermost of which take the
+    tails. With closed ones, the code of Tomczak & Welling (2018): bins of width 1/256 from 0, 1/256, ... on, of which
+    none takes a tail, so that the masses add up to less than 1; each has 1e-7 more.
+
+    The mass of a bin is taken as sigma(a) sigma(-b) (1 - exp(b - a)), which is the difference sigma(a) - sigma(b)
+    without its cancellation.
 
     Args:
         loc: [...], in the pixels' units.
         log_scale: [...].
+        edges: "open" or "closed".
     """
 
     arg_constraints = {"loc": constraints.real, "log_scale": constraints.real}  # noqa: RUF012
     support = constraints.unit_interval
 
-    def __init__(self, loc: Tensor, log_scale: Tensor):
+    def __init__(self, loc: Tensor, log_scale: Tensor, *, edges: Edges = "open"):
         self.loc, self.log_scale = torch.broadcast_tensors(loc, log_scale)
+        self.edges = edges
         super().__init__(self.loc.shape, validate_args=False)
 
     @property
@@ -267,43 +273,72 @@ class DiscretizedLogistic(Distribution):
         return self.loc.clamp(0, 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-mass of the bin around each value, which is a multiple of 1/255; nats."""
+        """Log-mass of the bin that each value in [0, 1] is in, a multiple of 1/255 if the edges are open; nats."""
         inverse_scale = (-self.log_scale).exp()
+        if self.edges == "closed":
+            left = (value * 256).floor().clamp(max=255) / 256
+            lower, upper = ((left + width - self.loc) * inverse_scale for width in (0, 1 / 256))
+            return (_log_mass(lower, upper, inverse_scale / 256).exp() + 1e-7).log()
         upper = (value - self.loc + 0.5 / 255) * inverse_scale
         lower = (value - self.loc - 0.5 / 255) * inverse_scale
-        below, above = logsigmoid(upper), logsigmoid(-lower)
-        inside = below + above + torch.log(-torch.expm1(-inverse_scale / 255))
-        return torch.where(value < 0.5 / 255, below, torch.where(value > 1 - 0.5 / 255, above, inside))
+        inside = _log_mass(lower, upper, inverse_scale / 255)
+        first, last = value < 0.5 / 255, value > 1 - 0.5 / 255
+        return torch.where(first, logsigmoid(upper), torch.where(last, logsigmoid(-lower), inside))
 
     def sample(self, sample_shape: Size = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         logistic = torch.logit(torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device), eps=1e-6)
-        return ((self.loc + self.log_scale.exp() * logistic) * 255).round().clamp(0, 255) / 255
+        drawn = self.loc + self.log_scale.exp() * logistic
+        if self.edges == "closed":
+            return (drawn * 256).floor().clamp(0, 255) / 256
+        return (drawn * 255).round().clamp(0, 255) / 255
+
+
+def _log_mass(lower: Tensor, upper: Tensor, width: Tensor) -> Tensor:
+    """log(sigma(upper) - sigma(lower)), where upper - lower is the width."""
+    return logsigmoid(upper) + logsigmoid(-lower) + torch.log(-torch.expm1(-width))
 
 
 class LogisticLikelihood(Likelihood):
     """Discretised logistic pixels on 256 bins; the outputs are location (as log-odds) and log-scale.
 
-    The log-scale is clamped to [-7, 0]; beyond those the mass sits in one bin, or everywhere.
+    With open edges the log-scale is clamped to [-7, 0]; beyond those the mass sits in one bin, or everywhere. With
+    closed ones both clamps are those of Tomczak & Welling's code: [-4.5, 0], and the location to [1/512, 1 - 1/512].
+
+    Args:
+        image_shape: [C, H, W].
+        edges: of the bins, see `DiscretizedLogistic`.
     """
 
     parameters_per_pixel = 2
 
+    def __init__(self, image_shape: Shape, edges: Edges = "open"):
+        super().__init__(image_shape)
+        self.edges = edges
+
     def forward(self, output: Tensor) -> Distribution:
-        location, log_scale = output.chunk(2, dim=-3)
-        pixels = DiscretizedLogistic(location.sigmoid(), log_scale.clamp(-7, 0))
-        return Independent(pixels, self.axes, validate_args=False)
+        log_odds, log_scale = output.chunk(2, dim=-3)
+        location = log_odds.sigmoid()
+        if self.edges == "closed":
+            location, log_scale = location.clamp(1 / 512, 1 - 1 / 512), log_scale.clamp(-4.5, 0)
+        else:
+            log_scale = log_scale.clamp(-7, 0)
+        return Independent(DiscretizedLogistic(location, log_scale, edges=self.edges), self.axes, validate_args=False)
 
 
-def likelihood_part(name: LikelihoodName, image_shape: Shape, sigma: Sigma, logit: float | None = None) -> Likelihood:
-    """The likelihood of that name; `sigma` and `logit` are read by the Gaussian one only.
+def likelihood_part(
+    name: LikelihoodName, image_shape: Shape, sigma: Sigma, logit: float | None = None, edges: Edges = "open"
+) -> Likelihood:
+    """The likelihood of that name; `sigma` and `logit` are read by the Gaussian one only, `edges` by the logistic one.
 
     Raises:
-        ValueError: `logit` is given with another one.
+        ValueError: `logit` or closed edges are given with another one.
     """
+    if logit is not None and name != "gaussian":
+        raise ValueError(f"logit: only the gaussian likelihood may be one of logits, this one is {name}")
+    if edges != "open" and name != "logistic":
+        raise ValueError(f"edges: only the logistic likelihood has bins with edges, this one is {name}")
     if name == "gaussian":
         gaussian = GaussianLikelihood(image_shape, sigma)
         return gaussian if logit is None else LogitLikelihood(gaussian, logit, image_shape)
-    if logit is not None:
-        raise ValueError(f"logit: only the gaussian likelihood may be one of logits, this one is {name}")
-    return BernoulliLikelihood(image_shape) if name == "bernoulli" else LogisticLikelihood(image_shape)
+    return BernoulliLikelihood(image_shape) if name == "bernoulli" else LogisticLikelihood(image_shape, edges)

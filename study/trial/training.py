@@ -79,6 +79,7 @@ class Training:
 
         settings = {**self.model.own_settings(), **settings}
         self.grad_clip: float | None = settings["grad_clip"]
+        self.normalise_gradients: bool = settings["normalise_gradients"]
         self.drop_at = math.ceil(settings["lr_drop"] * self.budget) if settings["lr_drop"] < 1 else None
         self.parameters = {
             name: [p for parameters in groups.values() for p in parameters]
@@ -123,6 +124,9 @@ class Training:
         optimiser, parameters = self.optimisers[name], self.parameters[name]
         optimiser.zero_grad()
         loss.backward(inputs=parameters)
+        if self.normalise_gradients:
+            for gradient in (parameter.grad for parameter in parameters if parameter.grad is not None):
+                gradient /= gradient.norm() + 1e-7  # the margin of Tomczak & Welling's code
         if self.grad_clip is not None:
             nn.utils.clip_grad_norm_(parameters, self.grad_clip)
         value = loss.detach()

@@ -173,6 +173,42 @@ def test_discretised_logistic_draws_follow_its_masses():
         assert ((share - mass).abs() <= 4 * (mass * (1 - mass) / n).sqrt() + 1 / n).all()
 
 
+@pytest.mark.parametrize("log_scale", [-4.5, -2.0, 0.0])
+def test_closed_edges_have_bins_of_a_256th_and_no_tails(log_scale):
+    loc, scale, x = 0.37, math.exp(log_scale), torch.arange(256) / 256
+    p = DiscretizedLogistic(torch.tensor(loc), torch.tensor(log_scale), edges="closed")
+    below = scipy.stats.logistic.cdf(torch.arange(257).numpy() / 256, loc, scale)
+    masses = torch.from_numpy(below[1:] - below[:-1])
+    assert_close(p.log_prob(x).exp(), masses + 1e-7, rtol=1e-9, atol=1e-13)
+    assert torch.equal(p.log_prob(x + 0.4 / 256), p.log_prob(x))  # all of a bin is one value
+    assert torch.equal(p.log_prob(torch.arange(256) / 255), p.log_prob(x))  # grey levels as they are given here
+
+
+def test_closed_edges_draw_what_their_bins_hold():
+    p = DiscretizedLogistic(torch.tensor(0.9), torch.tensor(-3.0), edges="closed")
+    z = p.sample((20_000,))
+    assert torch.equal(z * 256, (z * 256).round())
+    share = ((z >= 0.5) & (z < 0.95)).double().mean()  # 0.95 lies in a bin that begins at 243/256
+    expected = scipy.stats.logistic.cdf([0.5, 244 / 256], 0.9, math.exp(-3.0))
+    assert abs(share - (expected[1] - expected[0])) < 4 * math.sqrt(0.25 / 20_000)
+
+
+def test_closed_edges_bring_the_clamps_of_their_code():
+    part = likelihood_part("logistic", (1, 1, 1), "learned", edges="closed")
+    far = part(torch.tensor([[[-50.0]], [[-50.0]]])).base_dist
+    assert (far.loc.item(), far.log_scale.item()) == (1 / 512, -4.5)
+    far = part(torch.tensor([[[50.0]], [[50.0]]])).base_dist
+    assert (far.loc.item(), far.log_scale.item()) == (1 - 1 / 512, 0.0)
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "gaussian"])
+def test_edges_are_for_bins(name):
+    with pytest.raises(
+        models.ModelError, match=f"vae: edges: only the logistic likelihood has bins .*, this .* {name}"
+    ):
+        models.build("vae", (1, 8, 8), likelihood=name, edges="closed")
+
+
 def test_logistic_likelihood_reads_locations_then_log_scales():
     part = likelihood_part("logistic", SHAPE, "learned")
     output, x = 5 * output_of(part, 5), torch.randint(256, (5, *SHAPE)) / 255

@@ -10,9 +10,10 @@ from torch.testing import assert_close
 import models
 from models.base import assemble
 from models.gaussian import GaussianPosterior, StandardPrior
-from models.networks import NETWORKS, Encoder, initialise
+from models.networks import ACTIVATIONS, NETWORKS, Encoder, gates, initialise, vamp_conv
 from models.vlae import LaplacePosterior
 
+NETWORKS_BY_WIDTH = ["mlp", "conv", "gated", "vamp_conv"]
 IMAGE_SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (1, 9, 14), (3, 32, 32), (3, 64, 64)]
 
 COUNTS = [  # papers/vsc.md, section 4: of the replication's own modules
@@ -79,7 +80,46 @@ def test_every_model_builds_at_every_usual_size(name, side):
     assert model.image_shape == (1, side, side)
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv"])
+REPLICATION = [  # papers/vampprior.md, section 4: one level, latent 2, in millions, as there
+    (1, 0.42, 0.02),
+    (2, 0.85, 0.06),
+    (4, 1.80, 0.17),
+    (8, 3.99, 0.60),
+    (16, 9.54, 2.22),
+]
+
+
+@pytest.mark.parametrize(("size", "of_encoder", "of_decoder"), REPLICATION)
+def test_parameter_counts_equal_the_vampprior_replication(size, of_encoder, of_decoder):
+    with torch.device("meta"):
+        encoder, decoder = vamp_conv((1, 28, 28), 2, 1, 256, None, network_size=size)
+        heads = GaussianPosterior(encoder.features, 2)
+    counts = [sum(p.numel() for module in half for p in module.parameters()) for half in ((encoder, heads), (decoder,))]
+    assert [round(count / 1e6, 2) for count in counts] == [of_encoder, of_decoder]
+
+
+def test_a_gated_layer_is_a_product_with_a_sigmoid():
+    layer, gate = gates([5, 3])
+    h, g = layer.weight.chunk(2)
+    b, c = layer.bias.chunk(2)
+    x = torch.randn(4, 5)
+    assert_close(gate(layer(x)), (x @ h.T + b) * (x @ g.T + c).sigmoid())
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu", "silu", "tanh"])
+def test_the_replications_activation_stands_behind_every_layer_but_the_last_and_the_decoders_first(activation):
+    encoder, decoder = vamp_conv((1, 8, 8), 2, 1, (9, 7), None, network_size=0.5, activation=activation)
+    kind = ACTIVATIONS[activation]
+    assert [isinstance(layer, kind) for layer in encoder if not list(layer.parameters())] == [True] * 4 + [
+        False,
+        True,
+        True,
+    ]
+    last = [layer for layer in decoder if not list(layer.parameters()) and not isinstance(layer, nn.Unflatten)]
+    assert [type(layer) for layer in last] == [nn.ReLU, kind, kind, kind, kind]
+
+
+@pytest.mark.parametrize("network", NETWORKS_BY_WIDTH)
 @pytest.mark.parametrize("image_shape", IMAGE_SHAPES, ids=str)
 @pytest.mark.parametrize("parameters_per_pixel", [1, 2])
 def test_output_shapes(network, image_shape, parameters_per_pixel):
@@ -89,7 +129,7 @@ def test_output_shapes(network, image_shape, parameters_per_pixel):
     assert decoder(torch.randn(2, 5)).shape == (2, channels, *image_shape[1:])
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("network", NETWORKS_BY_WIDTH)
 def test_the_code_reaches_every_pixel_and_every_pixel_the_code(network):
     image_shape = (2, 28, 20)
     encoder, decoder = NETWORKS[network](image_shape, 5, 2, (64,), None)
@@ -169,6 +209,15 @@ def test_init_vlae_is_kaiming_by_fan_out_on_linear_weights_alone():
     initialise(nn.Sequential(linear, conv), "vlae")
     gain = math.sqrt(2 / (1 + 2 ** (2 / 3)))  # of a leaky ReLU whose slope is 2^(1/3)
     assert_uniform(linear.weight, gain * math.sqrt(3 / 200))
+    assert torch.equal(linear.bias, bias)
+    assert torch.equal(conv.weight, kernel)
+
+
+def test_init_he_is_normal_by_fan_in_on_linear_weights_alone():
+    linear, conv = LAYERS[0](), LAYERS[1]()
+    bias, kernel = linear.bias.clone(), conv.weight.clone()
+    initialise(nn.Sequential(linear, conv), "he")
+    assert linear.weight.var().item() == pytest.approx(2 / 300, rel=4 * math.sqrt(2 / linear.weight.numel()))
     assert torch.equal(linear.bias, bias)
     assert torch.equal(conv.weight, kernel)
 

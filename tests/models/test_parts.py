@@ -140,7 +140,7 @@ def test_a_look_is_the_elbo_and_the_codes_from_one_posterior(name, blobs, monkey
     monkeypatch.setattr(VAE, "posterior", lambda *given: found.append(given) or posterior(*given))
     torch.manual_seed(5)
     look = model.look(x)
-    assert len(found) == 1
+    assert sum(given[1] is x for given in found) == 1  # others are of pseudo-inputs
     torch.manual_seed(5)
     for ours, separate in zip((*look.elbo, look.codes), (*model.elbo(x), model.codes(x))):
         assert torch.equal(ours, separate)

@@ -15,7 +15,7 @@ from models.vae import pairs
 PAIRS = pairs()
 
 TRAINING = ("lr", "betas")  # how the names of what training takes begin; `lr_drop` is among them
-TRAINING_EXACTLY = {"weight_decay", "grad_clip"}
+TRAINING_EXACTLY = {"weight_decay", "grad_clip", "normalise_gradients"}
 
 names = pytest.mark.parametrize("name", models.names())
 

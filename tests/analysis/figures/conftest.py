@@ -19,6 +19,12 @@ from study import cli
 from study.record.folder import Run
 from study.spec import StudySpec
 
+ONE_WAY = {  # what leaves one way through a space, so that every trial draws the same
+    "vae": {"posterior": "gaussian", "prior": "standard"},
+    "vampprior": {"prior": "standard", "network": "mlp"},
+    "hvae": {"prior": "standard", "network": "mlp"},
+}
+
 
 @pytest.fixture(scope="package", autouse=True)
 def data(tmp_path_factory) -> Iterator[Path]:
@@ -64,7 +70,7 @@ def runs(tmp_path_factory) -> Callable[[str], Run]:
     def run(model: str) -> Run:
         if model not in made:
             pins = {"hidden": 12, "latent": 4, **dict.fromkeys(searchspaces.trade_offs(model), 0.3)}
-            pins |= {"posterior": "gaussian", "prior": "standard"} if model == "vae" else {}
+            pins |= ONE_WAY.get(model, {})
             budget = {"steps": 20, "batch": 16, "report_every": 10, "log_every": 10}
             given = {"name": f"tiny-{model}", "model": model, "dataset": "mnist5k", "likelihood": "bernoulli"}
             asha = {"grace": 10, "reduction": 2}

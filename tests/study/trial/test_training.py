@@ -39,6 +39,12 @@ def test_grad_clip_bounds_the_norm_of_the_whole_gradient(training):
         torch.testing.assert_close(clipped[key] * ratio, free[key], rtol=1e-3, atol=1e-5)
 
 
+def test_gradients_may_be_divided_by_their_norm_each_tensors_by_its_own(training):
+    free, normalised = first_gradients(training()), first_gradients(training(normalise_gradients=True))
+    for key, gradient in free.items():
+        torch.testing.assert_close(normalised[key], gradient / (gradient.norm() + 1e-7), rtol=1e-4, atol=1e-7)
+
+
 def test_weight_decay_is_added_to_the_gradient(training):
     start = [p.detach().clone() for p in training().model.parameters()]
     free, decayed = first_gradients(training()), first_gradients(training(weight_decay=0.3))
@@ -125,6 +131,7 @@ def test_losses_are_applied_one_after_the_other(training, halves, monkeypatch):
         ("grad_clip", 0),
         ("lr_drop", 1.5),
         ("lr_drop", None),
+        ("normalise_gradients", 1),
     ],
 )
 def test_a_setting_outside_its_domain_is_refused_with_what_it_got(key, value):
@@ -134,6 +141,7 @@ def test_a_setting_outside_its_domain_is_refused_with_what_it_got(key, value):
 
 
 def test_settings_inside_their_domains_are_taken():
+    assert check_settings({**EVERY_SETTING, "normalise_gradients": True}) == []
     assert check_settings({**EVERY_SETTING, "grad_clip": None, "lr_pseudo_inputs": 1e-5, "betas": (0, 0.5)}) == []
 
 
