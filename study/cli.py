@@ -245,9 +245,10 @@ def evaluate(
 def status(given: RunName, root: Root = RUNS) -> None:
     """Where a run stands."""
     from study.record.storage import open_run
-    from study.record.words import summary
+    from study.record.words import at_work, summary
 
-    print(summary(open_run(find(given, root))))
+    opened = open_run(find(given, root))
+    print("\n".join(filter(None, (summary(opened), at_work(opened)))))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -13,9 +14,10 @@ from optuna.trial import TrialState
 import imagesets
 from study.record import tables
 from study.record.folder import OpenRun, Run
+from study.record.progress import Pace, begin
 from study.record.storage import check_storage_is_new, describe_data, open_run, reopen
 from study.record.trials import Outcome, finish, outcome, owed, store_report
-from study.record.words import describe
+from study.record.words import describe, pace
 from study.signals import stopping_on_signals
 from study.spec import SpecError, StudySpec
 from study.spec.text import program
@@ -81,12 +83,14 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
     run, spec, study = opened
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(spec.default_draws())
+    begin(opened)
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     stored = optuna.trial.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()
     with warnings.catch_warnings():  # the paper's own values may lie outside a range that was narrowed
         warnings.simplefilter("ignore", UserWarning)
         settings = spec.draw(stored)
     report: dict[str, Any] = {"cause": ""}
+    kept = Pace(opened)
     trial = None
     with stopping_on_signals(lambda: f"{program()} resume {run.argument}") as stop:
         try:
@@ -101,7 +105,9 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
                 report = failed(error, trial.training.step, spec)
                 break
             store_report(study, stored._trial_id, report)
-            print(describe(study.trials[stored.number], spec), flush=True)
+            kept.report(stored.number, report["steps"], report["seconds"], report.get("reported", 0.0))
+            at = kept.progress(time.time())
+            print(describe(study.trials[stored.number], spec) + (f"   {pace(at)}" if at else ""), flush=True)
         halted = report["cause"] if report.get("halt") else ""
         if stop.signal is None and not halted:
             finish(opened, stored.number, report)

@@ -138,16 +138,17 @@ class Run:
             yield
 
     def is_held(self) -> bool:
-        """Whether a process holds the run just now; changes nothing."""
+        """Whether a process holds the run just now, as far as can be seen; changes nothing."""
         try:
             descriptor = os.open(self.path / ".lock", os.O_RDONLY)
-        except FileNotFoundError:
+        except OSError:
             return False
-        with open(descriptor) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+        finally:
+            os.close(descriptor)
         return False
 
 
