@@ -44,6 +44,7 @@ class Pace:
         self.spec = opened.spec
         self.sessions: list[float] = opened.study.user_attrs.get(SESSIONS, [])
         self.last: float | None = None
+        self._first = math.inf  # when the first trial of the last session was at work
         self._made: dict[int, tuple[int, float]] = {}  # number -> steps and seconds of its last report
         self._running: set[int] = set()
         self._ended = 0
@@ -67,10 +68,15 @@ class Pace:
 
     def report(self, number: int, steps: int, seconds: float, reported: float) -> None:
         """Takes a report: the trial's number, its steps and seconds of work so far, and when it was made."""
+        steps_before, seconds_before = self._made.get(number, (0, 0.0))
         self._running.add(number)
         self._made[number] = (steps, seconds)
         if self.sessions and reported >= self.sessions[-1]:
             self.last = max(reported, self.last or reported)
+            self._first = min(self._first, reported - (seconds - seconds_before))
+        else:  # the checkpoint's, of an earlier session
+            made, worked = self._before
+            self._before = (made + steps - steps_before, worked + seconds - seconds_before)
 
     def end(self, number: int) -> None:
         """Takes the end of a trial."""
@@ -80,8 +86,8 @@ class Pace:
     def progress(self, now: float) -> Progress | None:
         """Where the work stands; None before the last session's first report.
 
-        The rate is that between the beginning of the session and its last report. The time left is no shorter than
-        the longest of the trials takes alone.
+        The rate is that between the first work of the session, after its processes had started, and its last report.
+        The time left is no shorter than the longest of the trials takes alone.
 
         Args:
             now: in seconds since 1970.
@@ -90,14 +96,13 @@ class Pace:
             return None
         (steps, seconds), (steps_before, seconds_before) = self._total(), self._before
         made, worked = steps - steps_before, seconds - seconds_before
-        begun = self.sessions[-1]
-        if made <= 0 or worked <= 0 or self.last <= begun:
+        if made <= 0 or worked <= 0:
             return None
-        rate, alone = made / (self.last - begun), made / worked
+        rate, alone = made / (self.last - self._first), made / worked
         owed = [self.spec.steps - self._made.get(number, (0, 0.0))[0] for number in self._running]
         owed += [self.spec.steps] * (self.spec.trials - self._ended - len(self._running))
         left = max(sum(owed) / rate, max(owed, default=0) / alone)
-        return Progress(steps, len(self.sessions), self._elapsed + max(0.0, now - begun), rate, left)
+        return Progress(steps, len(self.sessions), self._elapsed + max(0.0, now - self.sessions[-1]), rate, left)
 
     def _total(self) -> tuple[int, float]:
         """Steps and seconds of all trials."""

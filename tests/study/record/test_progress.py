@@ -67,8 +67,8 @@ def test_from_the_first_report_of_the_first_trial_on_it_is_said(opened, clock):
     begin(opened)
     store_report(opened.study, ask(opened)._trial_id, made(20, 8.0, START + 10))
     found = Pace(opened).progress(START + 12)
-    assert found == Progress(steps=20, sessions=1, elapsed=12.0, rate=2.0, left=110.0)  # 3 x 60 + 40 steps
-    assert pace(found) == "20 steps in 12 s, 2 a second; at most 2 min left"
+    assert found == Progress(steps=20, sessions=1, elapsed=12.0, rate=2.5, left=88.0)  # 3 x 60 + 40 steps
+    assert pace(found) == "20 steps in 12 s, 2.5 a second; at most 88 s left"
 
 
 def test_kept_up_report_by_report_it_is_what_the_study_says(opened, clock):
@@ -82,8 +82,10 @@ def test_kept_up_report_by_report_it_is_what_the_study_says(opened, clock):
     finish(opened, 0, {**made(60, 20.0, START + 25), "cause": ""})
     kept.end(0)
     assert kept.progress(START + 30) == Pace(opened).progress(START + 30)
-    assert kept.progress(START + 30).rate == pytest.approx(80 / 25)
-    assert kept.progress(START + 30).left == pytest.approx((40 + 60 + 60) / (80 / 25))
+    assert kept.progress(START + 30).rate == pytest.approx(
+        80 / (25 - 2)
+    )  # the first two seconds were processes starting
+    assert kept.progress(START + 30).left == pytest.approx((40 + 60 + 60) / (80 / 23))
 
 
 def test_steps_that_asha_saved_are_owed_no_more(opened, clock):
@@ -121,6 +123,19 @@ def test_a_run_that_went_on_counts_the_work_and_not_the_night_between(opened, cl
     assert pace(found) == "40 steps in 16 s of 2 starts, 4 a second; at most 50 s left"
 
 
+def test_a_report_of_an_earlier_session_that_the_study_had_not_got_is_no_work_of_this_one(opened, clock):
+    begin(opened)
+    store_report(opened.study, ask(opened)._trial_id, made(20, 10.0, START + 10))
+    clock.now = START + 80_000
+    begin(opened)
+    kept = Pace(opened)
+    kept.report(0, 40, 15.0, START + 15)
+    assert kept.progress(clock.now) is None
+    kept.report(0, 60, 20.0, START + 80_005)
+    found = kept.progress(clock.now + 5)
+    assert (found.steps, found.rate, found.left) == (60, 4.0, 45.0)
+
+
 def test_a_run_of_an_earlier_release_has_no_pace(opened, clock):
     store_report(opened.study, ask(opened)._trial_id, made(20, 8.0, None))
     assert Pace(opened).progress(START) is None
@@ -153,7 +168,7 @@ def test_status_says_when_each_running_trial_was_last_heard_of(opened, clock, co
     assert (code, err) == (0, "")
     counts, made_, heard, silent = out.splitlines()
     assert counts == "tiny: 0 complete, 0 pruned, 0 failed, 2 unfinished, of 4 trials"
-    assert made_ == "20 steps in 40 s, 2 a second; at most 2 min left"
+    assert made_ == "20 steps in 40 s, 2.5 a second; at most 88 s left"
     assert heard == "trial 0    running   at step     20   elbo -100.00   reported 30 s ago"
     assert silent.startswith("trial 1    running   at step      0   begun ")
     assert silent.endswith(" ago")
@@ -164,7 +179,7 @@ def test_status_says_that_nobody_is_at_work(opened, clock, command):
     store_report(opened.study, ask(opened)._trial_id, made(20, 8.0, START + 10))
     clock.now = START + 90_000
     lines = command("status", opened.run.path)[1].splitlines()
-    assert lines[1] == "20 steps in 10 s, 2 a second; at most 2 min left"  # to its last report
+    assert lines[1] == "20 steps in 10 s, 2.5 a second; at most 88 s left"  # to its last report
     goes_on = f"python -m study resume {opened.run.path}"
     assert lines[2:] == [
         f"no process is at work on it; it goes on with `{goes_on}`",

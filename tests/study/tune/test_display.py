@@ -120,7 +120,7 @@ def test_durations(seconds, text):
         ("zero_fraction", 0.25, "zero_fraction 0.250"),
         ("hoyer", -0.5, "hoyer -0.500"),
         ("active_units", 7.0, "active_units 7"),
-        ("active_units", 7.33333, "active_units 7.333"),
+        ("active_units", 7.33333, "active_units 7.3"),
         ("ones_own", 0.00012345678, "ones_own 0.0001235"),
         ("ones_own", 12345.0, "ones_own 12345"),
     ],
@@ -241,8 +241,8 @@ def test_off_a_terminal_the_first_report_is_a_line_and_then_one_a_minute(made, s
         told(lines, number, steps, seconds, NOW + at)
     assert lines.error is None
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "[   5.0 s] 200 steps in 5 s, 2 a second; at most 2 min left"
-    assert second.startswith("[  65.0 s] 240 steps in 65 s, 0.77 a second; at most ")
+    assert first == "[   5.0 s] 200 steps in 5 s, 10 a second; at most 26 s left"
+    assert second.startswith("[  65.0 s] 240 steps in 65 s, 0.82 a second; at most ")
 
 
 def test_the_lines_become_rarer_as_the_work_gets_longer(made, spec, begun, clock, capsys):
@@ -292,11 +292,11 @@ def test_the_pace_stands_below_the_counts_from_the_first_report_on(made, spec, b
     assert "steps" not in "".join(drawn(dashboard, [])[:2])  # what an earlier session did says nothing of the time
     clock.now += 5
     told(dashboard, 4, 40, 4.0, clock.now)
-    assert drawn(dashboard, [])[1] == "200 steps in 5 s, 2 a second; at most 2 min left"  # 20 + 4 * 60 steps are owed
+    assert drawn(dashboard, [])[1] == "200 steps in 5 s, 3.3 a second; at most 78 s left"  # 20 + 4 * 60 steps are owed
     finish(opened(made.study, made.spec), 4, {"steps": 40, "cause": "", "elbo": -1.0})
     dashboard.live.console.quiet = True
     dashboard.on_trial_complete(1, [], rays_trial(4))
-    assert drawn(dashboard, [])[1] == "200 steps in 5 s, 2 a second; at most 2 min left"
+    assert drawn(dashboard, [])[1] == "200 steps in 5 s, 3.3 a second; at most 72 s left"
     assert dashboard.error is None
 
 
