@@ -18,10 +18,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from analysis import tables
 from analysis.figures import style
 from analysis.figures.results import Results
+
+FORMATS = ("png", "pdf")  # of every figure: for a screen, and for a paper
 
 __all__ = ["Results", "apart", "draw", "draw_compared", "module", "names"]
 
@@ -43,12 +46,12 @@ def module(name: str) -> ModuleType:
     return _modules()[name]
 
 
-def draw(results: Results, suffix: str = "png") -> list[Path]:
+def draw(results: Results, suffixes: Sequence[str] = FORMATS) -> list[Path]:
     """Draws every figure that a run has the data for, into its folder `figures`.
 
     Args:
         results: of the run.
-        suffix: of the files: png, pdf or svg.
+        suffixes: of the files of each: png, pdf, svg.
 
     Returns:
         The files, in the order of a report.
@@ -60,15 +63,19 @@ def draw(results: Results, suffix: str = "png") -> list[Path]:
     _ = results.best, results.valid  # what is not there is told before a folder is made
     out = results.run.path / "figures"
     fitting = [(name, module) for name, module in _modules().items() if module.fits(results)]
-    return [style.save(module.figure(results), out / f"{name}.{suffix}") for name, module in fitting]
+    return [path for name, module in fitting for path in _save(module.figure(results), out / name, suffixes)]
 
 
-def draw_compared(several: Sequence[Results], suffix: str = "png") -> list[Path]:
+def _save(figure: Figure, stem: Path, suffixes: Sequence[str]) -> list[Path]:
+    return [style.save(figure, stem.with_suffix(f".{suffix}")) for suffix in suffixes]
+
+
+def draw_compared(several: Sequence[Results], suffixes: Sequence[str] = FORMATS) -> list[Path]:
     """Draws what compares several runs, into `figures/compared` of the first one's folder.
 
     Args:
         several: at least two runs that are not `apart`.
-        suffix: of the files: png, pdf or svg.
+        suffixes: of the files of each: png, pdf, svg.
 
     Returns:
         The files, in the order of a report; a figure is left out where fewer than two runs have the data for it.
@@ -77,7 +84,7 @@ def draw_compared(several: Sequence[Results], suffix: str = "png") -> list[Path]
     for name, module in _modules().items():
         fitting = [results for results in several if hasattr(module, "compare") and module.fits(results)]
         if len(fitting) > 1:
-            written.append(style.save(module.compare(fitting), out / f"{name}.{suffix}"))
+            written += _save(module.compare(fitting), out / name, suffixes)
     return written
 
 
