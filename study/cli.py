@@ -210,6 +210,7 @@ def evaluate(
     data: Data = None,
 ) -> None:
     """Evaluate an exported model on the validation and the test images."""
+    from study.spec.measures import TRUSTED
     from study.spec.preprocessing import Preprocessing
     from study.trial import evaluation
     from study.trial.images import Images
@@ -235,9 +236,11 @@ def evaluate(
         )
     if samples:
         weighted = evaluation.importance_weighted(model, seen, samples, first=images)
+        effective = weighted.effective_samples.mean()
         print(
             f"  importance-weighted log-likelihood {weighted.log_likelihood.mean():.4f}, S {samples}, "
-            f"n {len(weighted.log_likelihood)}, effective samples {weighted.effective_samples.mean():.1f}"
+            f"n {len(weighted.log_likelihood)}, effective samples {effective:.1f}"
+            + (f": fewer than {TRUSTED:g}, too few to trust it" if effective < TRUSTED else "")
         )
 
 

@@ -61,6 +61,8 @@ def measure(name: str) -> Measure:
 
 def number_text(value: float, unit: str = "") -> str:
     """A number as people read it: a measure with the decimals of its unit, another with four digits that count."""
+    if unit == "units":
+        return f"{value:.1f}".removesuffix(".0")  # most are counts
     if unit in DECIMALS:
         return f"{value:.{DECIMALS[unit]}f}"
     return f"{value:.0f}" if value == round(value) else f"{value:.4g}"  # of 12345 no 1.234e+04

@@ -152,7 +152,7 @@ def test_the_cost_of_a_study_in_a_line():
         "clock and 9 CPU s; ASHA stopped 1 and saved 75 of 200 steps, 38%"
     )
     nothing = timed(state=["WAITING"], steps=[0]).assign(started=pd.NaT, cpu_seconds=NAN, seconds=NAN)
-    assert cost(nothing) == "1 trials; 0 steps in 0 s of work by the clock"
+    assert cost(nothing) == "1 trial; 0 steps in 0 s of work by the clock"
 
 
 def test_what_holds_for_several_studies_is_said_once():
