@@ -260,7 +260,8 @@ def cost(frame: pd.DataFrame) -> str:
     when += "" if pd.isna(ended) else f", the last one ended {ended:%Y-%m-%d %H:%M:%S}"
     took = [f"{frame['seconds'].sum():,.0f} s of work by the clock"]
     took += [f"{frame['cpu_seconds'].sum():,.0f} CPU s"] if frame["cpu_seconds"].notna().any() else []
-    line = f"{len(frame)} {'trial' if len(frame) == 1 else 'trials'}{when}; {frame['steps'].sum():,} steps in {' and '.join(took)}"
+    trials = "1 trial" if len(frame) == 1 else f"{len(frame)} trials"
+    line = f"{trials}{when}; {frame['steps'].sum():,} steps in {' and '.join(took)}"
     by_asha = saved(frame)
     if by_asha.trials:
         line += (
