@@ -54,7 +54,7 @@ class Pace:
         trials = opened.study.get_trials(deepcopy=False)
         for trial in trials:
             for steps, report in reports(trial).items():
-                reported, seconds = report.get("reported", 0.0), report["seconds"] or 0.0  # an old release has no time
+                reported, seconds = report.get("reported", 0.0), report.get("seconds") or 0.0
                 times.append(reported)
                 if reported >= begun:
                     late.append((trial.number, steps, seconds, reported))
