@@ -228,7 +228,8 @@ def test_several_are_rows_of_one_table(command, seeded, run):
     assert "Empty" not in out
     found = [line.split()[:4] for line in out.splitlines() if "defaults" in line]
     assert found == [["tiny-seeds", "defaults", "2", "0"], ["ablation", "defaults", "3", "0"]]
-    assert out.count("elbo is a soft cross-entropy of grey images, bernoulli likelihood; ") == 2
+    assert out.count("elbo is a soft cross-entropy of grey images, bernoulli likelihood; ") == 1
+    assert "\ntiny-seeds, ablation: confirmed numbers are those of the best checkpoint" in out  # once for both
     frame = analysis.confirmed("tiny-seeds", "ablation")
     assert frame.groupby("study")["repeat"].apply(list).to_dict() == {"ablation": [0, 1, 2], "tiny-seeds": [0, 1]}
 
