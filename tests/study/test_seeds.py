@@ -252,7 +252,8 @@ def test_figures_are_those_that_it_has_the_data_for(command, seeded):
     names = [Path(line).relative_to(Path("runs").resolve()).with_suffix("").as_posix() for line in out.splitlines()]
     shown = ["confirmed", "reconstructions", "samples", "traversal"]
     each = [f"{name}/figures/{figure}" for name in ("tiny-seeds", "ablation") for figure in shown]
-    assert names == [*each, "tiny-seeds/figures/compared/confirmed"]
+    expected = [*each, "tiny-seeds/figures/compared/confirmed"]
+    assert names == [name for name in expected for _ in ("png", "pdf")]
     seeded("--seeds", "1", "--set", "name=unlike", "--set", "preprocessing.binarise=threshold")
     _, _, err = command("figures", "tiny-seeds", "unlike", app=analysis.__main__.app)
     assert err == "not compared in one figure: the runs differ in preprocessing, kind\n"
