@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from study.cli import Data, Root, main, new_app
@@ -44,24 +43,11 @@ def table(
         print("nothing has ended yet")
     if len(frame):
         print(tables.text(tables.ranking(frame)))
-    for study, rows in frame.groupby("study"):
-        print(f"\n{study}: metrics of the last report on the validation set; {_kind(rows)}.")
     if len(confirmed):
         print("\nConfirmed over fresh seeds, on the test set, mean ± standard deviation:\n")
         print(tables.text(tables.confirmation(confirmed)))
-        for study, rows in confirmed.groupby("study"):
-            stated = "checkpoint" in rows and rows["checkpoint"].notna().all()  # older tables are of the last state
-            kind = "" if study in set(frame["study"]) else f"{_kind(rows)}; "
-            print(
-                f"\n{study}: {kind}log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, "
-                f"on {rows['images'].iloc[0]} images; accuracy is a logistic regression's on codes; "
-                f"all of the {'best checkpoint' if stated else 'last state'} of each training."
-            )
-
-
-def _kind(rows: pd.DataFrame) -> str:
-    of = rows.iloc[0]
-    return f"nats an image; elbo is a {of['kind']} of {of['preprocessing']} images, {of['likelihood']} likelihood"
+    for note in tables.notes(frame, confirmed):
+        print(f"\n{note}")
 
 
 @app.command()
@@ -69,7 +55,10 @@ def figures(
     runs: Runs,
     root: Root = Path("runs"),
     data: Data = None,
-    format_: Annotated[str, typer.Option("--format", help="png, pdf or svg.")] = "png",
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="png, pdf or svg alone; png and pdf if not given.", show_default=False),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where they go, instead of the runs.", show_default=False)] = None,
 ) -> None:
     """Draw each run's figures into its folder `figures`; of several runs, what compares them too.
@@ -78,19 +67,20 @@ def figures(
 
     Runs compare where data set, preprocessing, likelihood, kind of ELBO and first objective are the same.
     """
-    if format_ not in ("png", "pdf", "svg"):
+    if format_ not in (None, "png", "pdf", "svg"):
         raise typer.BadParameter(f"must be png, pdf or svg, got {format_!r}", param_hint="--format")
     found = {run.path: run for run in (find(given, root) for given in runs)}
     from analysis import figures as drawing
 
+    formats = drawing.FORMATS if format_ is None else (format_,)
     several = [drawing.Results(run, data) for run in found.values()]
     for results in several:
-        _print_each(drawing.draw(results, format_, out / results.run.name if out and several[1:] else out))
+        _print_each(drawing.draw(results, formats, out / results.run.name if out and several[1:] else out))
     if len(several) > 1:
         if apart := drawing.apart(several):
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
         else:
-            _print_each(drawing.draw_compared(several, format_, out and out / "compared"))
+            _print_each(drawing.draw_compared(several, formats, out and out / "compared"))
 
 
 def _print_each(paths: Iterable[Path]) -> None:

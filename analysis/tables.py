@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from study.record import folder, tables
-from study.spec.measures import MEASURES, in_order
+from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
-CONFIRMED = ("elbo", "log_likelihood", "reconstruction", "kl", "zero_fraction", "active_units", "accuracy")
+CONFIRMED = (
+    "elbo",
+    "log_likelihood",
+    "effective_samples",
+    "reconstruction",
+    "kl",
+    "zero_fraction",
+    "active_units",
+    "accuracy",
+)
 COMPARABLE = ("dataset", "preprocessing", "likelihood", "kind")  # ELBOs compare where these are equal
 HEADLINE = ("elbo", "reconstruction", "kl", "zero_fraction", "active_units")
+MARK = " *"  # behind an importance-weighted number that rests on too few effective samples
 
 
 def trials(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
@@ -61,16 +74,18 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a (study, configuration): on which data, where that differs; n seeds, failures, and "mean ± deviation"
-        of each test metric; of a single seed, its number alone.
+        of each test metric; of a single seed, its number alone; MARK behind a log-likelihood to be distrusted.
     """
     rows = []
     for (study, configuration), group in frame.groupby(["study", "configuration"], sort=False):
         sound = group[group["cause"] == ""]
         spread = {
-            metric: _mean_and_deviation(sound[f"metrics.{metric}"])
+            metric: _mean_and_deviation(sound[f"metrics.{metric}"], measure(metric).unit)
             for metric in (*CONFIRMED, *_own(frame))
             if f"metrics.{metric}" in sound and sound[f"metrics.{metric}"].notna().any()
         }
+        if distrusted(sound):
+            spread["log_likelihood"] += MARK
         rows.append(
             {
                 "study": study,
@@ -129,13 +144,32 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     cause = ["cause"] if (frame["cause"] != "").any() else []
     order = frame["state"].map({state: i for i, state in enumerate(STATES)})
     ranked = frame.assign(order=order, value=values).sort_values(["order", "value"], ascending=[True, False])
-    shown = ranked[[*several, "number", "state", *cause, "steps", "seconds", *unlike, *found, *parameters]]
+    cost = [name for name in ("seconds", "cpu_seconds") if name in frame and frame[name].notna().any()]
+    shown = ranked[[*several, "number", "state", *cause, "steps", *cost, *unlike, *found, *parameters]]
     return shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics."))
 
 
 def text(frame: pd.DataFrame) -> str:
-    """A frame as aligned text."""
-    return frame.to_string(index=False, na_rep="", float_format=_number)
+    """A frame as aligned text, its numbers with the decimals of their units."""
+    units = {name: "seconds" if name.endswith("seconds") else measure(name).unit for name in frame}
+    written = {name: functools.partial(_cell, unit=unit) for name, unit in units.items()}
+    aligned = {name: _aligned(frame[name]) for name in frame}
+    return pd.DataFrame(aligned, columns=frame.columns).to_string(index=False, na_rep="", formatters=written)
+
+
+def _cell(value: object, unit: str) -> str:
+    if pd.isna(value):
+        return ""
+    return number_text(value, unit) if isinstance(value, float) else str(value)
+
+
+def _aligned(column: pd.Series) -> pd.Series:
+    """Room beside the unmarked numbers of a column where others have a mark."""
+    marked = [isinstance(value, str) and value.endswith(MARK) for value in column]
+    if not any(marked):
+        return column
+    wide = [value if has or pd.isna(value) else f"{value}{' ' * len(MARK)}" for value, has in zip(column, marked)]
+    return pd.Series(wide, column.index, dtype=object)
 
 
 def differing(frame: pd.DataFrame) -> list[str]:
@@ -143,12 +177,96 @@ def differing(frame: pd.DataFrame) -> list[str]:
     return [column for column in COMPARABLE if column in frame and frame[column].nunique(dropna=False) > 1]
 
 
-def _mean_and_deviation(values: pd.Series) -> str:
-    mean = _number(values.mean())
-    return mean if values.count() < 2 else f"{mean} ± {_number(values.std(ddof=1))}"
+def distrusted(confirmed: pd.DataFrame) -> bool:
+    """Whether the log-likelihoods of these rows rest on too few effective samples: on average fewer than TRUSTED."""
+    column = "metrics.effective_samples"
+    return column in confirmed and bool(confirmed[column].mean() < TRUSTED)
 
 
-def _number(value: float) -> str:
-    if value == 0 or abs(value) >= 10:
-        return f"{value:.2f}"
-    return f"{value:.3g}"
+def notes(frame: pd.DataFrame, confirmed: pd.DataFrame) -> list[str]:
+    """What stands below a table: what its numbers are and what they cost; what holds for several studies stands once.
+
+    Args:
+        frame: from `trials`.
+        confirmed: from `confirmed`.
+    """
+    said: dict[str, list[str]] = {}
+    for study, rows in frame.groupby("study", sort=False):
+        said.setdefault(f"metrics of the last report on the validation set; {_kind(rows)}.", []).append(str(study))
+    for study, rows in confirmed.groupby("study", sort=False) if len(confirmed) else ():
+        kind = "" if study in set(frame["study"]) else f"{_kind(rows)}; "
+        said.setdefault(f"confirmed numbers are those of the {_confirmed_how(rows, kind)}.", []).append(str(study))
+    lines = [f"{', '.join(studies)}: {note}" for note, studies in said.items()]
+    lines += [f"{study}: {cost(rows)}." for study, rows in frame.groupby("study", sort=False) if "budget" in rows]
+    if any(distrusted(rows[rows["cause"] == ""]) for _, rows in _configurations(confirmed)):
+        lines.append(
+            f"{MARK.strip()} fewer than {TRUSTED:g} effective samples an image on average: too few to trust it; "
+            "more samples would raise the number."
+        )
+    return lines
+
+
+def _configurations(confirmed: pd.DataFrame) -> Iterable[tuple[Any, pd.DataFrame]]:
+    return confirmed.groupby(["study", "configuration"], sort=False) if len(confirmed) else ()
+
+
+def _kind(rows: pd.DataFrame) -> str:
+    of = rows.iloc[0]
+    return f"nats an image; elbo is a {of['kind']} of {of['preprocessing']} images, {of['likelihood']} likelihood"
+
+
+def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:
+    stated = "checkpoint" in rows and rows["checkpoint"].notna().all()  # older tables are of the last state
+    return (
+        f"{'best checkpoint' if stated else 'last state'} of each training on the test set; {kind}"
+        f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, on {rows['images'].iloc[0]} images, "
+        f"where effective_samples of the S count; accuracy is a logistic regression's on codes"
+    )
+
+
+class Saved(NamedTuple):
+    """What stopping trials early saved."""
+
+    trials: int  # that were stopped
+    steps: int  # that they did not make
+    of: int  # all steps, had every trial that ended without failing made its full budget
+
+    @property
+    def share(self) -> float:
+        return self.steps / self.of if self.of else 0.0
+
+
+def saved(frame: pd.DataFrame) -> Saved:
+    """What ASHA saved in the trials of one study.
+
+    Args:
+        frame: from `trials`.
+    """
+    stopped, ended = (frame[frame["state"].isin(states)] for states in (["PRUNED"], ["PRUNED", "COMPLETE"]))
+    return Saved(len(stopped), int((stopped["budget"] - stopped["steps"]).sum()), int(ended["budget"].sum()))
+
+
+def cost(frame: pd.DataFrame) -> str:
+    """What the trials of one study took, and what ASHA saved.
+
+    Args:
+        frame: from `trials`, with at least one row.
+    """
+    begun, ended = frame["started"].min(), frame["ended"].max()
+    when = "" if pd.isna(begun) else f", begun {begun:%Y-%m-%d %H:%M:%S}"
+    when += "" if pd.isna(ended) else f", the last one ended {ended:%Y-%m-%d %H:%M:%S}"
+    took = [f"{frame['seconds'].sum():,.0f} s of work by the clock"]
+    took += [f"{frame['cpu_seconds'].sum():,.0f} CPU s"] if frame["cpu_seconds"].notna().any() else []
+    trials = "1 trial" if len(frame) == 1 else f"{len(frame)} trials"
+    line = f"{trials}{when}; {frame['steps'].sum():,} steps in {' and '.join(took)}"
+    by_asha = saved(frame)
+    if by_asha.trials:
+        line += (
+            f"; ASHA stopped {by_asha.trials} and saved {by_asha.steps:,} of {by_asha.of:,} steps, {by_asha.share:.0%}"
+        )
+    return line
+
+
+def _mean_and_deviation(values: pd.Series, unit: str) -> str:
+    mean = number_text(values.mean(), unit)
+    return mean if values.count() < 2 else f"{mean} ± {number_text(values.std(ddof=1), unit)}"

@@ -15,7 +15,7 @@ from models.base import VAE
 from models.measures import Measure
 from study.record.confirmation import DEFAULTS
 from study.spec import StudySpec
-from study.spec.measures import RENAMED, in_order, measure
+from study.spec.measures import RENAMED, TRUSTED, in_order, measure, number_text
 from study.spec.ranges import text
 from study.spec.text import command
 
@@ -185,7 +185,7 @@ def _ranges(spec: StudySpec) -> str:
 
 def _validation(found: Mapping[str, Any], model: VAE) -> str:
     rows = [
-        (_title(m), _text(found[m.name], 0 if m.unit == "units" else 4), _kind(m, found["kind"]))
+        (_title(m), _text(found[m.name], m), _kind(m, found["kind"]))
         for m in _measures([name for name in found if name not in BESIDE], model)
     ]
     return _rows(("metric", "value", "kind"), rows)
@@ -206,16 +206,21 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
     ]
     names = in_order({name for seen in columns.values() for name in seen.measures})
     rows = [
-        (_title(m), *(_spread(seen.measures.get(m.name)) for seen in columns.values()), _kind(m, found["kind"]))
+        (_title(m), *(_spread(seen, m) for seen in columns.values()), _kind(m, found["kind"]))
         for m in _measures(names, model)
     ]
     among = "one of them" if own == DEFAULTS else "of the trial's own training, which is not among them"
     draws, images = table["samples"].iloc[0], table["images"].iloc[0]
     others = ", and of the defaults" if len(columns) > 1 else ""
+    star = (
+        f"\n\\* fewer than {TRUSTED:g} effective samples an image on average: too few to trust the number."
+        if any(_distrusted(seen) for seen in columns.values())
+        else ""
+    )
     return f"""Mean ± standard deviation over n trainings on fresh seeds at full budget, of which the
 {"best checkpoint" if stated else "last state"} was read once on the test set: of this checkpoint's configuration,
 `{own}`{others}. The checkpoint itself is {among}.
-What is importance-weighted, is so with {draws} draws an image, on {images} images.
+What is importance-weighted, is so with {draws} draws an image, on {images} images.{star}
 
 {_rows(("metric", *heads, "kind"), rows)}"""
 
@@ -236,15 +241,21 @@ def _title(measure: Measure) -> str:
     return f"{measure.title} (nats an image)" if measure.unit == "nats" else measure.title
 
 
-def _text(value: float | None, decimals: int) -> str:
-    return "not defined" if value is None else f"{value:.{decimals}f}"
+def _text(value: float | None, of: Measure) -> str:
+    return "not defined" if value is None else number_text(value, of.unit)
 
 
-def _spread(seen: tuple[float, float] | None) -> str:
-    if seen is None:
+def _spread(seen: Confirmed, of: Measure) -> str:
+    """Mean and deviation of a measure, with a star where its importance weights are not to be trusted."""
+    if of.name not in seen.measures:
         return "not defined"
-    mean, deviation = seen
-    return f"{mean:.4f}" if math.isnan(deviation) else f"{mean:.4f} ± {deviation:.4f}"
+    mean, deviation = seen.measures[of.name]
+    text = number_text(mean, of.unit) + ("" if math.isnan(deviation) else f" ± {number_text(deviation, of.unit)}")
+    return f"{text} \\*" if of.kind == "importance-weighted" and _distrusted(seen) else text
+
+
+def _distrusted(seen: Confirmed) -> bool:
+    return seen.measures.get("effective_samples", (math.inf, 0.0))[0] < TRUSTED
 
 
 def _rows(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -256,6 +256,7 @@ def evaluate(
 ) -> None:
     """Evaluate an exported model on the validation and the test images."""
     from study.exported import image_shape, trained_on
+    from study.spec.measures import TRUSTED
 
     model = models.load(export, code=code)
     from study.trial import evaluation
@@ -281,9 +282,11 @@ def evaluate(
         print(f"  kind: {kind}; {pixels} images; nats an image; one draw from the exact posterior each")
     if samples:
         weighted = evaluation.importance_weighted(model, seen, samples, first=images)
+        effective = weighted.effective_samples.mean()
         print(
             f"  importance-weighted log-likelihood {weighted.log_likelihood.mean():.4f}, S {samples}, "
-            f"n {len(weighted.log_likelihood)}, effective samples {weighted.effective_samples.mean():.1f}"
+            f"n {len(weighted.log_likelihood)}, effective samples {effective:.1f}"
+            + (f": fewer than {TRUSTED:g}, too few to trust it" if effective < TRUSTED else "")
         )
 
 
@@ -291,9 +294,10 @@ def evaluate(
 def status(given: RunName, root: Root = RUNS) -> None:
     """Where a run stands."""
     from study.record.storage import open_run
-    from study.record.words import summary
+    from study.record.words import at_work, summary
 
-    print(summary(open_run(find(given, root))))
+    opened = open_run(find(given, root))
+    print("\n".join(filter(None, (summary(opened), at_work(opened)))))
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -34,7 +35,7 @@ from study.record.storage import (
 )
 from study.record.tables import cell, of_one_type, to_parquet
 from study.record.trials import owed
-from study.record.words import number_text
+from study.record.words import duration, measured
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.measures import EDITION, LATEST, MEASURES, in_order
@@ -50,7 +51,7 @@ from study.trial.trial import Trial, failed, load_data
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
 TEST = tuple(measure.name for measure in MEASURES)
 # in a result, besides measures
-BESIDE = ("valid_elbo", "steps", "seconds", "cause", "samples", "images", "budget", EDITION)
+BESIDE = ("valid_elbo", "steps", "seconds", "cpu_seconds", "cause", "samples", "images", "budget", EDITION)
 
 
 class Candidate(NamedTuple):
@@ -98,7 +99,8 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
     It goes on where it was interrupted; after the end of the training only the test set is read.
 
     Returns:
-        `TEST` by name, `valid_elbo`, `steps`, `seconds` and `cause`, which is empty unless the training failed.
+        `TEST` by name, `valid_elbo`, `steps`, `seconds`, `cpu_seconds` and `cause`, which is empty unless the training
+        failed.
     """
     trial = None
     try:
@@ -123,12 +125,13 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
             "valid_elbo": best["report"]["elbo"],
             "steps": report["steps"],
             "seconds": report["seconds"],
+            "cpu_seconds": report.get("cpu_seconds", math.nan),  # a checkpoint of an earlier release
             "cause": "",
         }
     except Exception as error:
         lost = failed(error, trial.training.step if trial else 0, spec)
         return {
-            **dict.fromkeys((*TEST, "valid_elbo", "seconds"), math.nan),
+            **dict.fromkeys((*TEST, "valid_elbo", "seconds", "cpu_seconds"), math.nan),
             "steps": lost["steps"],
             "cause": lost["cause"],
         }
@@ -249,6 +252,7 @@ def _work_all(
             if (old := _result(run, job)) and old.get("budget", old["steps"]) != spec.steps:
                 _forget_training(run.confirmation(job.candidate.name, job.repeat))
         pending = {task.remote(job): job for job in missing}
+        started, done = time.monotonic(), 0
         while pending and stop.signal is None:
             finished, _ = ray.wait(list(pending), timeout=0.5)
             for reference in finished:
@@ -259,8 +263,13 @@ def _work_all(
                     found = {**failed(error, 0), "cause": f"lost: {type(error).__name__}"}
                 _keep(run, job, {**found, **made_with(spec)})
                 by = spec.objectives[0]
-                outcome = found["cause"] or f"test {by} {number_text(found[by])}, {found['seconds']:.0f} s"
-                say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}")
+                outcome = found["cause"] or f"test {measured(by, found[by])}, {found['seconds']:.0f} s"
+                done += 1
+                how_far = f"{done} of {len(missing)}"
+                if pending:
+                    left = (time.monotonic() - started) / done * len(pending)
+                    how_far += f", about {duration(left)} left"
+                say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}   ({how_far})")
         for reference in pending:
             ray.cancel(reference, force=True)
         return stop.signal
@@ -311,6 +320,7 @@ def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
         "cause": found["cause"],
         "steps": found["steps"],
         "seconds": found.get("seconds"),
+        "cpu_seconds": found.get("cpu_seconds"),
         "samples": found["samples"],
         "images": found["images"],
         "checkpoint": "best",

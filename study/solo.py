@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ import imagesets
 from study.record import tables
 from study.record.backend import reason
 from study.record.folder import OpenRun, Run
+from study.record.progress import Pace, begin
 from study.record.storage import check_storage_is_new, describe_data, open_run, reopen
 from study.record.trials import Outcome, finish, outcome, owed, store_report
-from study.record.words import describe
+from study.record.words import describe, pace
 from study.signals import Stop, stopping_on_signals
 from study.spec import SpecError, StudySpec
 from study.spec.room import check_room
@@ -85,17 +87,19 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
     run, spec, study = opened
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(spec.default_draws())
+    begin(opened)
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     stored = optuna.trial.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()
     with warnings.catch_warnings():  # the paper's own values may lie outside a range that was narrowed
         warnings.simplefilter("ignore", UserWarning)
         settings = spec.draw(stored)
+    kept = Pace(opened)
     with stopping_on_signals(lambda: command("resume", run.argument)) as stop:
         trial = None
         try:
             seed, folder = derived_seed(spec.seed, stored.number), run.trial(stored.number)
             trial = Trial(spec, settings, splits, seed=seed, folder=folder, device=where)
-            report = _train(opened, stored, trial, stop)
+            report = _train(opened, stored, trial, stop, kept)
         except _LostStudyError as error:
             return Outcome(0, 0, 0, stop.signal, str(error))
         except Exception as error:
@@ -112,14 +116,17 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
         return tables.end(run, outcome(study, stop.signal, halted))
 
 
-def _train(opened: OpenRun, stored: optuna.trial.Trial, trial: Trial, stop: Stop) -> dict[str, Any]:
+def _train(opened: OpenRun, stored: optuna.trial.Trial, trial: Trial, stop: Stop, kept: Pace) -> dict[str, Any]:
     """Trains until the end or a signal, keeping each report, and returns the last one."""
     report: dict[str, Any] = {"cause": ""}
     while not trial.done and stop.signal is None:
         report = {**trial.report(), "cause": "", "done": trial.done}
         with _writing():
             store_report(opened.study, stored._trial_id, report)
-            print(describe(opened.study.trials[stored.number], opened.spec), flush=True)
+            kept.report(stored.number, report["steps"], report["seconds"], report.get("reported", 0.0))
+            at = kept.progress(time.time())
+            line = describe(opened.study.trials[stored.number], opened.spec)
+            print(line + (f"   {pace(at)}" if at else ""), flush=True)
     return report
 
 

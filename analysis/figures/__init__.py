@@ -18,10 +18,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from analysis import tables
 from analysis.figures import style
 from analysis.figures.results import Results
+
+FORMATS = ("png", "pdf")  # of every figure: for a screen, and for a paper
 
 __all__ = ["Results", "apart", "draw", "draw_compared", "module", "names"]
 
@@ -43,12 +46,12 @@ def module(name: str) -> ModuleType:
     return _modules()[name]
 
 
-def draw(results: Results, suffix: str = "png", out: Path | None = None) -> list[Path]:
+def draw(results: Results, suffixes: Sequence[str] = FORMATS, out: Path | None = None) -> list[Path]:
     """Draws every figure that a run has the data for.
 
     Args:
         results: of the run.
-        suffix: of the files: png, pdf or svg.
+        suffixes: of the files of each: png, pdf, svg.
         out: the folder that they go into; the run's own, `figures`, if not given.
 
     Returns:
@@ -61,15 +64,19 @@ def draw(results: Results, suffix: str = "png", out: Path | None = None) -> list
     _ = results.best, results.valid  # what is not there is told before a folder is made
     out = out or results.run.path / "figures"
     fitting = [(name, module) for name, module in _modules().items() if module.fits(results)]
-    return [style.save(module.figure(results), out / f"{name}.{suffix}") for name, module in fitting]
+    return [path for name, module in fitting for path in _save(module.figure(results), out / name, suffixes)]
 
 
-def draw_compared(several: Sequence[Results], suffix: str = "png", out: Path | None = None) -> list[Path]:
+def _save(figure: Figure, stem: Path, suffixes: Sequence[str]) -> list[Path]:
+    return [style.save(figure, stem.with_suffix(f".{suffix}")) for suffix in suffixes]
+
+
+def draw_compared(several: Sequence[Results], suffixes: Sequence[str] = FORMATS, out: Path | None = None) -> list[Path]:
     """Draws what compares several runs.
 
     Args:
         several: at least two runs that are not `apart`.
-        suffix: of the files: png, pdf or svg.
+        suffixes: of the files of each: png, pdf, svg.
         out: the folder that they go into; `figures/compared` of the first run if not given.
 
     Returns:
@@ -79,7 +86,7 @@ def draw_compared(several: Sequence[Results], suffix: str = "png", out: Path | N
     for name, module in _modules().items():
         fitting = [results for results in several if hasattr(module, "compare") and module.fits(results)]
         if len(fitting) > 1:
-            written.append(style.save(module.compare(fitting), out / f"{name}.{suffix}"))
+            written += _save(module.compare(fitting), out / name, suffixes)
     return written
 
 

@@ -23,6 +23,13 @@ class Configuration(NamedTuple):
 
     name: str
     values: NDArray[np.float64]
+    failed: int = 0
+
+    @property
+    def label(self) -> str:
+        """Its name, over how many seeds it was trained, and how many failed."""
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.name}\nn = {len(self.values)}{failed}"
 
 
 def fits(results: Results) -> bool:
@@ -36,25 +43,26 @@ def data(confirmed: pd.DataFrame, measure: str = "elbo") -> list[Configuration]:
         confirmed: one row a (configuration, seed).
         measure: which of the metrics.
     """
-    return [
-        Configuration(str(name), group[f"metrics.{measure}"].dropna().to_numpy(float))
-        for name, group in confirmed.groupby("configuration", sort=False)
-    ]
+    found = []
+    for name, group in confirmed.groupby("configuration", sort=False):
+        values = group[f"metrics.{measure}"].dropna().to_numpy(float)
+        found.append(Configuration(str(name), values, len(group) - len(values)))
+    return found
 
 
 def draw(ax: Axes, found: list[Configuration], measure: str = "elbo") -> None:
-    """Every seed as a dot, mean and standard deviation beside it, one row a configuration."""
-    for row, (_, values) in enumerate(found):
+    """Every seed as a dot, mean and standard deviation beside it, where there are two; one row a configuration."""
+    for row, (_, values, _) in enumerate(found):
         ax.scatter(values, np.full(len(values), row), color=style.BLUE, s=20, zorder=3)
         if len(values):
-            spread = values.std(ddof=1) if len(values) > 1 else 0.0
+            spread = values.std(ddof=1) if len(values) > 1 else None
             mark: dict[str, Any] = {"fmt": "D", "color": style.VERMILION, "markersize": 5, "capsize": 4, "zorder": 4}
             ax.errorbar(values.mean(), row + 0.18, xerr=spread, **mark)
-    ax.set_yticks(range(len(found)), [name for name, _ in found])
+    ax.set_yticks(range(len(found)), [configuration.label for configuration in found])
     ax.set_ylim(-0.6, len(found) - 0.4)
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.grid(axis="x", color="0.9")
-    title = "Confirmed over fresh seeds; diamond: mean ± standard deviation"
+    title = "Confirmed over n fresh seeds; diamond: mean ± standard deviation"
     ax.set(xlabel=style.label(measure, "test"), title=title)
 
 
@@ -64,9 +72,9 @@ def figure(results: Results) -> Figure:
 
 def compare(several: Sequence[Results]) -> Figure:
     rows = [
-        Configuration(f"{results.spec.name}, {name}", values)
+        found._replace(name=f"{results.spec.name}, {found.name}")
         for results in several
-        for name, values in data(results.confirmed, results.measure)
+        for found in data(results.confirmed, results.measure)
     ]
     figure = _figure(several, rows)
     [ax] = figure.axes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -65,20 +65,33 @@ def has_zeros(trials: pd.DataFrame) -> bool:
 
 
 def draw(ax: Axes, found: Sparsity, measure: str = "elbo") -> None:
-    """Dots, and the front of those that are best in both."""
-    front = found.front
-    ax.plot(found.sparsity[front], found.values[front], color=style.ORANGE, linewidth=1.5, label="front", zorder=2)
-    ax.scatter(
-        found.sparsity, found.values, color=style.BLUE, s=24, edgecolors="white", linewidths=0.4, label="complete trial"
-    )
+    """Dots, or triangles at the edge for what lies far below the others, and the front of those best in both."""
+    _draw_front(ax, found, color=style.ORANGE, label="front: no trial is better in both")
+    low = style.floor(found.values)
+    style.limit(ax, found.values, low)
+    shown, under = found.values >= low, found.values < low
+    dots: dict[str, Any] = {"color": style.BLUE, "s": 24, "edgecolors": "white", "linewidths": 0.4}
+    ax.scatter(found.sparsity[shown], found.values[shown], **dots, label="complete trial")
+    if under.any():
+        style.mark_below(ax, found.sparsity[under], color=style.BLUE, label="far below the others")
     _frame(ax, found.sparsity_measure, measure)
+
+
+def _draw_front(ax: Axes, found: Sparsity, **look: Any) -> None:
+    """The front as steps: between two of its trials nothing was trained, and up to the sparser one its value is had.
+
+    A front of a single trial is none.
+    """
+    if len(found.front) > 1:
+        sparsity, values = found.sparsity[found.front], found.values[found.front]
+        ax.plot(sparsity, values, drawstyle="steps-pre", linewidth=1.5, zorder=2, **look)
 
 
 def draw_compared(ax: Axes, runs: Sequence[tuple[str, Sparsity]], measure: str = "elbo") -> None:
     """Each run's trials in its colour and shape, with its own front."""
     for index, (name, found) in enumerate(runs):
         colour, marker = style.run_style(index)
-        ax.plot(found.sparsity[found.front], found.values[found.front], color=colour, linewidth=1.5, zorder=2)
+        _draw_front(ax, found, color=colour)
         ax.scatter(
             found.sparsity,
             found.values,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -60,8 +61,21 @@ def _values(column: pd.Series, distribution: BaseDistribution) -> NDArray:
     return np.array([None if pd.isna(value) else value for value in values], object)
 
 
-def draw(ax: Axes, parameter: Parameter) -> None:
-    """Complete trials as dots; the others, whose numbers do not compare, as ticks on the axis."""
+def lowest(drawn: Sequence[Parameter]) -> float:
+    """The smallest value that the plots show, of all trials; NaN without any."""
+    return style.floor(np.concatenate([parameter.measured for parameter in drawn] or [np.zeros(0)]))
+
+
+def below(drawn: Sequence[Parameter], low: float) -> int:
+    """How many complete trials lie below that: as many as in the plot that has the most."""
+    return max((int((parameter.measured < low).sum()) for parameter in drawn), default=0)
+
+
+def draw(ax: Axes, parameter: Parameter, low: float = -math.inf) -> None:
+    """Complete trials as dots, or where they lie below `low` as triangles at the edge.
+
+    The others, whose numbers do not compare, are ticks on the axis.
+    """
     values, stopped, drawn = parameter.values, parameter.stopped, parameter.distribution
     if isinstance(drawn, CategoricalDistribution):
         choices = list(drawn.choices)
@@ -70,10 +84,15 @@ def draw(ax: Axes, parameter: Parameter) -> None:
         ax.set_xlim(-0.5, len(choices) - 0.5)
     elif isinstance(drawn, FloatDistribution | IntDistribution):
         _draw_range(ax, drawn)
-    ax.scatter(values, parameter.measured, s=18, color=style.BLUE, edgecolors="white", linewidths=0.4, zorder=3)
+    shown, under = parameter.measured >= low, parameter.measured < low
+    dots: dict[str, Any] = {"color": style.BLUE, "edgecolors": "white", "linewidths": 0.4, "zorder": 3}
+    ax.scatter(values[shown], parameter.measured[shown], s=18, **dots)
+    if under.any():
+        style.mark_below(ax, values[under], color=style.BLUE)
     height = np.full(len(stopped), 0.02)
     ax.plot(stopped, height, "|", color=style.GREY, transform=ax.get_xaxis_transform(), markersize=7)
-    ax.set_xlabel(parameter.name)
+    log = isinstance(drawn, FloatDistribution | IntDistribution) and drawn.log
+    ax.set_xlabel(f"{parameter.name} (log scale)" if log else parameter.name)
 
 
 def _draw_range(ax: Axes, drawn: FloatDistribution | IntDistribution, margin: float = 0.05) -> None:
@@ -91,13 +110,17 @@ def _draw_range(ax: Axes, drawn: FloatDistribution | IntDistribution, margin: fl
 def draw_all(figure: Figure, drawn: Sequence[Parameter], measure: str = "elbo") -> None:
     """A plot for each parameter, side by side."""
     axes = figure.subplots(_rows(drawn), COLUMNS, sharey=True, squeeze=False)
+    low = lowest(drawn)
+    style.limit(axes.flat[0], np.concatenate([parameter.measured for parameter in drawn]), low)
     for ax, parameter in zip(axes.flat, drawn):
-        draw(ax, parameter)
+        draw(ax, parameter, low)
         ax.spines[["top", "right"]].set_visible(False)
     for ax in axes.flat[len(drawn) :]:
         ax.set_visible(False)
     figure.supylabel(style.label(measure), fontsize="medium")
     title = f"{style.word(measure)} of complete trials; ticks: what stopped trials had drawn"
+    if under := below(drawn, low):
+        title += f"\ntriangles: {under} complete {'trial' if under == 1 else 'trials'} far below the others"
     figure.suptitle(title, fontsize="large")
 
 

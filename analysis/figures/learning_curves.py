@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from analysis.figures import style
 from analysis.figures.results import Results
 
 PLACE = 1
+OTHERS = {"PRUNED": "stopped early", "FAIL": "failed"}
 
 
 class Curve(NamedTuple):
@@ -56,7 +58,11 @@ def best_complete(trials: pd.DataFrame, measure: str = "elbo") -> int | None:
 def draw(
     ax: Axes, curves: Sequence[Curve], rungs: Sequence[int], best_number: int | None, measure: str = "elbo"
 ) -> None:
-    """Lines over steps; a cross where ASHA stopped a trial, dashed lines at its rungs."""
+    """Lines over steps; a cross where ASHA stopped a trial, dashed lines at its rungs.
+
+    What ends far below the others has a triangle at the lower edge, black where it was stopped.
+    """
+    low = style.floor(_values(curves))
     named: set[str] = set()
 
     def once(label: str) -> str:
@@ -70,16 +76,19 @@ def draw(
         elif curve.state == "COMPLETE":
             look = (style.BLUE, 1.2, "complete", 3)
         else:
-            look = (style.GREY, 0.9, "stopped early", 2)
+            look = (style.GREY, 0.9, OTHERS.get(curve.state, "unfinished"), 2)
         colour, width, label, order = look
         dots: dict[str, Any] = {"marker": ".", "markersize": 3, "label": once(label)}
         ax.plot(curve.steps, curve.values, color=colour, linewidth=width, zorder=order, **dots)
-        if curve.state == "PRUNED":
-            ax.plot(curve.steps[-1], curve.values[-1], marker="x", color="black", markersize=5, linestyle="", zorder=5)
+        (step, value), stopped = last(curve), curve.state == "PRUNED"
+        if value < low:
+            style.mark_below(ax, np.array([step]), color="black" if stopped else colour, label=once("ends below"))
+        elif stopped:
+            ax.plot(step, value, marker="x", color="black", markersize=5, linestyle="", zorder=5)
     for rung in rungs:
         ax.axvline(rung, color="black", linewidth=0.6, linestyle=(0, (4, 4)), label=once("rung"), zorder=1)
     _frame(ax, curves, measure)
-    ax.set_title("Learning curves; a cross marks where a trial was stopped", pad=22)
+    ax.set_title("Learning curves; a cross marks where a trial was stopped", pad=22 + 16 * ((len(named) - 1) // 4))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=4, frameon=False)  # above: no curve is hidden
 
 
@@ -96,14 +105,20 @@ def draw_compared(ax: Axes, runs: Sequence[tuple[str, list[Curve]]], measure: st
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=4, frameon=False)
 
 
+def last(curve: Curve) -> tuple[int, float]:
+    """Step and value of a curve's last report that has a value; NaN without one."""
+    known = np.flatnonzero(np.isfinite(curve.values))
+    return (int(curve.steps[known[-1]]), float(curve.values[known[-1]])) if len(known) else (0, math.nan)
+
+
+def _values(curves: Sequence[Curve]) -> NDArray[np.float64]:
+    return np.concatenate([curve.values for curve in curves])
+
+
 def _frame(ax: Axes, curves: Sequence[Curve], measure: str) -> None:
     """Axes that one bad start does not flatten."""
-    values = np.concatenate([curve.values for curve in curves])
-    values = values[np.isfinite(values)]
-    if len(values):
-        low, high = np.quantile(values, 0.05), values.max()
-        height = (high - low) or 1.0
-        ax.set_ylim(low - 0.05 * height, high + 0.08 * height)
+    values = _values(curves)
+    style.limit(ax, values, style.floor(values))
     ax.set_xlim(left=0)
     ax.set(xlabel="optimiser steps", ylabel=style.label(measure))
 

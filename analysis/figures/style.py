@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", 
 RUNS = [(BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (ORANGE, "D"), (PURPLE, "v"), (GREY, "P")]  # of several, each
 WIDTH = 6.5  # inches: a page's text
 GAP = 2  # pixels between the tiles of a sheet
+FAR = 10.0  # median deviations below the median: from there on a value is marked at the edge of an axis
 
 
 def word(measure: str) -> str:
@@ -37,9 +39,55 @@ def label(measure: str, part: str = "validation") -> str:
     return f"{part} {title} [nats / image]" if unit == "nats" else f"{part} {title}"
 
 
+def short(value: float) -> str:
+    """A number where there is little room: two digits that count."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
 def run_style(index: int) -> tuple[str, str]:
     """Colour and marker of one run among several."""
     return RUNS[index % len(RUNS)]
+
+
+def floor(values: NDArray[np.float64]) -> float:
+    """The smallest value that an axis has to show: those FAR below the median would flatten all others.
+
+    The best values are the largest, and are always shown.
+
+    Args:
+        values: [N]; what is not finite does not count.
+
+    Returns:
+        One of the values; NaN where none is finite.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return float("nan")
+    middle = np.median(finite)
+    deviation = np.median(np.abs(finite - middle))
+    near = finite[finite >= middle - FAR * deviation] if deviation > 0 else finite
+    return float(near.min())
+
+
+def limit(ax: Axes, values: NDArray[np.float64], low: float) -> None:
+    """An axis of values from `low` on, with room for `mark_below` where some lie below."""
+    if np.isfinite(low):
+        high = values[np.isfinite(values)].max()
+        height = (high - low) or 1.0
+        ax.set_ylim(low - (0.18 if (values < low).any() else 0.08) * height, high + 0.08 * height)
+
+
+def mark_below(ax: Axes, places: NDArray, **look: Any) -> None:
+    """Triangles that point down at the lower edge, where values lie below the axis.
+
+    Args:
+        ax: with the values upwards.
+        places: on the other axis, [N].
+        look: as for `plot`.
+    """
+    height = np.full(len(places), 0.05)
+    shape: dict[str, Any] = {"marker": "v", "linestyle": "", "markersize": 5, "zorder": 5}
+    ax.plot(places, height, transform=ax.get_xaxis_transform(), **{**shape, **look})
 
 
 def canvas(height: float) -> Figure:
@@ -73,14 +121,14 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def draw_sheet(ax: Axes, pixels: NDArray[np.uint8], title: str, rows: Sequence[str] = ()) -> None:
+def draw_sheet(ax: Axes, pixels: NDArray[np.uint8], title: str, rows: Sequence[str] = (), gap: int = GAP) -> None:
     """Pictures as tiles, [rows, columns, ..., C, H, W], with a name for each row where there is one."""
-    ax.imshow(snapshot.sheet(pixels, gap=GAP), interpolation="nearest")
+    ax.imshow(snapshot.sheet(pixels, gap=gap), interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
     ax.set_title(title)
     if rows:
         height = pixels.shape[-2]
-        ax.set_yticks([GAP + row * (height + GAP) + height / 2 for row in range(len(rows))], rows)
+        ax.set_yticks([gap + row * (height + gap) + height / 2 for row in range(len(rows))], rows)
         ax.tick_params(length=0)

@@ -148,8 +148,8 @@ class Run:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
         finally:
             os.close(descriptor)
         return False

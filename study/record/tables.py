@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 from optuna.trial import FrozenTrial
 
+from study.record.columns import COLUMNS
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, open_run
 from study.record.trials import Outcome, reports
@@ -24,7 +27,7 @@ from study.trial.seeds import derived_seed
 def results(opened: OpenRun) -> pd.DataFrame:
     """One row a trial: what it was, how it ended, its hyperparameters (`params.*`) and last report (`metrics.*`).
 
-    `kind` says what its ELBO is: a `bound` on a log-likelihood, a `soft cross-entropy` or a `density of grey levels`.
+    `study.record.columns` says what each column means.
     """
     run, spec, study = opened
     about = {
@@ -40,17 +43,7 @@ def results(opened: OpenRun) -> pd.DataFrame:
     trials = study.get_trials(deepcopy=False)
     names = _taken(trials)
     rows = [{**about, **_row(spec, trial, names)} for trial in trials]
-    nothing = [
-        *about,
-        "number",
-        "state",
-        "cause",
-        "steps",
-        "seconds",
-        "seed",
-        "drawn",
-        *(f"metrics.{key}" for key in names),
-    ]
+    nothing = [*(name for name in COLUMNS["results"] if "*" not in name), *(f"metrics.{key}" for key in names)]
     return of_one_type(pd.DataFrame(rows, columns=None if rows else nothing))
 
 
@@ -69,12 +62,26 @@ def _row(spec: StudySpec, trial: FrozenTrial, names: list[str]) -> dict:
         "state": trial.state.name,
         "cause": trial.user_attrs.get("cause", ""),
         "steps": steps,
+        "budget": spec.steps,
         "seconds": last.get("seconds"),
+        "cpu_seconds": _float(last.get("cpu_seconds")),
+        "started": _time(trial.datetime_start),
+        "ended": _time(trial.datetime_complete),
         "seed": derived_seed(spec.seed, trial.number),
         "drawn": ", ".join(trial.params),
         **{f"params.{key}": cell(value) for key, value in settings.items()},
         **{f"metrics.{key}": last.get(key) for key in names},
     }
+
+
+def _float(value: float | None) -> float:
+    """A number that older reports do not have; the column is one of numbers even where none has it."""
+    return math.nan if value is None else value
+
+
+def _time(value: datetime | None) -> pd.Timestamp:
+    """To the second, which makes one type of a column where some have no time."""
+    return pd.NaT if value is None else pd.Timestamp(value).floor("s").as_unit("ms")
 
 
 def cell(value: object) -> object:
@@ -101,15 +108,22 @@ def as_text(value: object) -> str:
 
 
 def curves(opened: OpenRun) -> pd.DataFrame:
-    """One row a report: trial, steps, seconds and the validation measures."""
+    """One row a report: trial, steps, times and the validation measures."""
     trials = opened.study.get_trials(deepcopy=False)
     names = _taken(trials)
     rows = [
-        {"number": trial.number, "steps": steps, **{key: report.get(key) for key in ("seconds", *names)}}
+        {
+            "number": trial.number,
+            "steps": steps,
+            "seconds": report.get("seconds"),
+            "cpu_seconds": _float(report.get("cpu_seconds")),
+            "reported": _time(datetime.fromtimestamp(made) if (made := report.get("reported")) else None),
+            **{key: report.get(key) for key in names},
+        }
         for trial in trials
         for steps, report in reports(trial).items()
     ]
-    return pd.DataFrame(rows, columns=["number", "steps", "seconds", *names])
+    return pd.DataFrame(rows, columns=[*(name for name in COLUMNS["curves"] if "*" not in name), *names])
 
 
 def train(opened: OpenRun) -> pd.DataFrame:

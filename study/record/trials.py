@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record.folder import OpenRun
 from study.spec import StudySpec
-from study.spec.measures import EDITION, LATEST, RENAMED, STOPPED, current
+from study.spec.measures import EDITION, KEPT, LATEST, RENAMED, STOPPED, current
 
 REPORT = "report:"
 
@@ -97,12 +97,13 @@ def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) 
     Args:
         study: whose storage.
         trial_id: the storage's id of the trial.
-        report: the measures that its `measures` names, `steps`, `seconds` and `train`; what is not finite is stored
+        report: the measures that its `measures` names, `steps`, and what of KEPT it has; what is not finite is stored
             as null. `done`, where it is given, says that the trial ends here: below the full budget because ASHA
             stopped it.
     """
     steps = report["steps"]
-    kept = {key: _finite(report[key]) for key in (*report["measures"], "seconds", "train")} | {EDITION: LATEST}
+    names = (*report["measures"], *(key for key in KEPT if key in report))  # an older checkpoint's has not all
+    kept = {key: _finite(report[key]) for key in names} | {EDITION: LATEST}
     if report.get("done"):
         kept[STOPPED] = True
     study._storage.set_trial_user_attr(trial_id, f"{REPORT}{steps}", kept)

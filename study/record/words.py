@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import time
 
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
+from study.record.progress import Pace, Progress
 from study.record.sampling import grid
 from study.record.storage import KIND
-from study.record.trials import Outcome, best_trial, outcome, reports
+from study.record.trials import Outcome, best_trial, outcome, owed, reports
 from study.spec import StudySpec
+from study.spec.measures import measure, number_text
 from study.spec.ranges import text
 
 
@@ -24,14 +27,45 @@ def describe(trial: FrozenTrial, spec: StudySpec) -> str:
         return f"{ended}   {trial.user_attrs.get('cause', '')}"
     if not made:
         return ended
-    return f"{ended}   " + "   ".join(f"{metric} {number_text(made[steps].get(metric))}" for metric in spec.objectives)
+    return f"{ended}   " + "   ".join(measured(name, made[steps].get(name)) for name in spec.objectives)
 
 
-def number_text(value: float | None) -> str:
-    """A metric in a line of text: two decimals, three for shares."""
-    if value is None:
-        return "not finite"
-    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
+def measured(name: str, value: float | None) -> str:
+    """A measure in a line of text."""
+    return f"{name} {'not finite' if value is None else number_text(value, measure(name).unit)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def pace(at: Progress) -> str:
+    """How far the work is, how fast it goes, and how long it still takes."""
+    starts = f" of {at.sessions} starts" if at.sessions > 1 else ""
+    rate = f"{at.rate:.0f}" if at.rate >= 10 else f"{at.rate:.2g}"
+    left = f"; at most {duration(at.left)} left" if at.left else ""
+    return f"{at.steps:,} steps in {duration(at.elapsed)}{starts}, {rate} a second{left}"
+
+
+def at_work(opened: OpenRun) -> str:
+    """Whether a run that has something left to do is alive: its unfinished trials, each with its last sign of life.
+
+    Empty where nothing is left to do.
+    """
+    run, spec, study = opened
+    if not owed(opened):
+        return ""
+    lines = [] if run.is_held() else [f"no process is at work on it; it goes on with `{run.goes_on(spec)}`"]
+    now = time.time()
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        last = next(reversed(reports(trial).values()), {}).get("reported")
+        assert trial.datetime_start is not None  # it was handed out
+        sign, when = ("begun", trial.datetime_start.timestamp()) if last is None else ("reported", last)
+        lines.append(f"{describe(trial, spec)}   {sign} {duration(max(0.0, now - when))} ago")
+    return "\n".join(lines)
 
 
 def summary(opened: OpenRun) -> str:
@@ -45,13 +79,16 @@ def summary(opened: OpenRun) -> str:
         f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
         f"{running} unfinished, of {spec.trials} trials"
     )
+    made = Pace(opened)
+    if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
+        line += f"\n{pace(at)}"
     best = best_trial(study)
     if best is None:
         return line
     settings = spec.settings_of(best.params)  # of what was drawn, a space may make something else
     values = {name: settings.get(name, value) for name, value in best.params.items()}
     drawn = ", ".join(
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
+        f"{key} {number_text(value) if isinstance(value, float) else value}" for key, value in values.items()
     )
     return f"{line}\nbest: {describe(best, spec)}{_kind(opened)}" + (f"\n      {drawn}" if drawn else "")
 

@@ -26,7 +26,15 @@ MEASURES = (
 METRICS = tuple(measure.name for measure in MEASURES if measure.when == "report")
 STOPPED = "stopped"  # in a report: the trial ended with it
 EDITION = "edition"  # in a report and a result: of the measures' definitions; what has none is of the first
-BESIDE = {"steps", "seconds", "train", "measures", EDITION, STOPPED}  # what a report holds besides measures
+TRUSTED = 10.0  # effective samples an image, on average
+"""With fewer, an importance-weighted number is not to be trusted. The logarithm of a mean of weights has a variance of
+about 1 / ESS - 1 / S over the draws and lies half that too low (the delta method), so that at 10 an image is uncertain
+by 0.3 nats; below, a few draws have nearly all the weight and the method itself fails."""
+
+DECIMALS = {"nats": 2, "share": 3, "score": 3, "draws": 1, "seconds": 1}  # by unit, wherever people read
+
+KEPT = ("seconds", "cpu_seconds", "reported", "train")  # of a report, besides measures
+BESIDE = {"steps", "measures", EDITION, STOPPED, *KEPT}  # what is no measure in a report
 RENAMED = {"log_lik": "reconstruction"}  # in what earlier releases wrote
 LATEST = 2  # since when active units are counted on posterior means, as Burda et al. (2016) do
 DEFINED_ANEW = {"active_units": "active_codes"}  # names of what the first edition defined otherwise
@@ -58,3 +66,12 @@ def measure(name: str) -> Measure:
     """A measure of the table by its name; of a model's own, what can be said without the model."""
     own = Measure(name, name.replace("_", " "), "", "more", "score")
     return next((known for known in MEASURES if known.name == name), own)
+
+
+def number_text(value: float, unit: str = "") -> str:
+    """A number as people read it: a measure with the decimals of its unit, another with four digits that count."""
+    if unit == "units":
+        return f"{value:.1f}".removesuffix(".0")  # most are counts
+    if unit in DECIMALS:
+        return f"{value:.{DECIMALS[unit]}f}"
+    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"  # of 12345 no 1.234e+04

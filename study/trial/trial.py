@@ -68,7 +68,7 @@ class Trial:
         self.spec, self.settings, self.folder, self.seed = spec, settings, folder, seed
         self.training = Training(spec, settings, splits, seed=seed, device=device)
         self.objective = spec.objectives[0]  # by which the best checkpoint is the best
-        self.seconds, self.best = 0.0, -math.inf
+        self.seconds, self.cpu_seconds, self.best = 0.0, 0.0, -math.inf
         self.notes: list[str] = []
         self._repeat: dict[str, Any] | None = None
         self._writer: SummaryWriter | None = None
@@ -82,6 +82,7 @@ class Trial:
         if state is not None:
             self.training.load_state_dict(state["training"])
             self.seconds, self._repeat = state["seconds"], _report_of(state)
+            self.cpu_seconds = state.get("cpu_seconds", math.nan)  # earlier releases did not count them
             if state.get("objective", "elbo") == self.objective:  # earlier releases went by the ELBO always
                 self.best = state["best"]
             self._note(f"goes on from step {self.training.step}")
@@ -97,8 +98,9 @@ class Trial:
         After a resume the first report is the one that the checkpoint holds: whoever keeps the reports may not have it.
 
         Returns:
-            Measures on the validation images, and in `measures` their names; `steps`, `seconds` of work so far, and
-            `train`: [step, losses] pairs.
+            Measures on the validation images, and in `measures` their names; `steps`, `seconds` of work so far by the
+            clock, `cpu_seconds` of this process in them, `reported`, which is now, in seconds since 1970, and `train`:
+            [step, losses] pairs.
 
         Raises:
             NonFiniteLossError: a loss or the first objective was not finite.
@@ -106,19 +108,22 @@ class Trial:
         if self._repeat is not None:
             report, self._repeat = self._repeat, None
             return report
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         losses = self.training.advance(min(self.spec.report_every, self.spec.steps - self.training.step))
         found = self.training.evaluate()
         if not math.isfinite(found[self.objective]):
             title = measures.measure(self.objective).title
             raise NonFiniteLossError(f"validation {title}", self.training.step)
         self.seconds += time.perf_counter() - started
+        self.cpu_seconds += time.process_time() - cpu_started
         report = {
             **found,
             "measures": list(found),
             measures.EDITION: measures.LATEST,
             "steps": self.training.step,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "reported": time.time(),
             "train": [[entry.step, entry.values] for entry in losses],
         }
         self._show(found, losses)
@@ -155,6 +160,7 @@ class Trial:
             "seed": self.seed,
             "report": report,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "best": self.best,
             "objective": self.objective,
         }

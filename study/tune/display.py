@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from study.record.folder import OpenRun
+from study.record.progress import Pace, Progress
 from study.record.trials import best_trial, outcome
-from study.record.words import describe, number_text
+from study.record.words import describe, duration, measured, pace
 
 
 def _harmless(show: Callable[..., None]) -> Callable[..., None]:
@@ -34,7 +36,9 @@ def _harmless(show: Callable[..., None]) -> Callable[..., None]:
 
 
 class Lines(tune.Callback):
-    """A plain line for every trial that ends. It reads the study, so it must come after the ledger.
+    """A plain line for every trial that ends, and one now and then that says how far the work is.
+
+    It reads the study, so it must come after the ledger.
 
     Args:
         opened: the run whose study the ledger writes.
@@ -43,8 +47,11 @@ class Lines(tune.Callback):
         error: what went wrong last, which a search goes on without.
     """
 
+    SILENCE = 60.0  # seconds at least between two lines that say how far the work is; more as the work gets longer
+
     def __init__(self, opened: OpenRun):
         self.spec, self.study, self.started = opened.spec, opened.study, time.perf_counter()
+        self.pace, self.told = Pace(opened), -math.inf
         self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -54,6 +61,15 @@ class Lines(tune.Callback):
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         for note in result.get("notes", ()):
             self._say(f"trial {trial.config['number']}: {note}")
+        if not result.get("cause"):
+            self.pace.report(trial.config["number"], result["steps"], result["seconds"], result.get("reported", 0.0))
+            self._tell_pace()
+
+    def _tell_pace(self) -> None:
+        elapsed = time.perf_counter() - self.started
+        if elapsed - self.told >= max(self.SILENCE, elapsed / 20) and (at := self.pace.progress(time.time())):
+            self.told = elapsed
+            self._say(f"[{elapsed:6.1f} s] {pace(at)}")
 
     @_harmless
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -68,6 +84,7 @@ class Lines(tune.Callback):
         if not stored[number].state.is_finished():
             self._say(f"trial {number}: its process was lost; it is started again")
             return
+        self.pace.end(number)
         done = sum(trial.state.is_finished() for trial in stored)
         elapsed = time.perf_counter() - self.started
         self._say(f"[{elapsed:6.1f} s] {describe(stored[number], self.spec)}   ({done} of {self.spec.trials})")
@@ -77,14 +94,13 @@ class Lines(tune.Callback):
 
 
 class Dashboard(Lines):
-    """The same lines above a live display: counts, the best so far, the time left, and a bar for each running trial."""
+    """The same lines above a live display: counts, pace, the best so far, and a bar for each running trial."""
 
     REFRESH = 0.25  # seconds
 
     def __init__(self, opened: OpenRun, console: Console):
         super().__init__(opened)
         self.live = Live(console=console, refresh_per_second=4, transient=True)
-        self.finished_before = sum(outcome(self.study)[:3])
         self.counts, self.best = outcome(self.study), best_trial(self.study)
         self.shown = 0.0
 
@@ -102,6 +118,9 @@ class Dashboard(Lines):
     def on_experiment_end(self, trials: list, **info: Any) -> None:
         self.live.stop()
 
+    def _tell_pace(self) -> None:
+        """Nothing: the picture says it."""
+
     def _ended(self, number: int) -> None:
         self.counts, self.best = outcome(self.study), best_trial(self.study)
         super()._ended(number)
@@ -110,35 +129,27 @@ class Dashboard(Lines):
         self.live.console.print(line, highlight=False, markup=False)
 
     def picture(self, running: list) -> Group:
-        """The display: a line of counts, one for the best trial, and a bar for each of the running trials."""
+        """The display: a line of counts, one of the pace, one for the best trial, and a bar for each running trial."""
         bars = Table.grid(padding=(0, 2))
         for trial in running:
             result = trial.last_result or {}
             steps, value = result.get("steps", 0), result.get(self.spec.objectives[0])
             number = trial.config["number"]
-            said = "" if value is None else f"{self.spec.objectives[0]} {number_text(value)}"
-            bars.add_row(f"trial {number}", ProgressBar(self.spec.steps, steps, width=30), f"{steps} steps", said)
+            said = "" if value is None else measured(self.spec.objectives[0], value)
+            made = result.get("reported")
+            sign = "no report yet" if made is None else f"reported {duration(max(0.0, time.time() - made))} ago"
+            bars.add_row(f"trial {number}", ProgressBar(self.spec.steps, steps, width=30), f"{steps} steps", said, sign)
         best = "none complete yet" if self.best is None else describe(self.best, self.spec)
-        return Group(Text(self._line(len(running))), Text(f"best: {best}"), bars)
+        at = self.pace.progress(time.time())
+        return Group(Text(self._line(len(running), at)), Text(f"best: {best}"), bars)
 
-    def _line(self, running: int) -> str:
+    def _line(self, running: int, at: Progress | None) -> str:
         done = sum(self.counts[:3])
         ended = f"{self.counts.complete} complete, {self.counts.pruned} pruned, {self.counts.failed} failed"
         line = f"{self.spec.name}: {done} of {self.spec.trials} trials: {ended}, {running} running"
-        worked = done - self.finished_before
-        if worked:
-            left = (time.perf_counter() - self.started) / worked * (self.spec.trials - done)
-            line += f"; about {duration(left)} left"
-        return line
+        return f"{line}\n{pace(at)}" if at else line
 
 
 def display(opened: OpenRun) -> Lines:
     """The live display where standard output is a terminal, else plain lines."""
     return Dashboard(opened, Console()) if sys.stdout.isatty() else Lines(opened)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: "40 s", "12 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -15,6 +15,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from study.record import tables
 from study.record.folder import OpenRun, Run
+from study.record.progress import begin
 from study.record.storage import SPEC, check_data, check_searches, check_storage_is_new, describe_data, open_run, reopen
 from study.record.trials import Outcome, outcome, owed
 from study.signals import Stop, stopping_on_signals
@@ -106,6 +107,7 @@ def _stopping(run: Run, spec: StudySpec | None = None) -> AbstractContextManager
 
 def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
     run, _, study = opened
+    begin(opened)
     ledger = Ledger(opened)
     try:
         _fit(opened, data, stop, ledger)

@@ -11,7 +11,7 @@ import pytest
 
 import analysis
 import analysis.__main__
-from analysis.tables import CONFIRMED, confirmation
+from analysis.tables import CONFIRMED, confirmation, notes, text
 from study import cli
 from study.record.folder import Run, RunError
 from study.record.storage import KIND, open_run
@@ -22,8 +22,8 @@ NAN = math.nan
 
 
 def row(configuration: str, repeat: int, elbo: float = NAN, cause: str = "", **more: Any) -> dict[str, Any]:
-    """A row of confirm.parquet; every metric but the ELBO is a tenth of it."""
-    metrics = {f"metrics.{metric}": elbo / 10 for metric in CONFIRMED}
+    """A row of confirm.parquet; every metric but the ELBO is a tenth of it, and its draws count half."""
+    metrics = {f"metrics.{metric}": elbo / 10 for metric in CONFIRMED} | {"metrics.effective_samples": 25.0}
     about = {"study": "one", "configuration": configuration, "repeat": repeat, "cause": cause}
     return {**about, "samples": 50, "images": 30, **metrics, "metrics.elbo": elbo, **more}
 
@@ -35,7 +35,7 @@ def by_configuration(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def test_mean_and_standard_deviation_by_hand():
     found = by_configuration([row("defaults", i, elbo) for i, elbo in enumerate((-101.0, -103.0, -108.0))])
     assert found.loc["defaults", "elbo"] == "-104.00 ± 3.61"  # sqrt((9 + 1 + 16) / 2)
-    assert found.loc["defaults", "kl"] == "-10.40 ± 0.361"
+    assert found.loc["defaults", "kl"] == "-10.40 ± 0.36"
     assert list(found.columns) == ["study", "seeds", "failed", *CONFIRMED]
 
 
@@ -43,7 +43,27 @@ def test_a_models_own_measure_stands_after_those_that_all_have():
     rows = [row("defaults", i, -100.0, **{"metrics.spread": spread}) for i, spread in enumerate((2.0, 4.0))]
     found = by_configuration(rows)
     assert list(found.columns) == ["study", "seeds", "failed", *CONFIRMED, "spread"]
-    assert found.loc["defaults", "spread"] == "3 ± 1.41"
+    assert found.loc["defaults", "spread"] == "3 ± 1.414"
+
+
+@pytest.mark.parametrize(("effective", "marked"), [((9.0, 10.8), True), ((9.0, 11.0), False), ((1.0, 19.0), False)])
+def test_a_log_likelihood_of_too_few_effective_samples_is_marked(effective, marked):
+    rows = [row("defaults", i, -100.0, **{"metrics.effective_samples": n}) for i, n in enumerate(effective)]
+    rows.append(row("defaults", 2, cause="nan: ...", **{"metrics.effective_samples": 1.0}))  # does not count
+    rows.append(row("trial-4", 0, -100.0))
+    frame = pd.DataFrame(rows).assign(kind="bound", preprocessing="grey", likelihood="bernoulli")
+    found = confirmation(frame).set_index("configuration")
+    assert found.loc["defaults", "log_likelihood"] == "-10.00 ± 0.00" + (" *" if marked else "")
+    assert found.loc["trial-4", "log_likelihood"] == "-10.00"
+    assert found.loc["trial-4", "effective_samples"] == "25.0"
+    explained = [line for line in notes(pd.DataFrame({"study": []}), frame) if line.startswith("* ")]
+    assert len(explained) == marked
+    if marked:
+        assert "* fewer than 10 effective samples an image on average" in explained[0]
+        header, *lines = text(confirmation(frame)).splitlines()
+        end = header.index("log_likelihood") + len("log_likelihood")
+        assert [line[:end].rstrip()[-6:] for line in lines] == ["0.00 *", "-10.00"]
+        assert lines[1][:end].endswith("-10.00  ")  # below the digits of the other
 
 
 def test_failures_are_counted_and_leave_the_mean_alone():
@@ -169,10 +189,11 @@ def test_the_command_line_shows_means_spreads_failures_and_what_they_are(make, t
     assert lines["defaults"][2:7] == ["2", "0", "-101.00", "±", "1.41"]
     assert lines["trial-0"][2:5] == ["1", "1", "-90.00"]
     assert "nan" not in text.lower()
-    assert "sure: log_likelihood is importance-weighted, S 50, on 30 images" in text
-    assert "all of the last state of each training." in text
+    assert "sure: confirmed numbers are those of the last state of each training on the test set; " in text
+    assert text.count("log_likelihood is importance-weighted, S 50, on 30 images, where effective_samples of the") == 1
+    assert "* fewer than" not in text
     make("new", [{**rows[0], "study": "new", "checkpoint": "best"}])
-    assert "all of the best checkpoint of each training." in table("new")
+    assert "new: confirmed numbers are those of the best checkpoint of each training" in table("new")
 
 
 def test_the_command_line_shows_none_where_there_is_none(make, table):

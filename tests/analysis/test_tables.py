@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.tables import confirmation, ranking, text
+from analysis.tables import confirmation, cost, notes, ranking, saved, text
 from study.record import tables
 from study.record.folder import Run, RunError
 from study.record.storage import open_run
@@ -104,8 +104,66 @@ def test_text_is_aligned_short_and_shows_nothing_for_nothing():
     lines = text(pd.DataFrame({"elbo": [-123.4567, NAN], "lr": [0.00012345, 0.0], "state": ["FAIL", ""]})).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert "-123.46" in lines[1]
-    assert "0.000123" in lines[1]
+    assert "0.0001234" in lines[1]
     assert "nan" not in lines[2].lower()
+
+
+def test_a_column_has_one_format_that_of_its_unit():
+    given = pd.DataFrame(
+        {
+            "elbo": [-9.5, -123.456, 0.0],
+            "zero_fraction": [0.5, 1.0, 0.12345],
+            "active_units": [7.0, 12.0, 0.0],
+            "seconds": [0.04, 12.0, 1234.56],
+            "latent": [20.0, 12345.0, NAN],  # of two models, of which one has it
+            "lr": [1e-4, 0.00123456, 0.1],
+        }
+    )
+    assert [line.split() for line in text(given).splitlines()[1:]] == [
+        ["-9.50", "0.500", "7", "0.0", "20", "0.0001"],
+        ["-123.46", "1.000", "12", "12.0", "12345", "0.001235"],
+        ["0.00", "0.123", "0", "1234.6", "0.1"],
+    ]
+
+
+# What stands below a table.
+
+
+def test_what_asha_saved_is_what_stopped_trials_did_not_train():
+    given = frame(state=["COMPLETE", "PRUNED", "PRUNED", "FAIL", "RUNNING"], steps=[100, 20, 50, 30, 10], budget=100)
+    assert saved(given) == (2, 130, 300)
+    assert saved(given).share == pytest.approx(130 / 300)
+    assert saved(given[given["state"] == "RUNNING"]).share == 0
+
+
+def timed(**columns) -> pd.DataFrame:
+    """Trials with times and a budget, as today's tables have them."""
+    given = frame(**columns)
+    begun = pd.Timestamp("2026-01-02 03:04:05")
+    given["started"] = [begun + pd.Timedelta(minutes=i) for i in range(len(given))]
+    given["ended"] = [begun + pd.Timedelta(minutes=i + 1) if i else pd.NaT for i in range(len(given))]
+    return given.assign(budget=100, cpu_seconds=3.0)
+
+
+def test_the_cost_of_a_study_in_a_line():
+    given = timed(state=["RUNNING", "PRUNED", "COMPLETE"], steps=[10, 25, 100])
+    assert cost(given) == (
+        "3 trials, begun 2026-01-02 03:04:05, the last one ended 2026-01-02 03:07:05; 135 steps in 4 s of work by the "
+        "clock and 9 CPU s; ASHA stopped 1 and saved 75 of 200 steps, 38%"
+    )
+    nothing = timed(state=["WAITING"], steps=[0]).assign(started=pd.NaT, cpu_seconds=NAN, seconds=NAN)
+    assert cost(nothing) == "1 trial; 0 steps in 0 s of work by the clock"
+
+
+def test_what_holds_for_several_studies_is_said_once():
+    given = pd.concat([timed(study=["one"]), timed(study=["two"]), timed(study=["three"], kind="soft cross-entropy")])
+    found = notes(given, pd.DataFrame())
+    assert [line.partition(":")[0] for line in found] == ["one, two", "three", "one", "two", "three"]
+    assert found[0].endswith("elbo is a bound of grey images, bernoulli likelihood.")
+    older = given.drop(columns=["budget", "started", "ended", "cpu_seconds"])  # the table of an earlier release
+    assert notes(older, pd.DataFrame()) == found[:2]
+    assert "cpu_seconds" in ranking(given)
+    assert "cpu_seconds" not in ranking(older)
 
 
 def test_confirmation_gives_mean_and_deviation_over_sound_seeds():

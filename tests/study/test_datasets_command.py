@@ -182,6 +182,7 @@ def test_an_export_is_evaluated_on_the_images_that_it_was_trained_on(trained, co
         assert ", ".join(f"{key} {found[key]:.6g}" for key in METRICS) in out
     weighted = importance_weighted(model, images, 5, first=20)
     assert f"log-likelihood {weighted.log_likelihood.mean():.4f}" in out
+    assert f"effective samples {weighted.effective_samples.mean():.1f}: fewer than 10, too few to trust it\n" in out
     stored = json.loads((tmp_path / "best" / "metrics.json").read_text())
     valid = evaluate(model, Images(splits.valid, given.preprocessing, part="valid"))
     np.testing.assert_allclose(stored["elbo"], valid["elbo"], rtol=1e-6)

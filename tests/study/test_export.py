@@ -72,7 +72,7 @@ def test_it_is_the_best_checkpoint_not_the_last_one(searched, tmp_path):
     assert config["training"] == {"lr": 1e-2}
     card = (out / "README.md").read_text()
     assert "Trial 1 of 2 in the study `tiny`, after 20 optimiser steps" in card
-    assert f"{written['elbo']:.4f}" in card
+    assert f"{written['elbo']:.2f}" in card
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_an_export_is_written_though_nobody_knows_the_versions_any_more(searched
     assert models.load(out).config["commit"] is None
 
 
-def confirmed(run: Run, elbos: dict[str, list[float]]) -> None:
+def confirmed(run: Run, elbos: dict[str, list[float]], effective: float = 12.0) -> None:
     """Writes confirm.parquet: these test ELBOs, and other measures made of them; of a NaN the training failed."""
     opened = open_run(run)
     rows = []
     for job in jobs(opened):
         elbo = elbos[job.candidate.name][job.repeat]
-        found = dict.fromkeys(TEST, elbo / 2) | {"elbo": elbo, "accuracy": math.nan}
+        found = dict.fromkeys(TEST, elbo / 2) | {"elbo": elbo, "accuracy": math.nan, "effective_samples": effective}
         found |= {"steps": 30, "samples": 8, "images": 40, "cause": "nan: at step 3" if math.isnan(elbo) else ""}
         rows.append(_row(opened, job, found))
     pd.DataFrame(rows).to_parquet(run.table("confirm"), index=False)
@@ -173,22 +173,28 @@ def test_the_card_has_the_confirmed_numbers_of_this_configuration_and_of_the_def
     card = (export(run, tmp_path / "best") / "README.md").read_text()
     kind = "soft cross-entropy"
     assert "| metric | trial-1 (n = 3) | defaults (n = 2, 1 more failed) | kind |" in card
-    assert f"| ELBO (nats an image) | -101.1667 ± 1.2583 | -112.0000 ± 2.8284 | {kind} |" in card
-    assert f"| log p(x) (nats an image) | -50.5833 ± 0.6292 | -56.0000 ± 1.4142 | importance-weighted {kind} |" in card
-    assert "| KL (nats an image) | -50.5833 ± 0.6292 | -56.0000 ± 1.4142 | estimate |" in card
+    assert f"| ELBO (nats an image) | -101.17 ± 1.26 | -112.00 ± 2.83 | {kind} |" in card
+    assert f"| log p(x) (nats an image) | -50.58 ± 0.63 | -56.00 ± 1.41 | importance-weighted {kind} |" in card
+    assert "| KL (nats an image) | -50.58 ± 0.63 | -56.00 ± 1.41 | estimate |" in card
     assert "with 8 draws an image, on 40 images" in card
     assert "probe" not in card  # on data without labels
     assert "best checkpoint was read once on the test set: of this checkpoint's configuration, `trial-1`" in " ".join(
         card.split()
     )
-    assert "0.0000 ±" not in card  # the third configuration's
+    assert "0.00 ±" not in card  # the third configuration's
+    assert "\\*" not in card
+    confirmed(run, elbos, effective=9.0)
+    card = (export(run, tmp_path / "less") / "README.md").read_text()
+    assert f"| log p(x) (nats an image) | -50.58 ± 0.63 \\* | -56.00 ± 1.41 \\* | importance-weighted {kind} |" in card
+    assert "\n\\* fewer than 10 effective samples an image on average: too few to trust the number.\n" in card
+    assert "| effective samples | 9.0 ± 0.0 | 9.0 ± 0.0 | score |" in card
 
 
 def test_a_models_own_measure_stands_in_the_card_under_its_title_and_kind(searched, tmp_path, monkeypatch):
     gap = Measure("gap", "log-ratio", "nats", "more", "estimate")
     monkeypatch.setattr(VAE, "measures", lambda model: {gap: lambda x, look: look.elbo.kl})
     card = (export(searched(), tmp_path / "best") / "README.md").read_text()
-    assert re.search(r"^\| log-ratio \(nats an image\) \| \d+\.\d{4} \| estimate \|$", card, flags=re.MULTILINE)
+    assert re.search(r"^\| log-ratio \(nats an image\) \| \d+\.\d{2} \| estimate \|$", card, flags=re.MULTILINE)
 
 
 def test_an_older_table_is_of_the_last_state_and_may_lack_the_defaults(searched, tmp_path):
@@ -201,7 +207,7 @@ def test_an_older_table_is_of_the_last_state_and_may_lack_the_defaults(searched,
         card.split()
     )
     assert "| metric | trial-1 (n = 3) | kind |" in card
-    assert "| log p(x given z) (nats an image) | -50.5833 ± 0.6292 | estimate |" in card
+    assert "| log p(x given z) (nats an image) | -50.58 ± 0.63 | estimate |" in card
 
 
 def test_of_a_single_seed_there_is_no_spread(searched, tmp_path):
@@ -209,7 +215,7 @@ def test_of_a_single_seed_there_is_no_spread(searched, tmp_path):
     confirmed(run, {"defaults": [-110.0], "trial-1": [-100.0], "trial-0": [0.0]})
     card = (export(run, tmp_path / "best") / "README.md").read_text()
     assert "| metric | trial-1 (n = 1) | defaults (n = 1) | kind |" in card
-    assert "| ELBO (nats an image) | -100.0000 | -110.0000 | soft cross-entropy |" in card
+    assert "| ELBO (nats an image) | -100.00 | -110.00 | soft cross-entropy |" in card
 
 
 def test_the_card_says_that_its_configuration_was_not_confirmed(searched, tmp_path):

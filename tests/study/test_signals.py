@@ -218,12 +218,15 @@ def test_off_a_terminal_there_is_a_line_for_each_trial_and_nothing_of_rays_own(c
     assert "\x1b" not in out
     goes_on = [line for line in out.splitlines() if re.fullmatch(r"trial [0-9]+: goes on from step [0-9]+", line)]
     assert goes_on  # trials that a signal had stopped
-    lines = [line for line in out.splitlines() if line not in goes_on]
+    paces = [line for line in out.splitlines() if re.fullmatch(r"\[ *[0-9.]+ s\] [0-9,]+ steps in .*", line)]
+    assert paces  # from the first report on
+    lines = [line for line in out.splitlines() if line not in [*goes_on, *paces]]
     numbers = sorted(int(re.match(r"\[ *[0-9.]+ s\] trial ([0-9]+) +complete ", line)[1]) for line in lines[:TRIALS])
     assert numbers == list(range(TRIALS))
     assert all(line.endswith(f" ({done} of 4)") for done, line in enumerate(lines[:TRIALS], 1))
     assert lines[TRIALS] == "tiny: 4 complete, 0 pruned, 0 failed, 0 unfinished, of 4 trials"
-    assert lines[TRIALS + 1].startswith("best: trial ")
+    assert re.fullmatch(r"[0-9,]+ steps in [0-9.]+ (s|min) of [0-9] starts, [0-9.]+ a second", lines[TRIALS + 1])
+    assert lines[TRIALS + 2].startswith("best: trial ")
     assert lines[-2] == f"tables, checkpoints and TensorBoard: {run.path}"
 
 

@@ -22,12 +22,14 @@ def test_every_seed_is_a_dot_and_the_spread_stands_beside_it(ax):
         }
     )
     draw(ax, data(frame))
-    title = "Confirmed over fresh seeds; diamond: mean ± standard deviation"
+    title = "Confirmed over n fresh seeds; diamond: mean ± standard deviation"
     assert written(ax) == (title, "test ELBO [nats / image]", "")
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["defaults", "trial-3", "trial-1"]
+    labels = ["defaults\nn = 2", "trial-3\nn = 1, 1 failed", "trial-1\nn = 0, 2 failed"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == labels
     dots = [part.get_offsets().tolist() for part in ax.collections if isinstance(part, PathCollection)]
     assert dots == [[[-10.0, 0.0], [-14.0, 0.0]], [[-20.0, 1.0]], []]
-    diamonds = {bar.lines[0].get_xdata()[0]: bar.lines[2][0].get_segments()[0][:, 0] for bar in ax.containers}
+    diamonds = {bar.lines[0].get_xdata()[0]: bar.lines[2] for bar in ax.containers}
     assert sorted(diamonds) == [-20, -12]  # none for the configuration whose every seed failed
-    np.testing.assert_allclose(diamonds[-12], [-12 - math.sqrt(8), -12 + math.sqrt(8)])
-    np.testing.assert_allclose(diamonds[-20], [-20, -20])
+    [interval] = diamonds[-12][0].get_segments()
+    np.testing.assert_allclose(interval[:, 0], [-12 - math.sqrt(8), -12 + math.sqrt(8)])
+    assert diamonds[-20] == ()  # of one seed there is no spread

@@ -64,12 +64,21 @@ def test_trials_whose_measure_is_not_defined_are_left_out():
 
 
 def test_it_is_drawn_with_its_front(ax):
-    given = trials(**{"metrics.zero_fraction": [0.2, 0.6, 0.1], "metrics.elbo": [-2.0, -3.0, -9.0]})
+    given = trials(**{"metrics.zero_fraction": [0.2, 0.6, 0.3, 0.1], "metrics.elbo": [-2.0, -3.0, -4.0, -90.0]})
     draw(ax, data(given))
     assert written(ax) == ("ELBO against sparsity", "share of exact zeros in codes", ELBO)
-    assert legend(ax) == ["front", "complete trial"]
+    assert legend(ax) == ["front: no trial is better in both", "complete trial", "far below the others"]
+    assert ax.lines[0].get_drawstyle() == "steps-pre"  # up to the sparser of two trials its value is had
     assert list(zip(*ax.lines[0].get_data())) == [(0.2, -2.0), (0.6, -3.0)]
-    np.testing.assert_array_equal(ax.collections[0].get_offsets(), [(0.2, -2), (0.6, -3), (0.1, -9)])
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), [(0.2, -2), (0.6, -3), (0.3, -4)])
+    assert list(ax.lines[1].get_xdata()) == [0.1]
+    assert ax.get_ylim()[0] > -90
+
+
+def test_a_front_of_one_trial_is_no_line(ax):
+    draw(ax, data(trials(**{"metrics.zero_fraction": [0.6, 0.2], "metrics.elbo": [-2.0, -3.0]})))
+    assert len(ax.lines) == 0
+    assert legend(ax) == ["complete trial"]
 
 
 def test_the_measure_and_the_sparsity_may_be_named():
@@ -84,5 +93,5 @@ def test_each_run_has_its_colour_and_its_front(ax):
     other = data(trials(**{"metrics.zero_fraction": [0.1], "metrics.elbo": [-1.0]}))
     draw_compared(ax, [("one", one), ("other", other)])
     assert legend(ax) == ["one", "other"]
-    assert [list(zip(*line.get_data())) for line in ax.lines] == [[(0.2, -2.0), (0.6, -3.0)], [(0.1, -1.0)]]
+    assert [list(zip(*line.get_data())) for line in ax.lines] == [[(0.2, -2.0), (0.6, -3.0)]]  # of one trial, none
     assert [dots.get_offsets().tolist() for dots in ax.collections] == [[[0.2, -2], [0.6, -3]], [[0.1, -1]]]

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 from marks import trials
+from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import searchspaces
-from analysis.figures.hyperparameters import Parameter, data, draw
+from analysis.figures.hyperparameters import Parameter, below, data, draw, draw_all, lowest
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
 NAN = math.nan
@@ -61,7 +62,7 @@ def test_numbers_are_drawn_over_their_whole_range(ax, distribution, scale, ticks
     low, high = distribution.low, distribution.high
     middle = math.sqrt(low * high) if distribution.log else (low + high) / 2
     draw(ax, Parameter("name", distribution, np.array([low, middle]), np.array([-2.0, -1.0]), np.array([high])))
-    assert ax.get_xlabel() == "name"
+    assert ax.get_xlabel() == ("name (log scale)" if distribution.log else "name")
     assert ax.get_xscale() == scale
     np.testing.assert_allclose(ax.get_xticks(), ticks)
     assert [label.get_text() for label in ax.get_xticklabels()] == labels
@@ -82,6 +83,32 @@ def test_categories_are_drawn_side_by_side(ax):
     np.testing.assert_array_equal(ax.collections[0].get_offsets(), [(2, -1), (0, -2)])
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [1, 1])
     assert ax.get_xlim() == (-0.5, 2.5)
+
+
+def test_one_bad_trial_does_not_flatten_the_others_and_is_marked_at_the_edge():
+    measured = np.array([-100.0, -104.0, -98.0, -5000.0, -101.0, NAN])
+    lr = Parameter("lr", FloatDistribution(0, 1), np.linspace(0.1, 0.6, 6), measured, np.array([]))
+    other = Parameter("beta", FloatDistribution(0, 1), lr.values[:3], measured[:3], np.array([]))
+    assert lowest([lr, other]) == -104
+    assert below([lr, other], -104) == 1
+    assert (lowest([other]), below([other], -104)) == (-104, 0)
+    figure = Figure()
+    draw_all(figure, [lr, other])
+    assert figure.get_suptitle().endswith("\ntriangles: 1 complete trial far below the others")
+    first, second, _ = figure.axes
+    assert -110 < first.get_ylim()[0] < -104
+    assert second.get_ylim() == first.get_ylim()
+    np.testing.assert_allclose(first.collections[0].get_offsets()[:, 1], [-100, -104, -98, -101])
+    marks = {line.get_marker(): line for line in first.lines}
+    np.testing.assert_allclose(marks["v"].get_xdata(), [0.4])
+    assert marks["v"].get_transform() == first.get_xaxis_transform()
+    assert "v" not in {line.get_marker() for line in second.lines}
+
+
+def test_without_one_no_triangles_are_spoken_of():
+    figure = Figure()
+    draw_all(figure, [Parameter("lr", FloatDistribution(0, 1), np.ones(2), np.array([-1.0, NAN]), np.array([]))])
+    assert "triangles" not in figure.get_suptitle()
 
 
 def test_a_parameter_without_stopped_trials_can_be_drawn(ax):

@@ -8,7 +8,7 @@ import pytest
 from marks import ELBO, legend, trials, written
 from matplotlib.colors import to_hex
 
-from analysis.figures.learning_curves import Curve, best_complete, data, draw, draw_compared
+from analysis.figures.learning_curves import Curve, best_complete, data, draw, draw_compared, last
 from analysis.figures.style import BLUE, GREY, VERMILION
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
@@ -43,7 +43,7 @@ def test_the_best_is_complete():
 def curves() -> list[Curve]:
     ten = np.array([10, 20, 30])
     return [
-        Curve(3, "PRUNED", ten[:1], np.array([-500.0])),
+        Curve(3, "PRUNED", ten[:1], np.array([-900.0])),
         Curve(1, "PRUNED", ten[:2], np.array([-200.0, -150.0])),
         Curve(4, "FAIL", ten[:2], np.array([-210.0, NAN])),
         Curve(0, "COMPLETE", ten, np.array([-180.0, -140.0, -120.0])),
@@ -55,7 +55,7 @@ def curves() -> list[Curve]:
 def test_learning_curves_are_drawn_as_what_they_are(ax, curves):
     draw(ax, curves, [10, 20], best_number=2)
     assert written(ax) == ("Learning curves; a cross marks where a trial was stopped", "optimiser steps", ELBO)
-    assert legend(ax) == ["stopped early", "complete", "best, trial 2", "rung"]
+    assert legend(ax) == ["stopped early", "ends below", "failed", "complete", "best, trial 2", "rung"]
     lines = [line for line in ax.lines if line.get_marker() == "."]
     colours = [GREY, GREY, GREY, BLUE, BLUE, VERMILION]
     assert [to_hex(line.get_color()).upper() for line in lines] == colours
@@ -63,13 +63,32 @@ def test_learning_curves_are_drawn_as_what_they_are(ax, curves):
         np.testing.assert_array_equal(line.get_xdata(), curve.steps)
         np.testing.assert_array_equal(line.get_ydata(), curve.values)
     crosses = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "x"]
-    assert crosses == [(10, -500), (20, -150)]
+    assert crosses == [(20, -150)]
+    [edge] = [line for line in ax.lines if line.get_marker() == "v"]
+    assert list(edge.get_xdata()) == [10]
+    assert edge.get_transform() == ax.get_xaxis_transform()
     rungs = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "None"]
     assert rungs == [10, 20]
     low, high = ax.get_ylim()
     assert high > -110
-    assert -500 < low < -200  # one bad start does not flatten the others
+    assert -900 < low < -210  # one bad start does not flatten the others
     assert ax.get_xlim()[0] == 0
+
+
+def test_every_stopped_trial_is_marked_where_its_last_value_is(ax, curves):
+    """Also where its last report had none, and where a trial that was not stopped ends below the axis."""
+    ten = np.array([10, 20])
+    curves += [
+        Curve(6, "PRUNED", ten, np.array([-160.0, NAN])),
+        Curve(7, "PRUNED", ten[:1], np.array([NAN])),  # there is no place for it
+        Curve(8, "COMPLETE", ten, np.array([-1000.0, -950.0])),
+    ]
+    assert [last(curve) for curve in curves[-3:-1]] == [(10, -160.0), (0, pytest.approx(NAN, nan_ok=True))]
+    draw(ax, curves, [], best_number=2)
+    crosses = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "x"]
+    assert [place for place in crosses if math.isfinite(place[1])] == [(20, -150), (10, -160)]
+    edges = [(line.get_xdata()[0], to_hex(line.get_color()).upper()) for line in ax.lines if line.get_marker() == "v"]
+    assert edges == [(10, "#000000"), (20, BLUE)]
 
 
 @pytest.mark.parametrize("elbo", [[-120.0], [-120.0, -120.0], [-120.0, NAN]])

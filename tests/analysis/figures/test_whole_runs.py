@@ -49,6 +49,12 @@ def check_png(path: Path) -> tuple[int, int]:
     return pixels.shape[1], pixels.shape[0]
 
 
+def check_pdf(path: Path) -> None:
+    content = path.read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert content.rstrip().endswith(b"%%EOF")
+
+
 @pytest.mark.parametrize("model", models.names())
 def test_a_run_gets_all_figures_that_it_has_the_data_for(runs, model):
     run = runs(model)
@@ -57,12 +63,14 @@ def test_a_run_gets_all_figures_that_it_has_the_data_for(runs, model):
     sparse = ["code_sparsity"] if model == "vsc" else []
     expected = ["learning_curves", "hyperparameters", *ALWAYS[1:], *sparse]
     known = {*expected, *ALWAYS, "code_sparsity"}
-    assert [path for path in found if path.stem in known] == [run.path / "figures" / f"{name}.png" for name in expected]
+    files = [run.path / "figures" / f"{name}.{suffix}" for name in expected for suffix in ("png", "pdf")]
+    assert [path for path in found if path.stem in known] == files
     assert sorted(path.name for path in (run.path / "figures").iterdir()) == sorted(path.name for path in found)
-    for path in found:
-        width, height = check_png(path)
+    for png, pdf in zip(found[::2], found[1::2]):
+        width, height = check_png(png)
         assert width == 1300  # 6.5 inches at 200 dots
         assert height > 300
+        check_pdf(pdf)
 
 
 @pytest.mark.parametrize("model", models.names())
@@ -73,14 +81,18 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
     assert curves.get_ylabel() == ELBO
     assert curves.get_xlabel() == "optimiser steps"
     assert len([line for line in curves.lines if line.get_marker() == "."]) == 4  # the failed one made no report
-    assert len([line for line in curves.lines if line.get_marker() == "x"]) == 1
+    assert len([line for line in curves.lines if line.get_marker() in ("x", "v")]) == 1
     hyperparameters = figures_["hyperparameters"]
     assert hyperparameters.get_supylabel() == ELBO
-    assert hyperparameters.get_suptitle() == "ELBO of complete trials; ticks: what stopped trials had drawn"
+    title = "ELBO of complete trials; ticks: what stopped trials had drawn"
+    assert hyperparameters.get_suptitle().splitlines()[0] == title
     visible = [ax for ax in hyperparameters.axes if ax.get_visible()]
-    assert [ax.get_xlabel() for ax in visible] == list(run.spec().distributions())
-    assert all(len(ax.collections[0].get_offsets()) == 3 for ax in visible)
-    assert all(len(ax.lines[0].get_xdata()) == 2 for ax in visible)
+    names = [ax.get_xlabel().removesuffix(" (log scale)") for ax in visible]
+    assert names == list(run.spec().distributions())
+    marks = {marker: [line for ax in visible for line in ax.lines if line.get_marker() == marker] for marker in "v|"}
+    dots = sum(len(ax.collections[0].get_offsets()) for ax in visible)
+    assert dots + sum(len(line.get_xdata()) for line in marks["v"]) == 3 * len(visible)
+    assert [len(line.get_xdata()) for line in marks["|"]] == [2] * len(visible)
     [sparsity] = figures_["elbo_sparsity"].axes
     measure = "share of exact zeros in codes" if model == "vsc" else "Hoyer sparsity of codes"
     assert written(sparsity) == ("ELBO against sparsity", measure, ELBO)
@@ -90,7 +102,7 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
     assert titles == {
         "reconstructions": f"Reconstructions, {which}",
         "samples": f"Draws from the prior, decoded; {which}",
-        "traversal": f"One coordinate of a code, smallest to largest value; {which}",
+        "traversal": f"One coordinate of a code, smallest to largest value; triangle: zero\n{which}",
     }
     names = {label.get_text() for label in figures_["traversal"].axes[0].get_yticklabels()}
     assert names == {"z 0", "z 1", "z 2", "z 3"}
@@ -101,7 +113,8 @@ def test_a_confirmed_run_shows_it(runs, tmp_path, drawn):
     frame = pd.DataFrame({"configuration": ["defaults", "trial-0"] * 2, "metrics.elbo": [-9.0, NAN, -8.0, NAN]})
     frame.to_parquet(run.table("confirm"))
     [ax] = drawn(run)["confirmed"].axes
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["defaults", "trial-0"]
+    labels = ["defaults\nn = 2", "trial-0\nn = 0, 2 failed"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == labels
 
 
 @pytest.mark.parametrize("suffix", ["pdf", "svg"])
@@ -112,12 +125,10 @@ def test_other_formats_are_whole_files_too(make, tmp_path, suffix, command):
     found = [Path(line) for line in out.splitlines()]
     assert {path.stem for path in found} >= {*ALWAYS, "hyperparameters"}
     for path in found:
-        content = path.read_bytes()
         if suffix == "pdf":
-            assert content.startswith(b"%PDF-")
-            assert content.rstrip().endswith(b"%%EOF")
+            check_pdf(path)
         else:
-            assert ElementTree.fromstring(content).tag.endswith("svg")
+            assert ElementTree.fromstring(path.read_bytes()).tag.endswith("svg")
 
 
 @pytest.mark.parametrize("latent", [1, 2])
@@ -126,7 +137,7 @@ def test_one_complete_trial_and_nothing_drawn_is_enough(make, tmp_path, latent):
     spec = make(fixed={**searchspaces.defaults("vae"), "hidden": 8, "latent": latent}, trials=1)
     run = search(spec, tmp_path, (FULL,))
     expected = [name for name in ALWAYS if latent > 1 or name != "elbo_sparsity"]
-    found = draw_all(run)
+    found = figures.draw(figures.Results(run), ["png"])
     assert [path.stem for path in found] == expected
     for path in found:
         check_png(path)
@@ -168,12 +179,13 @@ def test_what_compares_several_runs_lies_with_the_first(runs, command, tmp_path)
     first, second = (Run(shutil.copytree(runs(name).path, tmp_path / f"tiny-{name}")) for name in ("vsc", "vae"))
     code, out, err = command("figures", first.path, second.path, first.path)
     assert (code, err) == (0, "")
-    compared = [first.path / "figures" / "compared" / f"{name}.png" for name in ("learning_curves", "elbo_sparsity")]
+    folder, names = first.path / "figures" / "compared", ("learning_curves", "elbo_sparsity")
+    compared = [folder / f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")]
     found = [Path(line) for line in out.splitlines()]
-    assert found[-2:] == compared
+    assert found[-4:] == compared
     assert {path.parent for path in found} == {compared[0].parent, first.path / "figures", second.path / "figures"}
     assert len(found) == len(set(found))
-    for path in compared:
+    for path in compared[::2]:
         check_png(path)
     assert not (second.path / "figures" / "compared").exists()
 
@@ -190,7 +202,8 @@ def test_a_comparison_shows_every_run_that_has_the_data(runs, tmp_path, drawn):
     assert legend(sparsity) == ["tiny-vsc", "tiny-vae", "tiny-iaf"]
     assert sparsity.get_xlabel() == "share of exact zeros in codes"  # one axis for all, though iaf's codes have none
     rows = [label.get_text() for label in found["confirmed"].axes[0].get_yticklabels()]
-    assert rows == [f"tiny-{name}, {row}" for name in ("vae", "iaf") for row in ("defaults", "trial-0")]
+    seeds = {"defaults": "n = 1", "trial-0": "n = 0, 1 failed"}
+    assert rows == [f"tiny-{name}, {row}\n{n}" for name in ("vae", "iaf") for row, n in seeds.items()]
     assert found["elbo_sparsity"].get_supxlabel().startswith("tiny-vsc, tiny-vae, tiny-iaf: ELBO is a ")
 
 

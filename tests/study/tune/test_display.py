@@ -24,15 +24,17 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from study.record.folder import OpenRun, Run
+from study.record.progress import SESSIONS
 from study.record.trials import fail, finish, store_report
-from study.record.words import describe, number_text, summary
+from study.record.words import describe, duration, measured, summary
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.tune import display as displays
-from study.tune.display import Dashboard, Lines, display, duration
+from study.tune.display import Dashboard, Lines, display
 
 PROJECT = Path(__file__).resolve().parents[3]
 FULL = 60
+NOW = 1_800_000_000.0  # seconds since 1970
 LR = {"lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)}
 
 
@@ -110,10 +112,21 @@ def test_durations(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "not finite"), (-110.254, "-110.25"), (0.25, "0.250"), (-0.5, "-0.500"), (7.0, "7.00")]
+    ("name", "value", "text"),
+    [
+        ("elbo", None, "elbo not finite"),
+        ("elbo", -110.254, "elbo -110.25"),
+        ("elbo", 0.5, "elbo 0.50"),
+        ("zero_fraction", 0.25, "zero_fraction 0.250"),
+        ("hoyer", -0.5, "hoyer -0.500"),
+        ("active_units", 7.0, "active_units 7"),
+        ("active_units", 7.33333, "active_units 7.3"),
+        ("ones_own", 0.00012345678, "ones_own 0.0001235"),
+        ("ones_own", 12345.0, "ones_own 12345"),
+    ],
 )
-def test_numbers(value, text):
-    assert number_text(value) == text
+def test_numbers(name, value, text):
+    assert measured(name, value) == text
 
 
 def test_a_trial_in_a_line(made, spec):
@@ -175,16 +188,22 @@ def test_where_nothing_was_drawn_nothing_is_listed(spec):
 
 def rays_trial(number: int, steps: int | None = None, status: str = "RUNNING", **metrics: float) -> Any:
     """What Ray Tune hands a callback."""
-    result = {} if steps is None else {"steps": steps, **metrics}
+    result = {} if steps is None else {"steps": steps, "seconds": steps / 10, "reported": NOW, **metrics}
     return SimpleNamespace(config={"number": number}, status=status, last_result=result)
 
 
 @pytest.fixture
 def clock(monkeypatch) -> SimpleNamespace:
     """The display's time, in seconds."""
-    clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(displays, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    clock = SimpleNamespace(now=NOW)
+    monkeypatch.setattr(displays, "time", SimpleNamespace(perf_counter=lambda: clock.now, time=lambda: clock.now))
     return clock
+
+
+@pytest.fixture
+def begun(made) -> None:
+    """A search that began now, after what the trials did."""
+    made.study.set_user_attr(SESSIONS, [NOW])
 
 
 @pytest.fixture
@@ -209,16 +228,42 @@ def test_off_a_terminal_every_end_is_a_line(made, spec, clock, capsys):
     ]
 
 
-def test_the_picture_shows_counts_the_best_and_a_bar_for_each_running_trial(dashboard, made, spec):
+def told(lines: Lines, number: int, steps: int, seconds: float, reported: float) -> None:
+    """Hands a callback a report, as Ray does."""
+    result = {"steps": steps, "seconds": seconds, "reported": reported, "cause": ""}
+    lines.on_trial_result(1, [], rays_trial(number), result)
+
+
+def test_off_a_terminal_the_first_report_is_a_line_and_then_one_a_minute(made, spec, begun, clock, capsys):
+    lines = Lines(opened(made.study, spec))
+    for at, number, steps, seconds in ((5, 4, 40, 2), (10, 6, 20, 4), (64.9, 6, 30, 30), (65, 6, 40, 60)):
+        clock.now = NOW + at
+        told(lines, number, steps, seconds, NOW + at)
+    assert lines.error is None
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "[   5.0 s] 200 steps in 5 s, 10 a second; at most 26 s left"
+    assert second.startswith("[  65.0 s] 240 steps in 65 s, 0.82 a second; at most ")
+
+
+def test_the_lines_become_rarer_as_the_work_gets_longer(made, spec, begun, clock, capsys):
+    lines = Lines(opened(made.study, spec))
+    for hour in range(24 * 30):  # a report an hour, a month long
+        clock.now = NOW + 3600 * (hour + 1)
+        told(lines, 4, 40 + hour, 3600.0 * (hour + 1), clock.now)
+    assert len(capsys.readouterr().out.splitlines()) < 100
+
+
+def test_the_picture_shows_counts_the_best_and_a_bar_for_each_running_trial(dashboard, made, spec, clock):
+    clock.now += 7
     running = [rays_trial(4, 30, elbo=-105.0), rays_trial(11), rays_trial(12, 60, elbo=-99.5)]
     counts, best, *bars = drawn(dashboard, running)
     assert counts == "tiny: 5 of 10 trials: 2 complete, 2 pruned, 1 failed, 3 running"
     assert best == f"best: {describe(made[1], spec)}"
     assert len(bars) == 3
     half, none, full = bars
-    assert re.fullmatch(r"trial 4 +━+[╸╺]?━* +30 steps +elbo -105.00", half)
-    assert re.fullmatch(r"trial 11 +[━╺ ]* +0 steps", none)
-    assert re.fullmatch(r"trial 12 +━{30} +60 steps +elbo -99.50", full)
+    assert re.fullmatch(r"trial 4 +━+[╸╺]?━* +30 steps +elbo -105.00 +reported 7 s ago", half)
+    assert re.fullmatch(r"trial 11 +[━╺ ]* +0 steps +no report yet", none)
+    assert re.fullmatch(r"trial 12 +━{30} +60 steps +elbo -99.50 +reported 7 s ago", full)
 
 
 def test_a_bar_is_as_long_as_the_share_of_the_budget(dashboard):
@@ -242,19 +287,17 @@ def test_without_a_complete_trial_it_says_so(spec, clock):
     ]
 
 
-def test_the_time_left_follows_from_the_trials_of_this_session(dashboard, made, clock):
-    assert "left" not in drawn(dashboard, [])[0]  # what an earlier session did says nothing of the time
-    clock.now += 60
+def test_the_pace_stands_below_the_counts_from_the_first_report_on(made, spec, begun, clock):
+    dashboard = Dashboard(opened(made.study, spec), Console(file=io.StringIO()))
+    assert "steps" not in "".join(drawn(dashboard, [])[:2])  # what an earlier session did says nothing of the time
+    clock.now += 5
+    told(dashboard, 4, 40, 4.0, clock.now)
+    assert drawn(dashboard, [])[1] == "200 steps in 5 s, 3.3 a second; at most 78 s left"  # 20 + 4 * 60 steps are owed
+    finish(opened(made.study, made.spec), 4, {"steps": 40, "cause": "", "elbo": -1.0})
     dashboard.live.console.quiet = True
-    made.add(FULL, -108.0)
-    dashboard.on_trial_complete(1, [], rays_trial(6))
-    assert drawn(dashboard, [])[0].endswith(
-        "6 of 10 trials: 3 complete, 2 pruned, 1 failed, 0 running; about 4 min left"
-    )
-    made.add(20)
-    clock.now += 60
-    dashboard.on_trial_complete(1, [], rays_trial(7))
-    assert drawn(dashboard, [])[0].endswith("; about 3 min left")
+    dashboard.on_trial_complete(1, [], rays_trial(4))
+    assert drawn(dashboard, [])[1] == "200 steps in 5 s, 3.3 a second; at most 72 s left"
+    assert dashboard.error is None
 
 
 def test_a_better_trial_takes_the_place_of_the_best(dashboard, made, spec):
