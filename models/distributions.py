@@ -8,6 +8,8 @@ The spike-and-slab density is that of Tonolini, Jensen & Murray-Smith, "Variatio
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -19,6 +21,20 @@ RELAXATIONS = ("sigmoid", "concrete", "straight_through")
 
 Size = torch.Size | list[int] | tuple[int, ...]
 """What torch's distributions take as a shape."""
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Within, torch's distributions do not look at what they are given, for which the host would wait for the device.
+
+    Some make others inside, as Student's t does a chi-squared, and do not hand `validate_args` on to them.
+    """
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
 
 
 class Gaussian(Independent):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from imagesets import Splits
+from models.distributions import unchecked
 from models.schedules import Step
 from study.spec.build import build
 from study.spec.settings import SETTINGS, is_setting
@@ -104,7 +105,7 @@ class Training:
         updates = self.model.updates()
         seen = torch.empty(steps, len(updates), device=self.device)
         first = self.step
-        with self._random.swapped_in():
+        with self._random.swapped_in(), unchecked():
             for i in range(steps):
                 self._set_rates()
                 x = self.images_of(self.step)

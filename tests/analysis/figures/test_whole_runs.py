@@ -91,8 +91,13 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
     assert names == list(run.spec().distributions())
     marks = {marker: [line for ax in visible for line in ax.lines if line.get_marker() == marker] for marker in "v|"}
     dots = sum(len(ax.collections[0].get_offsets()) for ax in visible)
-    assert dots + sum(len(line.get_xdata()) for line in marks["v"]) == 3 * len(visible)
-    assert [len(line.get_xdata()) for line in marks["|"]] == [2] * len(visible)
+    trials = analysis.trials(run.path)
+    complete, stopped = (
+        [sum(name in drawn.split(", ") for drawn in trials[trials["state"].isin(states)]["drawn"]) for name in names]
+        for states in (["COMPLETE"], ["PRUNED", "FAIL"])
+    )
+    assert dots + sum(len(line.get_xdata()) for line in marks["v"]) == sum(complete)
+    assert [len(line.get_xdata()) for line in marks["|"]] == [count for count in stopped if count]
     [sparsity] = figures_["elbo_sparsity"].axes
     measure = "share of exact zeros in codes" if model == "vsc" else "Hoyer sparsity of codes"
     assert written(sparsity) == ("ELBO against sparsity", measure, ELBO)
@@ -108,10 +113,16 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
     assert names == {"z 0", "z 1", "z 2", "z 3"}
 
 
+def confirm(run, configurations, elbos):
+    """Gives a run the table of a confirmation, in which what has no ELBO failed."""
+    causes = ["" if math.isfinite(elbo) else "crash" for elbo in elbos]
+    rows = {"study": run.name, "configuration": configurations, "cause": causes, "samples": 10, "images": 10}
+    pd.DataFrame({**rows, "metrics.elbo": elbos}).to_parquet(run.table("confirm"))
+
+
 def test_a_confirmed_run_shows_it(runs, tmp_path, drawn):
     run = Run(shutil.copytree(runs("vae").path, tmp_path / "tiny-vae"))
-    frame = pd.DataFrame({"configuration": ["defaults", "trial-0"] * 2, "metrics.elbo": [-9.0, NAN, -8.0, NAN]})
-    frame.to_parquet(run.table("confirm"))
+    confirm(run, ["defaults", "trial-0"] * 2, [-9.0, NAN, -8.0, NAN])
     [ax] = drawn(run)["confirmed"].axes
     labels = ["defaults\nn = 2", "trial-0\nn = 0, 2 failed"]
     assert [label.get_text() for label in ax.get_yticklabels()] == labels
@@ -193,8 +204,7 @@ def test_what_compares_several_runs_lies_with_the_first(runs, command, tmp_path)
 def test_a_comparison_shows_every_run_that_has_the_data(runs, tmp_path, drawn):
     copies = [Run(shutil.copytree(runs(name).path, tmp_path / f"tiny-{name}")) for name in ("vsc", "vae", "iaf")]
     for run in copies[1:]:
-        frame = pd.DataFrame({"configuration": ["defaults", "trial-0"], "metrics.elbo": [-9.0, NAN]})
-        frame.to_parquet(run.table("confirm"))
+        confirm(run, ["defaults", "trial-0"], [-9.0, NAN])
     found = drawn(*copies)
     assert list(found) == ["learning_curves", "elbo_sparsity", "confirmed"]
     assert legend(found["learning_curves"].axes[0]) == ["tiny-vsc", "tiny-vae", "tiny-iaf"]

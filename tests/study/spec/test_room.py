@@ -59,7 +59,7 @@ def test_a_run_keeps_its_specification_where_there_is_no_room_for_another(comman
 
 
 def test_of_a_cluster_ray_knows_it(raw, monkeypatch, tmp_path, ray_down):
-    monkeypatch.setattr(cluster.ray, "init", lambda **_: 1 / 0)
+    monkeypatch.setattr(cluster, "join", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         runner.run(StudySpec(**raw(resources={"cpus": 3})), Run(tmp_path / "tiny"), address="somewhere:6379")
 

@@ -17,7 +17,7 @@ from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import reports
 from study.spec import StudySpec, check
-from study.spec.measures import METRICS
+from study.spec.measures import METRICS, number_text
 from study.trial import snapshot
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
 from study.trial.images import Images
@@ -70,7 +70,7 @@ def test_it_goes_all_the_way_and_may_be_the_objective(own_measure, raw, tmp_path
     assert pd.read_parquet(run.table("results"))["metrics.largest_code"].tolist() == [values[60]]
     assert pd.read_parquet(run.table("curves"))["largest_code"].tolist() == list(values.values())
     card = (export(run, tmp_path / "out") / "README.md").read_text()
-    assert f"| largest code | {max(values.values()):.4f} |" in card  # the best checkpoint is the best by it
+    assert f"| largest code | {number_text(max(values.values()))} |" in card  # the best checkpoint is the best by it
 
 
 def test_one_for_the_test_set_is_taken_there_only(valid, monkeypatch):
