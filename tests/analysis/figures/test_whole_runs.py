@@ -97,7 +97,7 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
         for states in (["COMPLETE"], ["PRUNED", "FAIL"])
     )
     assert dots + sum(len(line.get_xdata()) for line in marks["v"]) == sum(complete)
-    assert [len(line.get_xdata()) for line in marks["|"]] == [count for count in stopped if count]
+    assert [len(line.get_xdata()) for line in marks["|"]] == stopped
     [sparsity] = figures_["elbo_sparsity"].axes
     measure = "share of exact zeros in codes" if model == "vsc" else "Hoyer sparsity of codes"
     assert written(sparsity) == ("ELBO against sparsity", measure, ELBO)
