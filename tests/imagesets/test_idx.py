@@ -292,7 +292,9 @@ def test_files_that_lie_packed_beside_their_place_are_unpacked(folder, raw, modu
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(bytes(4000))[:20], gzip.compress(bytes(99))[:-9] + b"12"]
+    "content",
+    [b"no gzip", gzip.compress(bytes(4000))[:20], gzip.compress(bytes(99))[:-9] + b"12"],
+    ids=["no gzip", "truncated", "wrong checksum"],
 )
 def test_a_damaged_packed_file_is_named_and_leaves_nothing(folder, raw, module, no_download, content):
     packed = pack(folder / raw / "train-images-idx3-ubyte")
