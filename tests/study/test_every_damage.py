@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import CONFIRM, build, complete, without_roots_privilege
+from damage import CONFIRM, build, complete, damage, without_roots_privilege
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.storage import _VersionManager
 
@@ -81,14 +81,6 @@ def kinds(run: Path, state: str) -> list[Path]:
         elif not TWINS[state] & {*path.parts}:
             found[path] = path
     return list(found.values())
-
-
-def damage(path: Path, how: str) -> None:
-    if how == "made a directory":
-        path.unlink()
-        path.mkdir()
-    elif how != "forbidden":
-        os.truncate(path, path.stat().st_size // 2 if how == "truncated" else 0)
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int] | None]:
