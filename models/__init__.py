@@ -218,7 +218,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = F
         if said.code is not None:
             config["model"] = said.model = _own_code(folder, said.code, code)
         settings = {key: value for key, value in said.hyperparameters.items() if key != "steps"}  # once was one
-        model = _as_configured(said, settings)
+        model = _as_configured(said, settings)  # which one it does not name came since: its default is what was done
         _fill(model, load_file(folder / "model.safetensors"))
     except NotRunError:
         raise

@@ -16,10 +16,10 @@ from study.record.confirmation import RESULT
 from study.record.folder import RunError
 from study.record.storage import SPEC
 from study.trial.checkpoint import BEST, LAST, PREVIOUS
-from study.trial.files import abandoned, is_alive, write_whole
+from study.trial.files import WRITER, abandoned, may_be_alive, write_whole
 
 # of `write_whole`, and SQLite's own beside it
-TEMPORARY = re.compile(r"\..+\.(?:yaml|json|db|journal|pt|parquet|npz|png)\.([0-9]{1,9})(?:-journal)?")
+TEMPORARY = re.compile(rf"\..+\.(?:yaml|json|db|journal|pt|parquet|npz|png)\.{WRITER}(?:-journal)?")
 OF_A_RUN = {"study.yaml", "environment.json"}
 OF_AN_EXPORT = {"model.safetensors", "config.json", "model.py", "metrics.json", "README.md"}
 
@@ -87,7 +87,7 @@ def leftovers(case: Case) -> list[Fault]:
     files = [
         path
         for path in _files(run.path, besides=run.ray)
-        if (match := TEMPORARY.fullmatch(path.name)) and not is_alive(int(match[1]))
+        if (match := TEMPORARY.fullmatch(path.name)) and not may_be_alive(match)
     ]
     exports = {path.with_name(path.name[1:].rpartition(".")[0]) for path in run.path.glob(".?*.[0-9]*")}
     half = [path for whole in (run.path, *sorted(exports)) for path in abandoned(whole) if _is_half_made(path)]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+WRITER = "([0-9]{1,9})(?:_([0-9a-f]{8}))?"  # process id and machine, which earlier releases did not name
+
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file under a temporary name with the process id beside it, then renames it: whole, or the old one."""
+    """Writes a file under a temporary name beside it that says who writes, then renames it: whole, or the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
@@ -45,16 +49,21 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
 
 def abandoned(path: Path) -> list[Path]:
     """The folders that processes which are gone were making to become this one."""
-    names = {found: re.fullmatch(rf"\.{re.escape(path.name)}\.([0-9]{{1,9}})", found.name) for found in _beside(path)}
-    return [found for found, match in names.items() if match and found.is_dir() and not is_alive(int(match[1]))]
+    names = {found: re.fullmatch(rf"\.{re.escape(path.name)}\.{WRITER}", found.name) for found in _beside(path)}
+    return [found for found, match in names.items() if match and found.is_dir() and not may_be_alive(match)]
 
 
 def _beside(path: Path) -> list[Path]:
     return sorted(path.parent.iterdir()) if path.parent.is_dir() else []
 
 
-def is_alive(process: int) -> bool:
-    """Whether a process of that id is there."""
+def may_be_alive(writer: re.Match[str]) -> bool:
+    """Whether the process that a match of `WRITER` names may be there: of another machine's nobody knows here."""
+    process, machine = writer.groups()
+    return machine not in (None, _machine()) or _is_alive(int(process))
+
+
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -64,5 +73,10 @@ def is_alive(process: int) -> bool:
     return True
 
 
+def _machine() -> str:
+    """Tells machines that share a disk apart; a name of its own length would not do beside a long file name."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    return path.with_name(f".{path.name}.{os.getpid()}_{_machine()}")

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,6 +97,15 @@ def digests(folder: Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for path in sorted(folder.rglob("*"))
     }
+
+
+def damage(path: Path, how: str) -> None:
+    """Truncates a file to its half, empties it, or makes a directory of it; "forbidden" is left to the caller."""
+    if how == "made a directory":
+        path.unlink()
+        path.mkdir()
+    elif how != "forbidden":
+        os.truncate(path, path.stat().st_size // 2 if how == "truncated" else 0)
 
 
 def spoil(path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from damage import CONFIRM, build
 
+import models
 from study.export import export
 
 MISSING = object()
@@ -75,6 +76,20 @@ def test_a_hyperparameter_outside_its_domain_is_named_with_its_file(exported, ev
         assert key in err
         assert "config.json" in err
         assert len(err.splitlines()) == 1
+
+
+def test_a_hyperparameter_that_is_missing_came_to_the_project_since(exported, evaluated):
+    expected = evaluated()
+    given = json.loads((exported / "config.json").read_text())["hyperparameters"]
+    defaults = models.hyperparameters("vae")
+    for key in given:
+        code, out, err = evaluated(lambda config, key=key: config["hyperparameters"].pop(key))
+        if key in ("latent", "hidden"):  # of which the weights say that it was another
+            assert (code, out) == (2, ""), key
+            assert "model.safetensors does not fit config.json" in err
+        elif given[key] == defaults[key]:
+            assert (code, out, err) == expected, key
+    assert [key for key in given if given[key] != defaults[key]] == ["latent", "hidden"]
 
 
 @pytest.mark.parametrize("shape", [[1, 5, 5], [3, 28, 28], [1, 28], [0, 28, 28], [1.5, 28, 28], []])

@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from study.record import tables
 from study.record.folder import Run
 from study.spec import StudySpec
 from study.trial.checkpoint import LAST
+from study.trial.files import _temporary
 
 ANALYSIS = analysis.__main__.app
 
@@ -94,7 +96,7 @@ def test_figures_of_a_run_that_cannot_be_written_go_elsewhere(finished, command,
     finished.path.chmod(0o755)
     assert (code, err) == (0, "")
     assert {Path(line).parent for line in out.splitlines()} == {tmp_path / "drawn"}
-    assert len(list((tmp_path / "drawn").glob("*.png"))) == len(out.splitlines())
+    assert len(list((tmp_path / "drawn").iterdir())) == len(out.splitlines())
 
 
 # Files that are foreign or forbidden.
@@ -234,3 +236,19 @@ def test_what_killed_processes_left_is_named_and_removed(finished, command, dead
     assert not any(path.exists() for path in (*left, half))
     assert mine.is_dir()
     assert command("doctor", "tiny")[0] == 0
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["of this machine", "of another"])
+def test_what_another_machine_may_be_writing_is_left_alone(finished, command, raw, dead, monkeypatch, kept):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: dead)
+        if kept:
+            patch.setattr(socket, "gethostname", lambda: "another")
+        new, export = _temporary(finished.path.with_name("new")), _temporary(finished.path / "my.best")
+        half = _temporary(finished.trial(0) / LAST)
+    leave(new, "study.yaml")
+    leave(export, "config.json")
+    half.write_bytes(b"half")
+    Run(finished.path.with_name("new")).create(StudySpec(**raw(name="new")))
+    assert command("doctor", "tiny", "--fix")[0] == 0
+    assert [path.exists() for path in (new, export, half)] == [kept] * 3
