@@ -220,7 +220,7 @@ def test_a_wrong_file_is_named_with_what_is_wrong_and_left_alone(source, tmp_pat
     )
     assert "\n" not in message
     assert source.read_bytes() == content
-    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
+    assert [path for path in (tmp_path / "cache").glob("*") if path.is_dir()] == []
 
 
 def test_the_true_size_is_asked_of_the_true_file(folder, tmp_path):

