@@ -153,7 +153,7 @@ def text(frame: pd.DataFrame) -> str:
     """A frame as aligned text, its numbers with the decimals of their units."""
     units = {name: "seconds" if name.endswith("seconds") else measure(name).unit for name in frame}
     written = {name: functools.partial(_cell, unit=unit) for name, unit in units.items()}
-    aligned = {name: _aligned(frame[name]) for name in frame}
+    aligned = {name: _aligned(frame[name].where(frame[name].notna(), float("nan"))) for name in frame}
     return pd.DataFrame(aligned, columns=frame.columns).to_string(index=False, na_rep="", formatters=written)
 
 

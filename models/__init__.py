@@ -188,7 +188,7 @@ def in_use(model: VAE) -> dict[str, Any]:
 
 def idle(name: str, settings: Mapping[str, Any]) -> set[str]:
     """The hyperparameters that do nothing beside these and the model's defaults: its file's `idle` names them."""
-    return set(getattr(module(name), "idle", lambda given: ())({**hyperparameters(name), **settings}))
+    return set(getattr(described(name), "idle", lambda given: ())({**hyperparameters(name), **settings}))
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = False) -> VAE:

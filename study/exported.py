@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imagesets
 import models
 from models import export
-from models.base import VAE
 from study.spec.preprocessing import Pairing, Preprocessing
+
+if TYPE_CHECKING:
+    from models.base import VAE
 
 
 class TrainedOn(export.Said):

@@ -153,7 +153,10 @@ def check_storage_is_new(spec: StudySpec) -> None:
         return
     needed = f"it takes `journal`, or an Optuna URL such as {storage_url.EXAMPLES}"
     if is_missing(spec):  # it is made with the run
-        folder = os.path.dirname(str(storage_url.file_of(spec.storage)))
+        file = str(storage_url.file_of(spec.storage))
+        if os.path.exists(file):
+            raise SpecError(spec.name, [f"storage: {file} is no file; name another"])
+        folder = os.path.dirname(file)
         if not os.access(folder, os.W_OK):
             problem = f"storage: {folder} is no folder that can be written"
             raise SpecError(spec.name, [f"{problem}; name a file in another"])

@@ -103,7 +103,9 @@ def _check_grace(spec: StudySpec) -> list[str]:
 
 
 def _check_rungs(spec: StudySpec) -> list[str]:
-    if spec.asha is not None and _length_known(spec) and not _check_grace(spec) and not spec.rungs:
+    if spec.asha is None or not _length_known(spec) or _check_grace(spec) or _check_space(spec):
+        return []
+    if not spec.rungs:
         return [
             f"asha: no rung lies before the end of the budget ({spec.steps} steps) and after the longest KL warm-up "
             f"({spec.longest_warmup:g} steps); lower asha.grace, pin kl_warmup, or write asha: null"

@@ -5,13 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+from study.output import masked
+
+LONGEST = 2000  # characters of a line; what was given may be of any length
+
 
 class SpecError(Exception):
     """What is wrong with a specification, a line for each mistake."""
 
     def __init__(self, source: str, problems: Sequence[str]):
-        self.problems = list(problems)
-        super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+        self.problems = [_bounded(problem) for problem in problems]
+        super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
+
+
+def _bounded(problem: str) -> str:
+    """Without its middle where that is long. A password is masked first: its half is none that can be recognised."""
+    if len(problem) <= LONGEST:
+        return problem
+    return f"{masked(problem)[: LONGEST - 500]} ... {masked(problem)[-500:]}"
 
 
 class MachineError(Exception):

@@ -27,6 +27,8 @@ def _number(value: Any) -> Any:
     return value
 
 
+FINEST = 2**53  # steps of a range: the whole numbers that a float can count
+
 Number = Annotated[int | float | None, BeforeValidator(_number)]
 
 
@@ -105,6 +107,8 @@ class Range(BaseModel):
         if step is not None:
             if low < high < low + step:
                 raise ValueError(f"step must fit between low and high, got {step:g}, {low:g} and {high:g}")
+            if (high - low) / step > FINEST:
+                raise ValueError(f"step must make at most {FINEST} values from {low:g} to {high:g}, got {step:g}")
             high = low + math.floor((high - low) / step + 1e-9) * step  # the last one that can be drawn
         if not whole:
             return FloatDistribution(low, high, log=bool(log), step=None if log else step)

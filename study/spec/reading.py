@@ -129,7 +129,8 @@ def _apply(raw: dict[str, Any], override: str, flag: str = "--set") -> str | Non
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        return f"{flag} {override!r}: must be key=value, for example --set budget.steps=500"
+        example = "budget.steps=500" if flag == "--set" else "path=digits.npz"
+        return f"{flag} {override!r}: must be key=value, for example {flag} {example}"
     try:
         value = parse(text)
     except (yaml.YAMLError, ValueError):

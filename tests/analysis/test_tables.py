@@ -108,6 +108,10 @@ def test_text_is_aligned_short_and_shows_nothing_for_nothing():
     assert "nan" not in lines[2].lower()
 
 
+def test_a_column_of_nothing_shows_nothing():
+    assert "None" not in text(pd.DataFrame({"number": [0], "elbo": pd.Series([None], dtype=object)}))
+
+
 def test_a_column_has_one_format_that_of_its_unit():
     given = pd.DataFrame(
         {

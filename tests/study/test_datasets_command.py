@@ -88,7 +88,7 @@ def test_get_takes_options(command, tmp_path):
     [
         (["get", "points", "sprits"], "data set 'sprits' is not known.*Did you mean 'sprites'?"),
         (["get", "points", "--option", "m=3"], "points has no option 'm'; it takes n, noise, copies, seed"),
-        (["get", "points", "--option", "n"], "--option 'n': must be key=value"),
+        (["get", "points", "--option", "n"], "--option 'n': must be key=value, for example --option path="),
         (["get", "mnist"], "mnist: .*train-images-idx3-ubyte is missing and could not be downloaded.*use mnist5k"),
     ],
 )

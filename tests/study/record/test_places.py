@@ -105,6 +105,15 @@ def test_a_file_of_a_folder_that_is_not_there_is_told_before_anything_is_made(co
     assert listing() == before
 
 
+def test_a_folder_in_the_place_of_the_file_is_told_before_anything_is_made(command, preset, tmp_path, listing):
+    (tmp_path / "x.db").mkdir()
+    path = preset(tmp_path)
+    before = listing()
+    code, _, err = command("train", path, "--root", tmp_path / "runs", "--set", f"storage=sqlite:///{tmp_path}/x.db")
+    assert (code, err.strip()) == (2, f"tiny: storage: {tmp_path}/x.db is no file; name another")
+    assert listing() == before
+
+
 def test_home_is_home_in_every_option(command, preset, tmp_path, home):
     assert command("train", preset(tmp_path, budget={"steps": 10}), "--root", "~/runs")[0] == 0
     assert command("status", "tiny", "--root", "~/runs")[0] == 0

@@ -236,3 +236,17 @@ def test_a_device_has_no_end_and_a_path_no_null():
         load("/dev/zero")
     with pytest.raises(SpecError, match="cannot be read: embedded null"):
         load("a\0b")
+
+
+def test_what_is_given_may_be_long_its_line_is_not(raw):
+    hidden = [5] * 10**5
+    with pytest.raises(SpecError) as caught:
+        raise SpecError("a", check({**raw(), "model": "v" * 10**6}) + check({**raw(), "fixed": {"hidden": hidden}}))
+    lines = str(caught.value).splitlines()
+    assert all(len(line) < 2100 for line in lines)
+    assert lines[0].endswith("(a file of yours is named by its path, ending in .py)")
+
+
+def test_the_half_of_a_long_line_shows_no_password():
+    url = "postgresql://user:" + "s3cret" * 500 + "@host/db"
+    assert "s3cret" not in str(SpecError("a", [f"name: got {url!r}, {'x' * 2000}"]))

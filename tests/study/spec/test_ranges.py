@@ -138,6 +138,9 @@ WRONG = [
     ({"lr": {"high": float("inf")}}, "space.lr.high: must be a number, got inf"),
     ({"lr": {"low": 1e-3, "high": 1e-2, "log": True, "step": 1e-3}}, "space.lr: takes log or step, not both"),
     ({"lr": {"low": 1e-3, "high": 1e-2, "step": 0}}, "space.lr: step must be above 0, got 0"),
+    ({"lr": {"low": 1e-3, "high": 0.1, "step": 1e-30}}, "space.lr: step must make at most 9007199254740992 values"),
+    ({"lr": {"low": 1e-3, "high": 0.1, "step": 5e-324}}, "space.lr: step must make at most 9007199254740992 values"),
+    ({"lr": {"low": 1e-3, "high": 1e308, "step": 0.1}}, "space.lr: step must make at most 9007199254740992 values"),
     ({"lr": {"choices": []}}, "space.lr: choices must name at least one value, got []"),
     ({"lr": {"choices": [1e-3, 1e-3]}}, "space.lr: choices must be different"),
     ({"lr": {"choices": [1e-3], "high": 1}}, "space.lr: takes choices, or high, not both"),
@@ -165,6 +168,14 @@ WRONG = [
 def test_a_mistake_is_one_line(given, space, begins):
     (line,) = check(given(space))
     assert line.startswith(begins)
+
+
+@pytest.mark.parametrize("space", [{"lr": {"low": 0.1}}, {"hidden": {"low": 1, "high": 9, "step": 0.5}}])
+def test_a_mistake_beside_asha_is_one_line_too(given, space):
+    pins = {key: value for key, value in PINS.items() if key not in {"kl_warmup", *space}}
+    raw = {**given(space, fixed=pins), "asha": {"grace": 10}, "budget": {"steps": 100, "report_every": 10}}
+    (line,) = check(raw)
+    assert line.startswith(f"space.{next(iter(space))}: ")
 
 
 def test_what_is_pinned_is_not_drawn_as_well(given):
