@@ -26,6 +26,7 @@ ONE = np.concatenate([np.repeat(some(1), 16, axis=0), some(4)])  # for training 
 def train(raw, tmp_path, command, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """Calls `train` on images of one's own, of which the first are for training."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
 
     def call(images: np.ndarray, valid: int = 4, test: int = 4, labels: list | None = None, **changes):
         order, n = np.arange(len(images)), len(images) - valid - test

@@ -33,5 +33,8 @@ def test_one_trial_goes_on_in_this_process_unless_a_cluster_is_named(
             return Outcome(1, 0, 0)
 
         monkeypatch.setattr(module, "resume", resumed)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
     assert command("resume", run.path, *options)[0] == 0
-    assert called == [expected]
+    where, given = expected
+    assert called == [(where, {**given, "data": given["data"] and str(tmp_path / given["data"])})]
