@@ -168,14 +168,15 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
 
     Args:
         run: its name, or its folder.
-        root: where named runs lie.
+        root: where named runs lie; under one that was chosen, a bare name is no folder of the current one.
         whole: refuse what is left of a run without its specification.
 
     Raises:
         RunError: there is no such run.
     """
     root = Path(os.path.expanduser(root))
-    for found in (Run(root / run), Run(run)):
+    named, folder = Run(root / run), Run(run)
+    for found in (named,) if root != RUNS and _is_bare(run) else (named, folder):
         if os.path.isfile(found.study_yaml):  # which no name is too long for
             return found
         if any(map(os.path.exists, (found.database, found.journal, found.path / "trials"))):
@@ -185,7 +186,14 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
             raise RunError(f"{found.study_yaml} is gone; `{again}` makes it again from the study")
     known = sorted(path.parent.name for path in root.glob("*/study.yaml"))
     there = f"runs in {root}: {', '.join(known)}" if known else f"there is none in {root} yet"
+    if os.path.isfile(folder.study_yaml):
+        there += f"; the one in the current folder is ./{run}"
     raise RunError(f"no run {str(run)!r}; {there}{nearest(str(run), known)}")
+
+
+def _is_bare(run: str | Path) -> bool:
+    """Whether it can be a name: it has no part of a path's own."""
+    return os.path.basename(run) == str(run) not in (os.curdir, os.pardir) and not str(run).startswith("~")
 
 
 def environment() -> dict[str, Any]:

@@ -172,6 +172,30 @@ def test_a_table_of_a_run_that_is_not_known(refused, existing):
     assert "no run 'tinny'; runs in runs: tiny" in refused("table", "tinny", app=analysis.__main__.app)
 
 
+ANYWHERE = [
+    ["doctor", "tiny"],
+    *([how, "tiny", *rest] for how, _, *rest in UNKNOWN),
+    ["table", "tiny"],
+    ["figures", "tiny"],
+]
+
+
+@pytest.mark.parametrize("arguments", ANYWHERE, ids=lambda arguments: arguments[0])
+def test_a_name_under_a_root_is_no_folder_of_the_current_one(refused, existing, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(existing.path.parent)
+    options = {"app": analysis.__main__.app} if arguments[0] in ("table", "figures") else {}
+    root = tmp_path / "elsewhere"
+    says = refused(*arguments, "--root", root, **options)
+    assert f"no run 'tiny'; there is none in {root} yet; the one in the current folder is ./tiny" in says
+
+
+@pytest.mark.parametrize("given", ["./tiny", "../runs/tiny"])
+def test_a_path_is_one_whatever_the_root(command, existing, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(existing.path.parent)
+    assert command("status", given, "--root", tmp_path / "elsewhere")[0] == 0
+    assert command("status", "tiny")[0] == 0
+
+
 @pytest.mark.parametrize("how", ["resume", "status", "export"])
 def test_a_run_whose_specification_is_damaged(refused, existing, how):
     existing.study_yaml.write_text("name: tiny\nmodel: vcs\n")
