@@ -322,7 +322,7 @@ def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
         "seconds": found.get("seconds"),
         "cpu_seconds": found.get("cpu_seconds"),
         "samples": found["samples"],
-        "images": found["images"],
+        "images": min(found["images"], spec.tested),
         "checkpoint": "best",
         "valid_elbo": found.get("valid_elbo"),
         **{f"metrics.{key}": found.get(key) for key in in_order({*TEST, *found} - {*BESIDE})},
