@@ -23,7 +23,9 @@ def outlive() -> None:
         setattr(sys, name, open(os.devnull, "w") if stream is None else _Outliving(stream, shown))  # noqa: SIM115
 
 
-IN_URL = re.compile(r"(\b[A-Za-z][\w+.-]*:/{1,3}[^\s:@/]*:)[^\s/]\S*@")  # user:password@, with : / and @ in it
+IN_URL = re.compile(  # user:password@, with : / and @ in it, also where the scheme was left out
+    r"(\b(?:[A-Za-z][\w+.-]*:/{1,3})?[^\s:@/]{0,200}:)[^\s/]\S*@"
+)
 NAMED = re.compile(
     r"""(\b(?:ssl)?(?:password|passwd|pwd)\b(?:%3[dD]|=|['"]\s*:)\s*['"]?)[^\s&;,'"\]})]+""", re.IGNORECASE
 )
