@@ -135,6 +135,9 @@ def how_to_open(spec: StudySpec) -> str:
     """What to do about a study that cannot be opened."""
     if spec.storage is None or spec.storage == storage_url.JOURNAL:
         return "bring the file back from a backup; checkpoints and tables are still there"
+    if storage_url.file_of(spec.storage) is not None:
+        lead = "may this process read and write the file and its folder, and is it Optuna's? If it is damaged, "
+        return f"{lead}bring it back from a backup; checkpoints and tables are still there"
     lead = "is the server up? A password is not kept in the run: "
     if given := storage_url.unfitting(spec.storage):
         return f"{lead}{storage_url.ENVIRONMENT} is set, but to {given}; set it to the whole URL of this one"
