@@ -145,6 +145,7 @@ def run(
     check_searches(spec)
     _say_plan(spec, run)
     if dry_run:
+        _check_places(spec, run)
         _say_what_is_missing(spec, data, address)
         return
     from study.tune import runner
@@ -233,6 +234,8 @@ def seeds(
         spec = with_more(run, spec)
     _say_plan(spec, run)
     if dry_run:
+        if not run.study_yaml.is_file():
+            _check_places(spec, run)
         _say_what_is_missing(spec, data, address)
         return
     from study import confirm as confirmation
@@ -423,6 +426,14 @@ def _say_plan(spec: StudySpec, run: Run, besides: str = "") -> None:
     from study.record.words import plan
 
     print(plan(spec, run) + besides, flush=True)
+
+
+def _check_places(spec: StudySpec, run: Run) -> None:
+    """Of a new run, which would be refused without them: its folder, and its study's storage, which is not opened."""
+    from study.record.storage import check_storage_can_be
+
+    run.check_new()
+    check_storage_can_be(spec)
 
 
 def _say_what_is_missing(spec: StudySpec, data: str | None, address: str | None) -> None:

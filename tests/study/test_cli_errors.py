@@ -158,6 +158,36 @@ def test_a_root_that_cannot_be(refused, preset, tmp_path, monkeypatch):
     assert "name another place with --root" in says
 
 
+@pytest.mark.parametrize("how", ["run", "seeds"])
+@pytest.mark.parametrize("root", ["/dev/null", "/proc/x", "file", "file/in/it"])
+def test_a_root_that_cannot_be_is_told_by_a_dry_run_too(refused, preset, tmp_path, how, root):
+    (tmp_path / "file").touch()
+    says = refused(how, preset(tmp_path), "--dry-run", "--root", root)
+    assert says.startswith("cannot make ")
+    assert "name another place with --root" in says
+
+
+def test_a_run_that_exists_is_told_by_a_dry_run_too(refused, command, existing, preset, tmp_path):
+    assert f"{existing.path} exists already" in refused("run", preset(tmp_path), "--dry-run")
+
+
+@pytest.mark.parametrize("how", ["run", "seeds"])
+@pytest.mark.parametrize(
+    ("storage", "says"),
+    [
+        (
+            "redis://h/0",
+            "storage: cannot be opened (Can't load plugin: sqlalchemy.dialects:redis); it takes `journal`, ",
+        ),
+        ("mysql+pymysql://me@h/x", "storage: cannot be opened (No module named 'pymysql'); it takes `journal`, "),
+        ("sqlite:////proc/x.db", "storage: /proc is no folder that can be written; name a file in another"),
+        ("sqlite:////no/x.db", "storage: /no is no folder that can be written; name a file in another"),
+    ],
+)
+def test_a_storage_that_cannot_be_is_told_by_a_dry_run_too(refused, preset, tmp_path, how, storage, says):
+    assert says in refused(how, preset(tmp_path), "--dry-run", "--set", f"storage={storage}")
+
+
 UNKNOWN = [["resume", "tinny"], ["status", "tinny"], ["export", "tinny", "--out", "best"], ["confirm", "tinny"]]
 
 
