@@ -36,7 +36,9 @@ SURROGATES = re.compile(r"[\ud800-\udfff]")  # bytes of a path or an argument th
 def masked(text: str) -> str:
     """The text with stars in the place of whatever looks like a password."""
     text = SURROGATES.sub(_escaped, text)
-    return NAMED.sub(r"\1***", IN_URL.sub(r"\1***@", text)) if "@" in text or "=" in text or ":" in text else text
+    if "@" in text:
+        text = IN_URL.sub(r"\1***@", text)
+    return NAMED.sub(r"\1***", text) if "=" in text or ":" in text or "%3" in text else text
 
 
 def printable(text: str) -> str:
