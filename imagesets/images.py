@@ -22,6 +22,8 @@ from imagesets.checks import switch
 from imagesets.reading import reason
 from imagesets.source import NAME, Fit, Source, wrong
 
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tgz", ".tar", ".tar.gz")
+
 INFO = Info(
     name=NAME,
     image_shape=(),
@@ -198,4 +200,10 @@ def _status(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except (OSError, ValueError) as error:  # the second for what can be no path
-        raise wrong(path, f"cannot be read ({reason(error)})") from error
+        raise wrong(path, f"cannot be read ({reason(error)}){_packed(path)}") from error
+
+
+def _packed(path: Path) -> str:
+    """Names what lies packed beside the place where nothing is."""
+    found = [f"{path}{end}" for end in PACKED if os.path.isfile(f"{path}{end}")]
+    return f"; packed, it lies there as {', '.join(found)}: unpack it" if found else ""

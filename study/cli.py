@@ -21,6 +21,7 @@ from study import spec as specs
 from study.output import outlive
 from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
+from study.spec.address import AUTO, head
 from study.spec.problems import MachineError, SpecError
 from study.spec.text import command, note
 
@@ -76,8 +77,10 @@ def _check_data(folder: str | None) -> str | None:
     return where
 
 
-def _note_address(address: str | None) -> str | None:
+def _check_address(address: str | None) -> str | None:
     note("address", address)
+    if address not in (None, AUTO):
+        head(address)
     return address
 
 
@@ -96,7 +99,9 @@ NewData = Annotated[
 Data = Annotated[
     str | None, typer.Option("--data", callback=_check_data, help="Where data sets lie.", show_default=False)
 ]
-Address = Annotated[str | None, typer.Option(callback=_note_address, help="A running Ray cluster.", show_default=False)]
+Address = Annotated[
+    str | None, typer.Option(callback=_check_address, help="A running Ray cluster.", show_default=False)
+]
 Option = Annotated[
     list[str] | None,
     typer.Option("--option", help="key=value of the data set; may be repeated.", show_default=False),
@@ -140,6 +145,7 @@ def run(
     check_searches(spec)
     _say_plan(spec, run)
     if dry_run:
+        _check_places(spec, run)
         _say_what_is_missing(spec, data, address)
         return
     from study.tune import runner
@@ -228,6 +234,8 @@ def seeds(
         spec = with_more(run, spec)
     _say_plan(spec, run)
     if dry_run:
+        if not run.study_yaml.is_file():
+            _check_places(spec, run)
         _say_what_is_missing(spec, data, address)
         return
     from study import confirm as confirmation
@@ -418,6 +426,14 @@ def _say_plan(spec: StudySpec, run: Run, besides: str = "") -> None:
     from study.record.words import plan
 
     print(plan(spec, run) + besides, flush=True)
+
+
+def _check_places(spec: StudySpec, run: Run) -> None:
+    """Of a new run, which would be refused without them: its folder, and its study's storage, which is not opened."""
+    from study.record.storage import check_storage_can_be
+
+    run.check_new()
+    check_storage_can_be(spec)
 
 
 def _say_what_is_missing(spec: StudySpec, data: str | None, address: str | None) -> None:

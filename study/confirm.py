@@ -209,7 +209,7 @@ def confirm_defaults(
                 run.rewrite(wanted)
                 opened.study.set_user_attr(SPEC, dump(wanted))
             return confirm(run, data=data, say=say, stop=stop)
-    run.check_absent()
+    run.check_new()
     check_storage_is_new(spec)
     load_data(spec, data)  # what is not there is told before a folder is made
     with _at_work(run, spec, address) as stop:
@@ -322,7 +322,7 @@ def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
         "seconds": found.get("seconds"),
         "cpu_seconds": found.get("cpu_seconds"),
         "samples": found["samples"],
-        "images": found["images"],
+        "images": min(found["images"], spec.tested),
         "checkpoint": "best",
         "valid_elbo": found.get("valid_elbo"),
         **{f"metrics.{key}": found.get(key) for key in in_order({*TEST, *found} - {*BESIDE})},

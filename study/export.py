@@ -130,7 +130,7 @@ def export(run: Run, out: Path) -> Path:
     found = {
         "kind": study.user_attrs.get(KIND),
         "split": "valid",
-        "images": spec.validation.images,
+        "images": spec.validated,
         "seed": SEED,
         **{key: report[key] if math.isfinite(report[key]) else None for key in taken([report])},  # JSON has no NaN
     }

@@ -23,7 +23,9 @@ def outlive() -> None:
         setattr(sys, name, open(os.devnull, "w") if stream is None else _Outliving(stream, shown))  # noqa: SIM115
 
 
-IN_URL = re.compile(r"(\b[A-Za-z][\w+.-]*:/{1,3}[^\s:@/]*:)[^\s/]\S*@")  # user:password@, with : / and @ in it
+IN_URL = re.compile(  # user:password@, with : / and @ in it, also where the scheme was left out
+    r"(\b(?:[A-Za-z][\w+.-]*:/{1,3})?[^\s:@/]{0,200}:)[^\s/]\S*@"
+)
 NAMED = re.compile(
     r"""(\b(?:ssl)?(?:password|passwd|pwd)\b(?:%3[dD]|=|['"]\s*:)\s*['"]?)[^\s&;,'"\]})]+""", re.IGNORECASE
 )
@@ -34,7 +36,9 @@ SURROGATES = re.compile(r"[\ud800-\udfff]")  # bytes of a path or an argument th
 def masked(text: str) -> str:
     """The text with stars in the place of whatever looks like a password."""
     text = SURROGATES.sub(_escaped, text)
-    return NAMED.sub(r"\1***", IN_URL.sub(r"\1***@", text)) if "@" in text or "=" in text or ":" in text else text
+    if "@" in text:
+        text = IN_URL.sub(r"\1***@", text)
+    return NAMED.sub(r"\1***", text) if "=" in text or ":" in text or "%3" in text else text
 
 
 def printable(text: str) -> str:

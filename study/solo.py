@@ -41,7 +41,7 @@ def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
         DataError: the data set is not there.
         RunError: the run exists already.
     """
-    run.check_absent()
+    run.check_new()
     check_storage_is_new(spec)
     spec = spec.model_copy(update={"trials": 1, "asha": None})
     check_room(spec)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 from optuna.storages import JournalStorage, RDBStorage
@@ -19,6 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record.folder import RunError
 from study.spec.storage_url import url_of, whole_url
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 T = TypeVar("T")
 
@@ -51,13 +54,22 @@ def journal(path: Path) -> JournalStorage:
 
 def server(public: str) -> RDBStorage:
     """What an Optuna URL without its password names. Each driver has errors of its own for what cannot be opened."""
+    whole = _url(public).render_as_string(hide_password=False)
+    return _together(lambda: Patient(whole, engine_kwargs={"pool_pre_ping": True}))
+
+
+def check_driver(public: str) -> None:
+    """Raises the errors of SQLAlchemy where it has no such database, or lacks its driver; connects to nothing."""
+    _url(public).get_dialect().import_dbapi()
+
+
+def _url(public: str) -> URL:
     import sqlalchemy
 
     url = sqlalchemy.engine.make_url(whole_url(public))
     if url.drivername == "postgresql":  # whose default driver differs from one release of SQLAlchemy to another
         url = url.set(drivername="postgresql+psycopg2")
-    whole = url.render_as_string(hide_password=False)
-    return _together(lambda: Patient(whole, engine_kwargs={"pool_pre_ping": True}))
+    return url
 
 
 def _together(connect: Callable[[], T]) -> T:

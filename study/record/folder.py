@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from study import spec as specs
 from study.spec.problems import SpecError, nearest
 from study.spec.text import command, dump
-from study.trial.files import folder_written_whole, write_whole
+from study.trial.files import folder_written_whole, takes_files, write_whole
 
 if TYPE_CHECKING:
     import optuna
@@ -86,8 +86,8 @@ class Run:
         """The command that goes on with the run: with its search, or where it has none, with its confirmation."""
         return command("resume" if spec.trials else "confirm", self.argument)
 
-    def check_absent(self) -> None:
-        """Raises RunError if the folder exists."""
+    def check_new(self) -> None:
+        """Raises RunError if the folder exists, or lies where none can be made; changes nothing."""
         if self.study_yaml.is_file():
             raise RunError(
                 f"{self.path} exists already; go on with `{command('resume', self.argument)}`, "
@@ -95,6 +95,12 @@ class Run:
             )
         if self.path.exists():
             raise RunError(f"{self.path} exists already and holds no run; remove it, or name another: --set name=...")
+        there = next(folder for folder in self.path.parents if os.path.lexists(folder))
+        if not takes_files(there):
+            raise self._cannot_be_made(f"{there} is no folder that can be written")
+
+    def _cannot_be_made(self, reason: str | None) -> RunError:
+        return RunError(f"cannot make {self.path}: {reason}; name another place with --root")
 
     def create(self, spec: StudySpec) -> None:
         """Makes the folder, with the specification and the environment in it.
@@ -102,13 +108,13 @@ class Run:
         Raises:
             RunError: the folder exists, or cannot be made.
         """
-        self.check_absent()
+        self.check_new()
         try:
             with folder_written_whole(self.path) as made:  # a run has both files from its first moment
                 (made / self.environment.name).write_text(json.dumps(environment(), indent=2) + "\n")
                 (made / self.study_yaml.name).write_text(dump(spec), encoding="utf-8")
         except OSError as error:
-            raise RunError(f"cannot make {self.path}: {error.strerror}; name another place with --root") from None
+            raise self._cannot_be_made(error.strerror) from None
 
     def made_with(self) -> dict[str, Any]:
         """What environment.json says; empty where it is gone or damaged, which `doctor` tells of."""
@@ -168,14 +174,15 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
 
     Args:
         run: its name, or its folder.
-        root: where named runs lie.
+        root: where named runs lie; under one that was chosen, a bare name is no folder of the current one.
         whole: refuse what is left of a run without its specification.
 
     Raises:
         RunError: there is no such run.
     """
     root = Path(os.path.expanduser(root))
-    for found in (Run(root / run), Run(run)):
+    named, folder = Run(root / run), Run(run)
+    for found in (named,) if root != RUNS and _is_bare(run) else (named, folder):
         if os.path.isfile(found.study_yaml):  # which no name is too long for
             return found
         if any(map(os.path.exists, (found.database, found.journal, found.path / "trials"))):
@@ -185,7 +192,14 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
             raise RunError(f"{found.study_yaml} is gone; `{again}` makes it again from the study")
     known = sorted(path.parent.name for path in root.glob("*/study.yaml"))
     there = f"runs in {root}: {', '.join(known)}" if known else f"there is none in {root} yet"
+    if os.path.isfile(folder.study_yaml):
+        there += f"; the one in the current folder is ./{run}"
     raise RunError(f"no run {str(run)!r}; {there}{nearest(str(run), known)}")
+
+
+def _is_bare(run: str | Path) -> bool:
+    """Whether it can be a name: it has no part of a path's own."""
+    return os.path.basename(run) == str(run) not in (os.curdir, os.pardir) and not str(run).startswith("~")
 
 
 def environment() -> dict[str, Any]:

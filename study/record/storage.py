@@ -28,7 +28,7 @@ from study.spec import SpecError, StudySpec, dump, parse, storage_url
 from study.spec.build import build
 from study.spec.ranges import text
 from study.spec.specification import KEPT
-from study.trial.files import write_whole
+from study.trial.files import takes_files, write_whole
 
 if TYPE_CHECKING:
     from imagesets import Splits
@@ -135,6 +135,9 @@ def how_to_open(spec: StudySpec) -> str:
     """What to do about a study that cannot be opened."""
     if spec.storage is None or spec.storage == storage_url.JOURNAL:
         return "bring the file back from a backup; checkpoints and tables are still there"
+    if storage_url.file_of(spec.storage) is not None:
+        lead = "may this process read and write the file and its folder, and is it Optuna's? If it is damaged, "
+        return f"{lead}bring it back from a backup; checkpoints and tables are still there"
     lead = "is the server up? A password is not kept in the run: "
     if given := storage_url.unfitting(spec.storage):
         return f"{lead}{storage_url.ENVIRONMENT} is set, but to {given}; set it to the whole URL of this one"
@@ -147,26 +150,43 @@ def check_searches(spec: StudySpec) -> None:
         raise SpecError(spec.name, ["trials: 0 is a search of nothing; `seeds` trains the defaults without a search"])
 
 
-def check_storage_is_new(spec: StudySpec) -> None:
-    """Raises SpecError unless a storage that the specification names can be opened and has no study of this name."""
+def check_storage_can_be(spec: StudySpec) -> None:
+    """Raises SpecError where a storage that the specification names has no driver, or is a file that cannot be made.
+
+    It is not opened, which would make tables in it.
+    """
     if spec.storage is None or spec.storage == storage_url.JOURNAL:
         return
-    needed = f"it takes `journal`, or an Optuna URL such as {storage_url.EXAMPLES}"
+    try:
+        backend.check_driver(spec.storage)
+    except Exception as error:  # of SQLAlchemy, or of the import
+        raise _closed(spec, error) from None
     if is_missing(spec):  # it is made with the run
         file = str(storage_url.file_of(spec.storage))
         if os.path.exists(file):
             raise SpecError(spec.name, [f"storage: {file} is no file; name another"])
         folder = os.path.dirname(file)
-        if not os.access(folder, os.W_OK):
+        if not takes_files(Path(folder)):
             problem = f"storage: {folder} is no folder that can be written"
             raise SpecError(spec.name, [f"{problem}; name a file in another"])
+
+
+def check_storage_is_new(spec: StudySpec) -> None:
+    """Raises SpecError unless a storage that the specification names can be opened and has no study of this name."""
+    check_storage_can_be(spec)
+    if spec.storage is None or spec.storage == storage_url.JOURNAL or is_missing(spec):
         return
     try:
         names = optuna.get_all_study_names(_connect(spec, None))
     except Exception as error:  # each driver has errors of its own
-        raise SpecError(spec.name, [f"storage: cannot be opened ({backend.reason(error)}); {needed}"]) from None
+        raise _closed(spec, error) from None
     if spec.name in names:
         raise SpecError(spec.name, ["storage: holds a study of this name already; name another with --set name=..."])
+
+
+def _closed(spec: StudySpec, error: Exception) -> SpecError:
+    needed = f"it takes `journal`, or an Optuna URL such as {storage_url.EXAMPLES}"
+    return SpecError(spec.name, [f"storage: cannot be opened ({backend.reason(error)}); {needed}"])
 
 
 def make(storage: optuna.storages.BaseStorage, spec: StudySpec) -> None:

@@ -124,8 +124,8 @@ def plan(spec: StudySpec, run: Run) -> str:
             f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
         ]
     lines += [f"  pins {pinned}", *cautions(spec)]
-    if spec.validation.images is not None:
-        lines.append(f"  reports on {spec.validation.images} validation images, always the same ones")
+    if spec.validated is not None:
+        lines.append(f"  reports on {spec.validated} validation images, always the same ones")
     if spec.asha is not None:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
         if spec.rungs[0] > spec.asha.grace:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LONGEST = 2**31 - 1  # steps, which are 32-bit numbers in an Optuna storage
 USUAL_BATCH = 64
+USUAL_TESTED = 1000
 
 
 def _length_known(spec: StudySpec) -> bool:
@@ -89,6 +90,20 @@ def _check_batch(spec: StudySpec) -> list[str]:
         return []
     there = f"which is of {spec.images.train} images"
     return [f"budget.batch: {spec.budget.batch} must not exceed the training set of {spec.dataset}, {there}"]
+
+
+def _check_images(spec: StudySpec) -> list[str]:
+    """More images than there are is a slip, but for the usual number, of which as many are read as there are."""
+    if not sizes_known(spec):
+        return []
+    counts = [("validation.images", spec.validation.images, "validation", spec.images.valid)]
+    if spec.confirm.images != USUAL_TESTED:
+        counts.append(("confirm.images", spec.confirm.images, "test", spec.images.test))
+    return [
+        f"{key}: {count} must not exceed the {part} set of {spec.dataset}, which is of {there} images"
+        for key, count, part, there in counts
+        if count is not None and count > there
+    ]
 
 
 def _check_grace(spec: StudySpec) -> list[str]:
@@ -322,6 +337,7 @@ BUILT = ("fixed", "space", "model", "dataset", "dataset_options", "likelihood", 
 CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("budget",), _check_lengths),
     (("budget", "dataset", "dataset_options"), _check_batch),
+    (("validation", "confirm", "dataset", "dataset_options"), _check_images),
     (("budget", "asha"), _check_grace),
     (("budget", "dataset", "dataset_options", "asha", "fixed", "space", "model"), _check_rungs),
     (("dataset", "dataset_options"), _check_dataset_options),
@@ -339,8 +355,12 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
 ]
 
 OF_MODELS = (_check_builds, _check_measures, _check_grid)
+LATER = (_check_images,)
 
 
 def of(kept: bool) -> list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]]:
-    """The checks, with the keys that each needs; of a specification that a run has kept, those that build no model."""
-    return [(needs, check) for needs, check in CHECKS if not (kept and check in OF_MODELS)]
+    """The checks, with the keys that each needs.
+
+    Of a specification that a run has kept, those that build no model, and that were there in every release.
+    """
+    return [(needs, check) for needs, check in CHECKS if not (kept and check in OF_MODELS + LATER)]

@@ -127,7 +127,7 @@ class Confirm(_Part):
     top: int = Field(default=3, ge=0, le=MANY)
     seeds: Several = 5
     samples: Several = 5000
-    images: Long = 1000
+    images: Long = checks.USUAL_TESTED
 
 
 class Resources(_Part):
@@ -231,6 +231,18 @@ class StudySpec(_Part):
         """What becomes of a pixel, in a table."""
         known = checks.sizes_known(self)
         return self.preprocessing.of(self.images.image_shape) if known else str(self.preprocessing)
+
+    @property
+    def validated(self) -> int | None:
+        """How many validation images a report reads; None for all of them."""
+        count = self.validation.images
+        return min(count, self.images.valid) if count is not None and checks.sizes_known(self) else count
+
+    @property
+    def tested(self) -> int:
+        """How many test images are importance-weighted: no more than there are, as far as that is known."""
+        count = self.confirm.images
+        return min(count, self.images.test) if checks.sizes_known(self) else count
 
     @property
     def steps(self) -> int:

@@ -47,6 +47,16 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def takes_files(folder: Path) -> bool:
+    """Whether this process can make files in what lies there, as far as that is known without making one.
+
+    Root may write everywhere, it seems; not in the folders of the kernel's own, /proc, which have no room at all.
+    """
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    return bool(folder.stat().st_mode & 0o222 or os.statvfs(folder).f_blocks)
+
+
 def abandoned(path: Path) -> list[Path]:
     """The folders that processes which are gone were making to become this one."""
     names = {found: re.fullmatch(rf"\.{re.escape(path.name)}\.{WRITER}", found.name) for found in _beside(path)}

@@ -7,15 +7,14 @@ import socket
 from typing import Any
 
 import ray
-from ray._common.network_utils import parse_address
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.utils import read_ray_address
 
+from study.spec.address import AUTO, Head, head
 from study.spec.problems import MachineError, SpecError
 from study.tune.start import MARK, said
 
 SECONDS = 5.0  # for an answer
-AUTO = "auto"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: and empty SETTINGS
 SETTINGS = 4  # the type of the frame that such a server begins with, in its fourth byte
 _START = "start a cluster with `ray start --head`, or leave --address out for a Ray of this study's own"
@@ -33,7 +32,7 @@ def join(given: str, **options: Any) -> None:
         MachineError: there is one, and it cannot be joined.
     """
     address = _address(given)
-    _check_answers(*parse_address(address))
+    _check_answers(head(address))
     try:
         ray.init(address=address, **options)
     except Exception as error:
@@ -52,14 +51,8 @@ def join(given: str, **options: Any) -> None:
 
 
 def _address(given: str) -> str:
-    """HOST:PORT."""
-    address = given
-    if given == AUTO:
-        address = os.environ.get("RAY_ADDRESS") or _started_here()
-    host, port = ("://" not in address and parse_address(address)) or ("", "")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise _mistake(f"needs HOST:PORT, as `ray start --head` prints it, or auto, got {address!r}")
-    return address
+    """HOST:PORT, or what was given in its place."""
+    return (os.environ.get("RAY_ADDRESS") or _started_here()) if given == AUTO else given
 
 
 def _started_here() -> str:
@@ -74,10 +67,11 @@ def _started_here() -> str:
     return address
 
 
-def _check_answers(host: str, port: str) -> None:
+def _check_answers(there: Head) -> None:
     """Raises SpecError unless something there begins as Ray's server does, which speaks HTTP/2."""
+    host, port = there
     try:
-        with socket.create_connection((host, int(port)), timeout=SECONDS) as connection:
+        with socket.create_connection(there, timeout=SECONDS) as connection:
             if os.environ.get("RAY_USE_TLS", "0") in ("1", "true"):
                 return
             connection.settimeout(SECONDS)

@@ -47,7 +47,7 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
         MachineError: Ray could not be started or joined.
     """
     check_searches(spec)
-    run.check_absent()
+    run.check_new()
     check_storage_is_new(spec)
     splits = load_data(spec, data)
     with _stopping(run) as stop, ray_started(spec, address, stop):

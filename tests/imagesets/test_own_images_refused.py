@@ -213,6 +213,9 @@ def test_an_archive_that_unpacks_to_much_more_than_images_could(refused, tmp_pat
 
 def test_no_such_file(refused, tmp_path):
     assert refused("none.npz") == "cannot be read (No such file or directory)"
+    (tmp_path / "none.npz.gz").touch()
+    packed = f"packed, it lies there as {tmp_path / 'none.npz.gz'}: unpack it"
+    assert refused("none.npz") == f"cannot be read (No such file or directory); {packed}"
     (tmp_path / "notes.txt").write_text("my images")
     assert refused("notes.txt").startswith("is neither npz nor npy, nor a folder of pictures; it begins with b'my im")
     assert refused("notes.txt/none").startswith("cannot be read (Not a directory)")

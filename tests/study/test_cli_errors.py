@@ -158,6 +158,36 @@ def test_a_root_that_cannot_be(refused, preset, tmp_path, monkeypatch):
     assert "name another place with --root" in says
 
 
+@pytest.mark.parametrize("how", ["run", "seeds"])
+@pytest.mark.parametrize("root", ["/dev/null", "/proc/x", "file", "file/in/it"])
+def test_a_root_that_cannot_be_is_told_by_a_dry_run_too(refused, preset, tmp_path, how, root):
+    (tmp_path / "file").touch()
+    says = refused(how, preset(tmp_path), "--dry-run", "--root", root)
+    assert says.startswith("cannot make ")
+    assert "name another place with --root" in says
+
+
+def test_a_run_that_exists_is_told_by_a_dry_run_too(refused, command, existing, preset, tmp_path):
+    assert f"{existing.path} exists already" in refused("run", preset(tmp_path), "--dry-run")
+
+
+@pytest.mark.parametrize("how", ["run", "seeds"])
+@pytest.mark.parametrize(
+    ("storage", "says"),
+    [
+        (
+            "redis://h/0",
+            "storage: cannot be opened (Can't load plugin: sqlalchemy.dialects:redis); it takes `journal`, ",
+        ),
+        ("mysql+pymysql://me@h/x", "storage: cannot be opened (No module named 'pymysql'); it takes `journal`, "),
+        ("sqlite:////proc/x.db", "storage: /proc is no folder that can be written; name a file in another"),
+        ("sqlite:////no/x.db", "storage: /no is no folder that can be written; name a file in another"),
+    ],
+)
+def test_a_storage_that_cannot_be_is_told_by_a_dry_run_too(refused, preset, tmp_path, how, storage, says):
+    assert says in refused(how, preset(tmp_path), "--dry-run", "--set", f"storage={storage}")
+
+
 UNKNOWN = [["resume", "tinny"], ["status", "tinny"], ["export", "tinny", "--out", "best"], ["confirm", "tinny"]]
 
 
@@ -170,6 +200,30 @@ def test_a_run_that_is_not_known(refused, existing, arguments):
 
 def test_a_table_of_a_run_that_is_not_known(refused, existing):
     assert "no run 'tinny'; runs in runs: tiny" in refused("table", "tinny", app=analysis.__main__.app)
+
+
+ANYWHERE = [
+    ["doctor", "tiny"],
+    *([how, "tiny", *rest] for how, _, *rest in UNKNOWN),
+    ["table", "tiny"],
+    ["figures", "tiny"],
+]
+
+
+@pytest.mark.parametrize("arguments", ANYWHERE, ids=lambda arguments: arguments[0])
+def test_a_name_under_a_root_is_no_folder_of_the_current_one(refused, existing, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(existing.path.parent)
+    options = {"app": analysis.__main__.app} if arguments[0] in ("table", "figures") else {}
+    root = tmp_path / "elsewhere"
+    says = refused(*arguments, "--root", root, **options)
+    assert f"no run 'tiny'; there is none in {root} yet; the one in the current folder is ./tiny" in says
+
+
+@pytest.mark.parametrize("given", ["./tiny", "../runs/tiny"])
+def test_a_path_is_one_whatever_the_root(command, existing, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(existing.path.parent)
+    assert command("status", given, "--root", tmp_path / "elsewhere")[0] == 0
+    assert command("status", "tiny")[0] == 0
 
 
 @pytest.mark.parametrize("how", ["resume", "status", "export"])

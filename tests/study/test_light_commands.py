@@ -61,6 +61,13 @@ def test_help_and_lists_load_nothing_heavy(loaded, command):
         ("study doctor gone", "no run 'gone'"),
         ("study resume gone", "no run 'gone'"),
         ("study confirm gone", "no run 'gone'"),
+        (
+            "study run quickstart --dry-run --address nonsense",
+            "--address: needs HOST:PORT, as `ray start",
+        ),
+        ("study seeds quickstart --dry-run --address 1.2.3.4:99999999", "--address: needs HOST:PORT"),
+        ("study run quickstart --dry-run --address=", "or auto, got ''"),
+        ("study resume gone --address nonsense", "--address: needs HOST:PORT"),
         ("study export gone --out best", "no run 'gone'"),
         ("study evaluate gone", "gone is not an exported model"),
         ("analysis table gone", "no run 'gone'"),

@@ -90,7 +90,7 @@ def test_after_a_training(root, preset, command, tmp_path):
 
 def test_where_a_run_is_there_already(trained):
     with pytest.raises(RunError) as refused:
-        trained.check_absent()
+        trained.check_new()
     only(str(refused.value), "resume", trained)
 
 

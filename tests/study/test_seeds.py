@@ -421,3 +421,11 @@ def test_interrupted_on_ray_it_goes_on_by_the_printed_command(command, given, ru
         assert {key: one[key] for key in undisturbed if "seconds" not in key} == {
             key: value for key, value in undisturbed.items() if "seconds" not in key
         }
+
+
+def test_the_usual_number_of_test_images_is_no_more_than_there_are(command, preset, tmp_path, run, here):
+    path = preset(tmp_path, **{**SMALL, "confirm": {"samples": 2}})
+    assert command("seeds", path, "--seeds", "1")[0] == 0
+    assert [row["images"] for row in rows(run)] == [500]
+    _, out, _ = command("table", "tiny-seeds", app=analysis.__main__.app)
+    assert "S 2, on 500 images" in out

@@ -129,6 +129,7 @@ URL = "postgresql://me:s3cr3t@localhost:1/studies"
         ["run", "quickstart", "--set", "storage={password: s3cr3t}"],
         ["run", "quickstart", "--trials", URL],
         ["run", "quickstart", "--storage", "postgresql://me:s3cr3t@@localhost:x/a"],
+        ["run", "quickstart", "--dry-run", "--storage", "me:s3cr3t@localhost/studies"],
         ["run", "quickstart", URL],
         ["run", "quickstart", f"--nonsense={URL}"],
         ["run", "quickstart", "--dry-run", "--root", URL],
@@ -164,6 +165,8 @@ def test_nor_by_a_table(command, tmp_path, monkeypatch):
     [
         ("cannot join ray://me:s3cr3t@host:10001 (timeout)", "cannot join ray://me:***@host:10001 (timeout)"),
         ("'mysql://me:s3/cr:3t@h@host/x'; or", "'mysql://me:***@host/x'; or"),
+        ("takes a URL, got 'me:s3/cr:3t@h/db'", "takes a URL, got 'me:***@h/db'"),
+        ("//me:s3cr3t@h/db", "//me:***@h/db"),
         ("host=x password=s3cr3t user=y", "host=x password=*** user=y"),
         ("postgresql://host/x?user=me&password=s3cr3t&a=b", "postgresql://host/x?user=me&password=***&a=b"),
         ("{'pwd': 's3cr3t', 'a': 1}", "{'pwd': '***', 'a': 1}"),

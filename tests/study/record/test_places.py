@@ -96,6 +96,19 @@ def test_reading_makes_no_database(command, raw, tmp_path, listing, home):
     assert "sqlite" in command("doctor", run.path)[1]
 
 
+def test_a_file_that_cannot_be_opened_is_no_server(command, raw, tmp_path):
+    run, file = Run(tmp_path / "tiny"), tmp_path / "studies.db"
+    run.create(StudySpec(**raw(storage=f"sqlite:///{file}")))
+    file.write_text("no database, and longer than the header of one would be " * 9)
+    for words, code in ((["status"], 2), (["resume"], 2), (["doctor"], 1)):
+        ended, out, err = command(words[0], run.path)
+        assert ended == code
+        assert f"the study in sqlite:///{file} cannot be opened (file is not a database); may this process" in out + err
+        assert "bring it back from a backup" in out + err
+        assert "server" not in out + err
+        assert "LATENTSWEEP_STORAGE" not in out + err
+
+
 def test_a_file_of_a_folder_that_is_not_there_is_told_before_anything_is_made(command, preset, tmp_path, listing):
     path = preset(tmp_path)
     before = listing()

@@ -78,6 +78,16 @@ MISTAKES = [
     ({"confirm": {"samples": 10**20}}, "confirm.samples: input should be less than or equal to 1000000, got 1", ""),
     ({"confirm": {"seeds": 10**20}}, "confirm.seeds: input should be less than or equal to 1000000, got 1", ""),
     ({"validation": {"images": 10**20}}, "validation.images: input should be less than or equal to 2147483647", ""),
+    (
+        {"validation": {"images": 501}},
+        "validation.images: 501 must not exceed the validation set of mnist5k, which is of 500 images",
+        "",
+    ),
+    (
+        {"confirm": {"images": 501}},
+        "confirm.images: 501 must not exceed the test set of mnist5k, which is of 500 images",
+        "",
+    ),
     ({"fixed": {"latent": 10**20}}, "fixed.latent: input should be less than or equal to 1000000000, got 1", ""),
     ({"fixed": {"hidden": [16] * 1001}}, "fixed.hidden: ", "1000"),
     ({"fixed": {"posterior": "iaf", "flows": 10**9}}, "fixed.flows: input should be less than or equal to 1000", ""),

@@ -5,6 +5,8 @@ import yaml
 
 import study
 from study import spec
+from study.record.folder import Run
+from study.record.words import plan
 from study.spec import SpecError, StudySpec, load
 
 every_preset = pytest.mark.parametrize("name", spec.presets())
@@ -165,3 +167,17 @@ def test_an_override_that_cannot_be_is_refused(override, message):
     with pytest.raises(SpecError) as caught:
         load("quickstart", [override])
     assert message in str(caught.value)
+
+
+def test_a_run_of_an_earlier_release_may_ask_for_more_images_than_there_are(raw):
+    given = raw(validation={"images": 5000}, confirm={"images": 700})
+    kept = StudySpec.model_validate(given, context="kept")
+    assert (kept.validated, kept.tested) == (500, 500)
+    assert "reports on 500 validation images" in plan(kept, Run("tiny"))
+
+
+@pytest.mark.parametrize("name", spec.presets())
+def test_no_preset_asks_for_more_images_than_there_are(name):
+    found = load(name)
+    assert found.validated in (None, found.validation.images)
+    assert found.tested == min(found.confirm.images, found.images.test)

@@ -9,6 +9,7 @@ import pytest
 
 from study.signals import Stop
 from study.spec import StudySpec
+from study.spec.address import head
 from study.spec.problems import SpecError
 from study.tune import cluster, join
 
@@ -21,7 +22,11 @@ def refused(given: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "head", "head:", ":6379", "head:0", "head:70000", "head:port", "ray://head:10001"]
+    "given",
+    [
+        *("", "head", "head:", ":6379", "head:0", "head:70000", "head:port", "ray://head:10001", "1.2.3.4:99999999"),
+        *("::1:6379", "[::1]", "a head:6379", "head:6379/x", "head:\u0666379", "head:6379\n"),
+    ],
 )
 def test_what_is_no_address_is_refused(given):
     assert refused(given) == f"--address: needs HOST:PORT, as `ray start --head` prints it, or auto, got {given!r}"
@@ -114,3 +119,8 @@ def test_what_was_joined_is_said(ray_down, ray_folder, raw, capsys):
         finally:
             joined.shutdown()
     assert capsys.readouterr().out == said
+
+
+def test_the_forms_of_an_address():
+    assert head("head.lab:6379") == ("head.lab", 6379)
+    assert head("[fe80::1%eth0]:6379") == ("fe80::1%eth0", 6379)
