@@ -109,6 +109,7 @@ def test_what_is_added_trains(grown):
     assert "1 complete" in done.stdout
 
 
+@pytest.mark.long
 def test_every_test_that_grows_with_models_parts_and_spaces_takes_what_is_added(grown):
     names = {Path(path).stem for path in ADDED if path.startswith("models/")}
     assert len(names) == 2

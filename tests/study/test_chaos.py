@@ -31,6 +31,7 @@ def server(installed):
 # Kills.
 
 
+@pytest.mark.long
 def test_killed_workers_lose_and_double_nothing(tmp_path):
     found = chaos.attack("workers", tmp_path, kills=2, trials=6)
     assert len(found.hits) == 2

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from trainings import sizes
 
 import metrics
 import models
@@ -24,7 +25,7 @@ def build():
 
     def make(name: str, **settings):
         torch.manual_seed(0)
-        model = models.build(name, (1, 8, 8), **{"latent": 6, "hidden": 12, **settings})
+        model = models.build(name, (1, 8, 8), **{**sizes(name), "latent": 6, **settings})
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from trainings import EVERY_SETTING, SIZES, every_model, identical
+from trainings import EVERY_SETTING, every_model, identical, sizes
 
 import models
 from study.trial import checkpoint
@@ -46,7 +46,7 @@ def resumed(small, splits, python, tmp_path_factory):
     for model in models.names():
         for network in ("mlp", "conv"):
             spec = small(model, budget={"steps": 20, "batch": 16, "log_every": 2, "report_every": None})
-            settings = {**EVERY_SETTING, **SIZES, "network": network}
+            settings = {**EVERY_SETTING, **sizes(model), "network": network}
             training = Training(spec, settings, splits, seed=3)
             training.advance(7)
             training.evaluate()
