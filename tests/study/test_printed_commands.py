@@ -176,7 +176,7 @@ def test_how_to_get_a_data_set_into_the_folder_that_was_named(command, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("address", [None, "ray://head node:10001"])
+@pytest.mark.parametrize("address", [None, "head.node:10001"])
 def test_what_was_given_goes_on_with_the_command(made, monkeypatch, command, tmp_path, address):
     for module in (solo, runner):
         monkeypatch.setattr(module, "resume", lambda *_, **__: Outcome(0, 0, 0, halted="disk: no space left"))
