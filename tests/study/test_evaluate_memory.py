@@ -27,8 +27,9 @@ def test_thousands_of_samples_of_large_images_take_less_than_two_gigabytes(pytho
     images = np.random.default_rng(0).integers(0, 256, (40, 3, 64, 64), np.uint8)
     np.savez(tmp_path / "few.npz", images=images, train=np.arange(20), valid=np.arange(20, 36), test=np.arange(36, 40))
     model = models.build("vae", (3, 64, 64), network="conv", likelihood="logistic", latent=64, hidden=256)
-    export = tmp_path / "best"
+    export, data = tmp_path / "best", tmp_path / "data"
     export.mkdir()
+    data.mkdir()
     config = {
         "model": model.name,
         "image_shape": [3, 64, 64],
@@ -40,6 +41,6 @@ def test_thousands_of_samples_of_large_images_take_less_than_two_gigabytes(pytho
     }
     (export / "config.json").write_text(json.dumps(config), encoding="utf-8")
     safetensors.torch.save_file(model.state_dict(), export / "model.safetensors")
-    done = python("-c", CALL, "study", "evaluate", str(export), "--samples", "5000", "--data", str(tmp_path / "data"))
+    done = python("-c", CALL, "study", "evaluate", str(export), "--samples", "5000", "--data", str(data))
     assert "S 5000, n 4" in done.stdout
     assert int(done.stdout.split("peak")[1]) < 2 * 2**20  # KiB
