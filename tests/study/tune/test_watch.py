@@ -165,4 +165,4 @@ def test_a_search_on_a_cluster_without_its_head_ends(ray_down, ray_folder, prese
     assert code == 1
     first, then = said.splitlines()
     assert first.startswith("Ray has died: its ")
-    assert then == f"go on with: python -m study resume {tmp_path / 'runs' / 'tiny'}"
+    assert then == f"go on with: python -m study resume {tmp_path / 'runs' / 'tiny'} --address {joined.address}"
