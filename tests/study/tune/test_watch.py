@@ -157,12 +157,13 @@ def test_a_search_on_a_cluster_without_its_head_ends(ray_down, ray_folder, prese
 
     with ray_folder():
         joined = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        address = joined.address  # which it forgets
         try:
-            given = ["run", preset(tmp_path, budget=LONG), "--address", joined.address]
+            given = ["run", preset(tmp_path, budget=LONG), "--address", address]
             code, said = ended(given, tmp_path, lambda: joined.head_node.kill_all_processes(check_alive=False))
         finally:
             joined.shutdown()
     assert code == 1
     first, then = said.splitlines()
     assert first.startswith("Ray has died: its ")
-    assert then == f"go on with: python -m study resume {tmp_path / 'runs' / 'tiny'} --address {joined.address}"
+    assert then == f"go on with: python -m study resume {tmp_path / 'runs' / 'tiny'} --address {address}"
