@@ -64,12 +64,13 @@ def evaluate(
             means.append(model.posterior_part.means(look.posterior))
             for measure, take in measures.items():
                 own[measure.name].append(take(x, look))
-    halves = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}
+    halves, z = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}, torch.cat(codes).cpu().numpy()
     return {
         "elbo": halves["reconstruction"] - halves["kl"],
         **halves,
-        **_sparsity(torch.cat(codes)),
-        "active_units": _active_units(torch.cat(means)),
+        "zero_fraction": metrics.zero_fraction(z),
+        "hoyer": metrics.hoyer(z),
+        "active_units": float(metrics.active_units(torch.cat(means).cpu().numpy())),
         **{key: _mean(parts) for key, parts in own.items()},
     }
 
@@ -81,23 +82,6 @@ def _some(n: int, count: int, seed: int) -> Tensor:
 
 def _mean(parts: list[Tensor]) -> float:
     return torch.cat(parts).double().mean().item()
-
-
-def _sparsity(codes: Tensor) -> dict[str, float]:
-    z = codes.cpu().numpy()
-    if not np.isfinite(z).all():
-        return dict.fromkeys(("zero_fraction", "hoyer"), math.nan)
-    return {
-        "zero_fraction": metrics.zero_fraction(z),
-        "hoyer": metrics.hoyer(z) if z.shape[1] > 1 else math.nan,  # not defined for a single coordinate
-    }
-
-
-def _active_units(means: Tensor) -> float:
-    z = means.cpu().numpy()
-    if len(z) < 2 or not np.isfinite(z).all():  # a variance over the data
-        return math.nan
-    return float(metrics.active_units(z))
 
 
 class Importance(NamedTuple):
