@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +28,8 @@ class Fault(NamedTuple):
     fix: Callable[[], Any] | None = None
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """A run as the checks see it."""
 
     run: Run
@@ -36,7 +39,7 @@ class Case(NamedTuple):
     trials: list[FrozenTrial]
     closed: str  # why the study cannot be opened
 
-    @property
+    @cached_property
     def sure(self) -> StudySpec | None:
         """The specification to judge trials by; None where study.yaml is not what the study was made with."""
         if self.study is None or self.spec is None or storage.space_differences(self.study, self.spec):
