@@ -14,7 +14,6 @@ Such a training is a beginning: Barrientos & Sootla train for 150,000 steps, Loc
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,6 +27,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import imagesets
+from benchmarks.kept import record, rows
 from imagesets import packed, sprites
 from imagesets.factors import FACTORS
 from models.base import VAE
@@ -130,24 +130,6 @@ def file_name(setting: str) -> str:
 # Rows that are kept.
 
 
-def rows(table: Path) -> list[dict[str, str]]:
-    """What has been trained."""
-    if not table.is_file():
-        return []
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def record(table: Path, row: dict[str, Any]) -> None:
-    """Adds a row."""
-    new = not table.is_file()
-    with table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def missing(
     found: Sequence[dict[str, str]], names: Sequence[str], seeds: Sequence[int], steps: int
 ) -> list[tuple[str, int]]:
@@ -238,7 +220,7 @@ def main() -> None:
         ]
         for done in as_completed(running):
             row = done.result()
-            record(table, row)
+            record(table, COLUMNS, row)
             print(
                 f"{row['setting']}, seed {row['seed']}: {-row['elbo']:.1f} nats, KL {row['kl']:.1f}, "
                 f"{row['active_units']:.0f} active units; {row['seconds']:.0f} s",

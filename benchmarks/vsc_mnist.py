@@ -10,7 +10,6 @@ Each run takes two to three minutes on one core. Results go to --out, a CSV; run
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 import imagesets
+from benchmarks.kept import record, rows
 from imagesets import Split, Splits
 from models.base import VAE
 from study.spec import Budget, StudySpec
@@ -145,19 +145,7 @@ def everything_for_training(splits: Splits) -> Splits:
 
 
 def done(out: Path) -> set[tuple[str, str, str]]:
-    if not out.is_file():
-        return set()
-    with out.open() as file:
-        return {(row["table"], row["name"], row["seed"]) for row in csv.DictReader(file)}
-
-
-def record(out: Path, row: dict[str, Any]) -> None:
-    new = not out.is_file()
-    with out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    return {(row["table"], row["name"], row["seed"]) for row in rows(out)}
 
 
 def parity(splits: Splits, out: Path, seed: int) -> None:
@@ -165,7 +153,7 @@ def parity(splits: Splits, out: Path, seed: int) -> None:
         if ("parity", name, str(seed)) in done(out):
             continue
         row = train(model, config, everything_for_training(splits), seed)
-        record(out, {"table": "parity", "name": name, **row})
+        record(out, COLUMNS, {"table": "parity", "name": name, **row})
         verdict = "within" if abs(-row["relaxed"] - expected) <= tolerance else "NOT within"
         print(f"{name}: {-row['relaxed']:.2f} nats, {verdict} {tolerance} of {expected}", flush=True)
 
@@ -178,7 +166,7 @@ def gates(splits: Splits, out: Path, seed: int, latent: int, alphas: list[float]
             if not wanted or ("gates", name, str(seed)) in done(out):
                 continue
             row = train("vsc", {**config, "latent": latent, "alpha": alpha}, splits, seed)
-            record(out, {"table": "gates", "name": name, **row})
+            record(out, COLUMNS, {"table": "gates", "name": name, **row})
             print(
                 f"{name}: exact {-row['elbo']:.2f}, relaxed {-row['relaxed']:.2f} nats, "
                 f"{row['zero_fraction']:.3f} zeros, {row['active_units']:.0f} active units",

@@ -5,7 +5,8 @@ import pytest
 
 import searchspaces
 from benchmarks import disentangling
-from benchmarks.disentangling import COMMON, GRID, SETTINGS, missing, record, rows, shares, tables
+from benchmarks.disentangling import COLUMNS, COMMON, GRID, SETTINGS, missing, shares, tables
+from benchmarks.kept import record, rows
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -43,7 +44,11 @@ def test_what_is_recorded_is_not_owed_again_and_is_what_the_tables_show(tmp_path
     names = list(SETTINGS)[:2]
     assert missing(rows(table), names, [1, 2], 10) == [(names[0], 1), (names[1], 1), (names[0], 2), (names[1], 2)]
     for seed, elbo in ((1, -100.0), (2, -104.0)):
-        record(table, {"setting": names[0], "seed": seed, "steps": 10, "elbo": elbo, "kl": 3.0, "best_scale": 0.25})
+        record(
+            table,
+            COLUMNS,
+            {"setting": names[0], "seed": seed, "steps": 10, "elbo": elbo, "kl": 3.0, "best_scale": 0.25},
+        )
     assert missing(rows(table), names, [1, 2], 10) == [(names[1], 1), (names[1], 2)]
     assert missing(rows(table), names, [1], 20) == [(names[0], 1), (names[1], 1)]
     numbers, best = tables(rows(table), 10).split("\n\n")
