@@ -31,8 +31,8 @@ def save_digits(folder: Path, python: Path, env: dict[str, str]) -> None:
 
 
 def save_pictures(folder: Path, *classes: str) -> None:
-    """Two hundred pictures in colour, 24 wide and 16 high: a bright bar, upright or flat, on a dark ground."""
-    for number in range(200):
+    """Five hundred pictures in colour, 24 wide and 16 high: a bright bar, upright or flat, on a dark ground."""
+    for number in range(500):
         pixels = RANDOM.integers(0, 40, (16, 24, 3))
         bar = (slice(None), slice(9, 14)) if number % 2 else (slice(6, 10), slice(None))
         pixels[bar] += RANDOM.integers(100, 200, 3)

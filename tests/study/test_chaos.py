@@ -200,7 +200,7 @@ def test_the_password_is_written_nowhere(server, preset, no_password, command, m
     def study(*arguments, **environment) -> tuple[int, str, str]:
         """In a new process."""
         line, env = [sys.executable, "-m", "study", *map(str, arguments)], {**os.environ, **environment}
-        done = subprocess.run(line, capture_output=True, text=True, cwd=chaos.PROJECT, env=env)
+        done = subprocess.run(line, capture_output=True, text=True, cwd=attacked.PROJECT, env=env)
         return done.returncode, done.stdout, done.stderr
 
     with ray_folder() as ray:
