@@ -66,6 +66,7 @@ GRID = {"shape": 3, "scale": 6, "orientation": 20, "pos_x": 8, "pos_y": 8}
 SHOWN = {name: np.linspace(0, len(FACTORS[name]) - 1, count).round().astype(np.int64) for name, count in GRID.items()}
 DCI = ("disentanglement", "completeness", "informativeness")
 SCORED = 20_000  # of the grid's images, for DCI: half for its trees, half for what they get right
+COLOURS = {"square": "black", "ellipse": "tab:orange", "heart": "tab:blue"}  # that the colour-blind can tell apart
 ACTIVE = 1e-2  # variance of a latent's mean over the images, from which on it is looked at
 COLUMNS = ("setting", "seed", "steps", *NUMBERS, *(f"best_{name}" for name in GRID), "seconds")
 
@@ -214,7 +215,7 @@ def _spread(values: Sequence[str], sign: float, digits: int) -> str:
 def picture(means: NDArray[np.floating[Any]]) -> Figure:
     """Mean activations as Barrientos & Sootla show them: a row a latent that is active, a column a factor.
 
-    Places as a map, sizes and angles as a curve for each shape: squares black, ellipses orange, hearts blue.
+    Places as a map, sizes and angles as a curve for each shape.
 
     Args:
         means: an axis for each factor, then the latents.
@@ -222,17 +223,19 @@ def picture(means: NDArray[np.floating[Any]]) -> Figure:
     variance = means.var(axis=tuple(range(means.ndim - 1)))
     active = [int(j) for j in np.argsort(-variance) if variance[j] > ACTIVE] or [int(variance.argmax())]
     limit = float(np.abs(means[..., active]).max())
-    figure = Figure(figsize=(6, 1.3 * len(active)), layout="constrained")
+    figure = Figure(figsize=(7, 1.3 * len(active) + 0.6), layout="constrained")
     axes = figure.subplots(len(active), 3, squeeze=False)
     for j, (place, size, angle) in zip(active, axes):
         mu = means[..., j]  # [shape, scale, orientation, pos_x, pos_y]
-        place.imshow(mu.mean(axis=(0, 1, 2)).T, cmap="coolwarm", vmin=-limit, vmax=limit)
+        shown = place.imshow(mu.mean(axis=(0, 1, 2)).T, cmap="coolwarm", vmin=-limit, vmax=limit)
         place.set(xticks=[], yticks=[], ylabel=f"z{j}")
         for curve, axis, values in ((size, (2, 3, 4), "scale"), (angle, (1, 3, 4), "orientation")):
-            for line, colour in zip(mu.mean(axis=axis), ("black", "tab:orange", "tab:blue")):
-                curve.plot(FACTORS[values][SHOWN[values]], line, color=colour)
+            for line, (shape, colour) in zip(mu.mean(axis=axis), COLOURS.items()):
+                curve.plot(FACTORS[values][SHOWN[values]], line, color=colour, label=shape)
             curve.set_ylim(-limit, limit)
-    for ax, title in zip(axes[0], ("place", "scale", "orientation [radians]")):
+    figure.colorbar(shown, ax=axes[:, 0], location="left", label="posterior mean")
+    figure.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside upper center", ncols=len(COLOURS))
+    for ax, title in zip(axes[0], ("place", "scale", "orientation [rad]")):
         ax.set_title(title)
     return figure
 
