@@ -4,9 +4,10 @@
 
 The published networks for dSprites, ten latents, batch 64, Adam 5e-4, 1,500 steps, each setting over three seeds. The
 twelve trainings, in two processes of one thread each, take about half an hour on two cores; what --out holds is not
-trained again. Nothing is downloaded. At the end it prints the tables of docs/results.md; the second one has, for each
-factor, the largest share of an active latent's variance that goes with it. In --out is a picture of the mean
-activations of each setting's first seed, by which Barrientos & Sootla (2018) judge.
+trained again. Nothing is downloaded. At the end it prints the tables of docs/results.md; the second one has scores of
+disentanglement; the third, for each factor, the largest share of an active latent's variance that goes with it. Both
+are of the posterior means over a grid of images that has every combination of some values of each factor. In --out is
+a picture of these means for each setting's first seed, by which Barrientos & Sootla (2018) judge.
 
 Such a training is a beginning: Barrientos & Sootla train for 150,000 steps, Locatello et al. (2019) for 300,000.
 """
@@ -27,6 +28,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import imagesets
+import metrics
 from benchmarks.kept import record, rows
 from imagesets import packed, sprites
 from imagesets.factors import FACTORS
@@ -62,6 +64,9 @@ NUMBERS = ("elbo", "reconstruction", "kl", "active_units", "synergy", "total_cor
 # The images of the mean activations: every shape and size, some angles and places, in the order of the grid.
 GRID = {"shape": 3, "scale": 6, "orientation": 20, "pos_x": 8, "pos_y": 8}
 SHOWN = {name: np.linspace(0, len(FACTORS[name]) - 1, count).round().astype(np.int64) for name, count in GRID.items()}
+DCI = ("disentanglement", "completeness", "informativeness")
+SCORED = 20_000  # of the grid's images, for DCI: half for its trees, half for what they get right
+COLOURS = {"square": "black", "ellipse": "tab:orange", "heart": "tab:blue"}  # that the colour-blind can tell apart
 ACTIVE = 1e-2  # variance of a latent's mean over the images, from which on it is looked at
 COLUMNS = ("setting", "seed", "steps", *NUMBERS, *(f"best_{name}" for name in GRID), "seconds")
 
@@ -98,6 +103,31 @@ def shares(means: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack(given, axis=1) / np.where(variance > ACTIVE, variance, np.inf)[:, None]
 
 
+def scores(means: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """MIG, FactorVAE score and the three numbers of DCI (lightgbm's trees) of the means over the grid.
+
+    Args:
+        means: an axis for each factor, then the latents.
+    """
+    codes = means.reshape(-1, means.shape[-1])
+    factors = np.indices(means.shape[:-1]).reshape(means.ndim - 1, -1).T
+    chosen = np.random.default_rng(0).permutation(len(codes))[:SCORED]
+    fitted, held_out = np.split(chosen, 2)
+    test = (codes[held_out], factors[held_out])
+    dci = metrics.dci(codes[fitted], factors[fitted], test=test, trees="lightgbm")
+    return {
+        "mig": metrics.mig(codes, factors),
+        "factor_vae": metrics.factor_vae(codes, factors, np.random.default_rng(0)),
+        **dict(zip(DCI, dci)),
+    }
+
+
+def with_scores(row: dict[str, str], out: Path) -> dict[str, str]:
+    """A row with the scores of the means that its training left."""
+    found = scores(np.load(means_file(out, row["setting"], row["seed"])))
+    return {**row, **{name: str(value) for name, value in found.items()}}
+
+
 def train(name: str, seed: int, steps: int, data: str | None, out: Path) -> dict[str, Any]:
     """One training; its numbers on validation images, and its mean activations in a file."""
     torch.set_num_threads(1)
@@ -116,15 +146,15 @@ def train(name: str, seed: int, steps: int, data: str | None, out: Path) -> dict
     found = evaluate(training.model, training.valid_images, count=5000)
     training.model.eval()
     means = mean_activations(training.model)
-    np.save(out / f"{file_name(name)}-{seed}.npy", means.astype(np.float32))
+    np.save(means_file(out, name, seed), means.astype(np.float32))
     best = dict(zip(GRID, shares(means).max(axis=0)))
     seconds = time.perf_counter() - started
     own = {f"best_{factor}": share for factor, share in best.items()}
     return {"setting": name, "seed": seed, "steps": steps, **found, **own, "seconds": seconds}
 
 
-def file_name(setting: str) -> str:
-    return setting.replace(",", "").replace(" ", "-")
+def means_file(out: Path, setting: str, seed: int | str) -> Path:
+    return out / f"{setting.replace(',', '').replace(' ', '-')}-{seed}.npy"
 
 
 # Rows that are kept.
@@ -142,7 +172,7 @@ def missing(
 
 
 def tables(found: Sequence[dict[str, str]], steps: int) -> str:
-    """Two tables in Markdown: mean and standard deviation over the seeds."""
+    """Three tables in Markdown: mean and standard deviation over the seeds."""
     numbers = {
         "-ELBO": ("elbo", -1.0, 1),
         "-log p(x given z)": ("reconstruction", -1.0, 1),
@@ -152,8 +182,13 @@ def tables(found: Sequence[dict[str, str]], steps: int) -> str:
         "total correlation": ("total_correlation", 1.0, 2),
         "accuracy of D": ("discriminator_accuracy", 1.0, 2),
     }
+    scored = {
+        "MIG": ("mig", 1.0, 3),
+        "FactorVAE score": ("factor_vae", 1.0, 3),
+        **{f"DCI {n}": (n, 1.0, 3) for n in DCI},
+    }
     best = {name.replace("_", " "): (f"best_{name}", 1.0, 2) for name in GRID}
-    return "\n\n".join(_table(found, steps, columns) for columns in (numbers, best))
+    return "\n\n".join(_table(found, steps, columns) for columns in (numbers, scored, best))
 
 
 def _table(found: Sequence[dict[str, str]], steps: int, columns: dict[str, tuple[str, float, int]]) -> str:
@@ -161,7 +196,9 @@ def _table(found: Sequence[dict[str, str]], steps: int, columns: dict[str, tuple
     for name in SETTINGS:
         of_it = [row for row in found if row["setting"] == name and row["steps"] == str(steps)]
         if of_it:
-            cells = [_spread([row[key] for row in of_it], sign, digits) for key, sign, digits in columns.values()]
+            cells = [
+                _spread([row.get(key, "") for row in of_it], sign, digits) for key, sign, digits in columns.values()
+            ]
             lines.append(f"| {name} | {len(of_it)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -178,7 +215,7 @@ def _spread(values: Sequence[str], sign: float, digits: int) -> str:
 def picture(means: NDArray[np.floating[Any]]) -> Figure:
     """Mean activations as Barrientos & Sootla show them: a row a latent that is active, a column a factor.
 
-    Places as a map, sizes and angles as a curve for each shape: squares green, ellipses red, hearts blue.
+    Places as a map, sizes and angles as a curve for each shape.
 
     Args:
         means: an axis for each factor, then the latents.
@@ -186,17 +223,19 @@ def picture(means: NDArray[np.floating[Any]]) -> Figure:
     variance = means.var(axis=tuple(range(means.ndim - 1)))
     active = [int(j) for j in np.argsort(-variance) if variance[j] > ACTIVE] or [int(variance.argmax())]
     limit = float(np.abs(means[..., active]).max())
-    figure = Figure(figsize=(6, 1.3 * len(active)), layout="constrained")
+    figure = Figure(figsize=(7, 1.3 * len(active) + 0.6), layout="constrained")
     axes = figure.subplots(len(active), 3, squeeze=False)
     for j, (place, size, angle) in zip(active, axes):
         mu = means[..., j]  # [shape, scale, orientation, pos_x, pos_y]
-        place.imshow(mu.mean(axis=(0, 1, 2)).T, cmap="coolwarm", vmin=-limit, vmax=limit)
+        shown = place.imshow(mu.mean(axis=(0, 1, 2)).T, cmap="coolwarm", vmin=-limit, vmax=limit)
         place.set(xticks=[], yticks=[], ylabel=f"z{j}")
         for curve, axis, values in ((size, (2, 3, 4), "scale"), (angle, (1, 3, 4), "orientation")):
-            for line, colour in zip(mu.mean(axis=axis), ("tab:green", "tab:red", "tab:blue")):
-                curve.plot(FACTORS[values][SHOWN[values]], line, color=colour)
+            for line, (shape, colour) in zip(mu.mean(axis=axis), COLOURS.items()):
+                curve.plot(FACTORS[values][SHOWN[values]], line, color=colour, label=shape)
             curve.set_ylim(-limit, limit)
-    for ax, title in zip(axes[0], ("place", "scale", "orientation [radians]")):
+    figure.colorbar(shown, ax=axes[:, 0], location="left", label="posterior mean")
+    figure.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside upper center", ncols=len(COLOURS))
+    for ax, title in zip(axes[0], ("place", "scale", "orientation [rad]")):
         ax.set_title(title)
     return figure
 
@@ -227,10 +266,10 @@ def main() -> None:
                 flush=True,
             )
     for name in arguments.only:
-        kept = arguments.out / f"{file_name(name)}-{arguments.seeds[0]}.npy"
+        kept = means_file(arguments.out, name, arguments.seeds[0])
         if kept.is_file():
             picture(np.load(kept)).savefig(kept.with_suffix(".png"), dpi=100)
-    print(tables(rows(table), arguments.steps))
+    print(tables([with_scores(row, arguments.out) for row in rows(table)], arguments.steps))
 
 
 if __name__ == "__main__":

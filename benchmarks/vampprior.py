@@ -40,14 +40,16 @@ SETTINGS: dict[str, Any] = {
     "hidden": [300, 300],
     "init": "he",
     "log_var_clip": "narrow",
+    "kl_warmup": 0.05,
+    "lr": 5e-4,
+    "normalise_gradients": True,
+}
+PSEUDO: dict[str, Any] = {  # which the standard prior has none of
     "pseudo_inputs": 100,
     "pseudo_start": "random",
     "pseudo_activation": "clamp",
     "pseudo_trainable": True,
-    "kl_warmup": 0.05,
-    "lr": 5e-4,
     "lr_pseudo_inputs": 5e-4,
-    "normalise_gradients": True,
 }
 
 
@@ -65,22 +67,25 @@ class Job(NamedTuple):
         return out / f"{'-'.join(map(str, self))}.json"
 
 
-def train(job: Job, data: str | None, out: Path) -> None:
-    """Trains, reads the test set, and writes the row."""
-    torch.set_num_threads(1)
-    splits = imagesets.load("mnist", data)
+def specification(job: Job) -> StudySpec:
     model, latent = LEVELS[job.levels]
-    settings = {**SETTINGS, "latent": latent, "prior": job.prior}
-    spec = StudySpec(
+    return StudySpec(
         name="benchmark",
         model=model,
         dataset="mnist",
         preprocessing=Preprocessing(binarise="dynamic"),
         likelihood="bernoulli",
-        fixed=settings,
+        fixed={**SETTINGS, **(PSEUDO if job.prior == "vamp" else {}), "latent": latent, "prior": job.prior},
         budget=Budget(steps=job.steps, batch=100, report_every=job.steps),
     )
-    training = Training(spec, settings, splits, seed=job.seed)
+
+
+def train(job: Job, data: str | None, out: Path) -> None:
+    """Trains, reads the test set, and writes the row."""
+    torch.set_num_threads(1)
+    splits = imagesets.load("mnist", data)
+    spec = specification(job)
+    training = Training(spec, spec.fixed, splits, seed=job.seed)
     started = time.perf_counter()
     training.advance(job.steps)
     seconds = time.perf_counter() - started

@@ -26,6 +26,20 @@ def test_shares_of_latents_that_show_one_factor_two_or_none_or_are_not_active():
     np.testing.assert_allclose(shares(means), expected, atol=1e-12)
 
 
+def test_scores_of_a_latent_for_each_factor_and_of_latents_that_show_nothing(tmp_path):
+    perfect = np.stack(np.meshgrid(*(np.arange(n) for n in (5, 6, 7)), indexing="ij"), axis=-1).astype(np.float32)
+    useless = np.random.default_rng(0).normal(size=perfect.shape).astype(np.float32)
+    np.save(disentangling.means_file(tmp_path, "vae", 1), perfect)
+    np.save(disentangling.means_file(tmp_path, "vae", 2), useless)
+    best, worst = (disentangling.with_scores({"setting": "vae", "seed": seed}, tmp_path) for seed in "12")
+    names = ("mig", "factor_vae", "disentanglement", "completeness")
+    assert all(float(best[name]) > 0.9 for name in names), best
+    assert all(float(worst[name]) < 0.7 for name in names), worst
+    scored = tables([{**row, "elbo": "1", "steps": "10"} for row in (best, worst)], 10).split("\n\n")[1]
+    assert "| vae | 2 | 0." in scored
+    assert " ± " in scored
+
+
 def test_the_grid_is_in_the_order_of_its_factors():
     images = disentangling.grid_images()
     assert len(images) == GRID["shape"] * GRID["scale"] * GRID["orientation"]
@@ -51,7 +65,7 @@ def test_what_is_recorded_is_not_owed_again_and_is_what_the_tables_show(tmp_path
         )
     assert missing(rows(table), names, [1, 2], 10) == [(names[1], 1), (names[1], 2)]
     assert missing(rows(table), names, [1], 20) == [(names[0], 1), (names[1], 1)]
-    numbers, best = tables(rows(table), 10).split("\n\n")
+    numbers, _, best = tables(rows(table), 10).split("\n\n")
     assert numbers.splitlines()[2] == "| vae | 2 | 102.0 ± 2.8 |  | 3.0 ± 0.0 |  |  |  |  |"
     assert best.splitlines()[2] == "| vae | 2 |  | 0.25 ± 0.00 |  |  |  |"
 
@@ -59,5 +73,5 @@ def test_what_is_recorded_is_not_owed_again_and_is_what_the_tables_show(tmp_path
 def test_a_picture_has_a_row_for_each_active_latent():
     means = np.random.default_rng(0).normal(size=(*GRID.values(), 4)) * [1, 0.01, 2, 0]
     axes = disentangling.picture(means).get_axes()
-    assert len(axes) == 2 * 3
-    assert [ax.get_ylabel() for ax in axes[::3]] == ["z2", "z0"]
+    assert len(axes) == 2 * 3 + 1  # and the colours'
+    assert [ax.get_ylabel() for ax in axes[:-1:3]] == ["z2", "z0"]

@@ -7,7 +7,7 @@ import pytest
 import models
 import searchspaces
 from benchmarks import vampprior
-from benchmarks.vampprior import LEVELS, SETTINGS, Job, table
+from benchmarks.vampprior import LEVELS, PSEUDO, Job, table
 
 JOBS = [Job(levels, prior, seed, 10, 5, 5) for levels in LEVELS for seed in (1, 2) for prior in vampprior.PRIORS]
 
@@ -38,8 +38,10 @@ def test_nothing_is_trained_when_the_time_is_over(out, capsys):
     assert "1 trainings are left for the next call" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("model", [model for model, _ in LEVELS.values()])
-def test_what_a_default_could_move_is_pinned(model):
-    varied = {"free_bits", "top", "network_size", "activation", "latent", "prior"}  # at their neutral values, or set
-    assert set(searchspaces.defaults(model)) - varied <= set(SETTINGS)
-    assert models.hyperparameters(model).keys() >= {"pseudo_inputs", "prior"}
+@pytest.mark.parametrize("job", JOBS[:2] + JOBS[4:6], ids=lambda job: f"{job.levels}-{job.prior}")
+def test_a_training_is_a_study_that_pins_all_that_a_default_could_move(job):
+    spec = vampprior.specification(job)
+    neutral = {"free_bits", "top", "network_size", "activation"}  # at their neutral values
+    of_vamp = set(PSEUDO) if job.prior == "standard" else set()
+    assert set(searchspaces.defaults(spec.model)) - neutral - of_vamp <= set(spec.fixed)
+    assert models.hyperparameters(spec.model).keys() >= set(PSEUDO) - {"lr_pseudo_inputs"}
