@@ -187,8 +187,15 @@ def in_use(model: VAE) -> dict[str, Any]:
 
 
 def idle(name: str, settings: Mapping[str, Any]) -> set[str]:
-    """The hyperparameters that do nothing beside these and the model's defaults: its file's `idle` names them."""
-    return set(getattr(described(name), "idle", lambda given: ())({**hyperparameters(name), **settings}))
+    """The hyperparameters that do nothing beside these and the model's defaults: its file's `idle` names them, and of
+    those that all models share, the network says which it reads; `BESIDE_NETWORK` of the file, what else reads such.
+    """
+    of, given = described(name), {**hyperparameters(name), **settings}
+    nothing = set(getattr(of, "idle", lambda given: ())(given))
+    if "network" in _shared(of):
+        networks = outline.files()["networks"]
+        nothing |= networks.unread(given["network"]) - set(getattr(of, "BESIDE_NETWORK", ()))
+    return nothing
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = False) -> VAE:

@@ -118,7 +118,8 @@ def _check_grace(spec: StudySpec) -> list[str]:
 
 
 def _check_rungs(spec: StudySpec) -> list[str]:
-    if spec.asha is None or not _length_known(spec) or _check_grace(spec) or _check_space(spec):
+    before = (_check_grace, _check_fixed, _check_space)
+    if spec.asha is None or not _length_known(spec) or any(check(spec) for check in before):
         return []
     if not spec.rungs:
         return [
@@ -355,7 +356,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
 ]
 
 OF_MODELS = (_check_builds, _check_measures, _check_grid)
-LATER = (_check_images,)
+LATER = (_check_images, _check_idle)
 
 
 def of(kept: bool) -> list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]]:

@@ -100,6 +100,11 @@ MISTAKES = [
         "space.flow_hidden: it does nothing beside posterior gaussian; take it out",
         "",
     ),
+    (
+        {"dataset": "sprites", "fixed": {"network": "dsprites"}},  # which has widths of its own
+        "fixed.hidden: it does nothing beside network dsprites; take it out",
+        "",
+    ),
     ({"preprocessing": {"threshold": 0.3}}, "preprocessing: threshold: 0.3 needs binarise: threshold", ""),
     ({"confirm": {"seeds": 0}}, "confirm.seeds: input should be greater than or equal to 1, got 0", ""),
 ]
