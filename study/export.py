@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 import models
 from models.base import VAE
+from models.export import NAMES
 from study.card import card
 from study.record import tables
 from study.record.confirmation import DEFAULTS, seeds
@@ -145,7 +146,7 @@ def export(run: Run, out: Path) -> Path:
     )
     try:
         with folder_written_whole(out) as made:
-            save_file(model.state_dict(), made / "model.safetensors")
+            save_file(model.state_dict(), made / "model.safetensors", {NAMES: json.dumps([*config["hyperparameters"]])})
             _write_json(made / "config.json", config)
             if spec.code is not None:
                 (made / CODE).write_text(spec.code.text, encoding="utf-8")
