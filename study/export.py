@@ -26,7 +26,7 @@ from study.spec.settings import is_setting
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import SEED
-from study.trial.files import folder_written_whole
+from study.trial.files import folder_written_whole, unwritable
 from study.trial.seeds import derived_seed
 
 CODE = "model.py"  # in an export, the file of a model of one's own
@@ -106,6 +106,8 @@ def export(run: Run, out: Path) -> Path:
     out = Path(os.path.expanduser(out))
     if os.path.lexists(out):
         raise RunError(f"{out} exists already; name another folder with --out")
+    if reason := unwritable(out):
+        raise RunError(f"cannot write {out}: {reason}; name another folder with --out")
     opened = open_run(run)
     spec, study = opened.spec, opened.study
     number, seed, model, settings, report = best(opened)

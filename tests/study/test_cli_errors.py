@@ -249,6 +249,23 @@ def test_an_export_without_a_result_or_to_a_folder_that_exists(refused, existing
     assert "missing option" in refused("export", "tiny").lower()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["export", "tiny", "--out", "file/best"], "cannot write file/best: {here}/file is no folder that can be"),
+        (["figures", "tiny", "--out", "file/drawn"], "cannot write file/drawn: {here}/file is no folder that can be"),
+        (["figures", "tiny", "--out", "file"], "cannot write file: {here}/file is no folder that can be written"),
+        (["table", "tiny", "--csv", "none/x"], "--csv: there is no folder none"),
+        (["table", "tiny", "--csv", "file/x"], "--csv: there is no folder file"),
+        (["table", "tiny", "--csv", "runs"], "--csv: runs is a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(refused, existing, tmp_path, words, says):
+    (tmp_path / "file").touch()
+    app = {} if words[0] == "export" else {"app": analysis.__main__.app}
+    assert refused(*words, **app).startswith(says.format(here=tmp_path))
+
+
 def test_a_table_of_a_run_without_trials(command, existing):
     code, _, err = command("table", "tiny", app=analysis.__main__.app)
     assert (code, err) == (0, "")

@@ -91,7 +91,7 @@ def test_figures_of_a_run_that_cannot_be_written_go_elsewhere(finished, command,
     with without_roots_privilege():
         code, _, err = command("figures", "tiny", app=ANALYSIS)
         assert code == 2
-        assert "Permission denied; name another folder with --out" in err
+        assert f"{finished.path} is no folder that can be written; name another folder with --out" in err
         code, out, err = command("figures", "tiny", "--out", tmp_path / "drawn", app=ANALYSIS)
     finished.path.chmod(0o755)
     assert (code, err) == (0, "")
