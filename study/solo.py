@@ -18,7 +18,7 @@ from study.record.backend import reason
 from study.record.folder import OpenRun, Run
 from study.record.progress import Pace, begin
 from study.record.storage import check_storage_is_new, describe_data, open_run, reopen
-from study.record.trials import Outcome, finish, outcome, owed, store_report
+from study.record.trials import Outcome, finish, outcome, owed, store_report, take_up
 from study.record.words import describe, pace
 from study.signals import Stop, stopping_on_signals
 from study.spec import SpecError, StudySpec
@@ -97,6 +97,8 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
     with stopping_on_signals(lambda: command("resume", run.argument)) as stop:
         trial = None
         try:
+            with _writing():
+                take_up(study, stored._trial_id)
             seed, folder = derived_seed(spec.seed, stored.number), run.trial(stored.number)
             trial = Trial(spec, settings, splits, seed=seed, folder=folder, device=where)
             report = _train(opened, stored, trial, stop, kept)

@@ -9,20 +9,27 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
-from study.record.progress import Pace, Progress
+from study.record.progress import SESSIONS, Pace, Progress
 from study.record.sampling import grid
 from study.record.storage import KIND
-from study.record.trials import Outcome, best_trial, outcome, owed, reports
+from study.record.trials import TAKEN_UP, Outcome, best_trial, outcome, owed, reports
 from study.spec import StudySpec
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
 
 
-def describe(trial: FrozenTrial, spec: StudySpec) -> str:
-    """One trial in a line: number, state, steps, and its objectives or the cause of its failure."""
+def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
+    """One trial in a line: number, state, steps, and its objectives or the cause of its failure.
+
+    Args:
+        trial: of the study.
+        spec: of the study.
+        waiting: whether it is unfinished and no process is at work on it.
+    """
     made = reports(trial)
     steps = max(made, default=0)
-    ended = f"trial {trial.number:<4d} {trial.state.name.lower():<9s} at step {steps:>6d}"
+    state = "waiting" if waiting else trial.state.name.lower()
+    ended = f"trial {trial.number:<4d} {state:<9s} at step {steps:>6d}"
     if trial.state == TrialState.FAIL:
         return f"{ended}   {trial.user_attrs.get('cause', '')}"
     if not made:
@@ -58,13 +65,14 @@ def at_work(opened: OpenRun) -> str:
     run, spec, study = opened
     if not owed(opened):
         return ""
-    lines = [] if run.is_held() else [f"no process is at work on it; it goes on with `{run.goes_on(spec)}`"]
-    now = time.time()
+    held, now = run.is_held(), time.time()
+    lines = [] if held else [f"no process is at work on it; it goes on with `{run.goes_on(spec)}`"]
+    session = next(reversed(study.user_attrs.get(SESSIONS, [])), 0.0)
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        last = next(reversed(reports(trial).values()), {}).get("reported")
-        assert trial.datetime_start is not None  # it was handed out
-        sign, when = ("begun", trial.datetime_start.timestamp()) if last is None else ("reported", last)
-        lines.append(f"{describe(trial, spec)}   {sign} {duration(max(0.0, now - when))} ago")
+        begun, last = trial.user_attrs.get(TAKEN_UP), next(reversed(reports(trial).values()), {}).get("reported")
+        line = describe(trial, spec, waiting=not held or max(begun or 0.0, last or 0.0) < session)
+        sign, when = ("begun", begun) if last is None else ("reported", last)
+        lines.append(line if when is None else f"{line}   {sign} {duration(max(0.0, now - when))} ago")
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from ray import cloudpickle, tune
 
 from study.record.backend import reason
 from study.record.folder import OpenRun
-from study.record.trials import fail, finish, store_report
+from study.record.trials import fail, finish, store_report, take_up
 
 LOST_PROCESSES = 3  # how often a trial goes on after its process was lost, without a report in between
 
@@ -40,6 +40,14 @@ class Ledger(tune.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles callbacks for a restore that is never used; the run goes on with the original
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        if self.halt:
+            return
+        try:
+            take_up(self.opened.study, self._id(trial.config["number"]))
+        except Exception as error:  # raised here, Ray would take it for the trial's
+            self.halt = f"the study cannot be written: {reason(error)}"
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if result["cause"] or self.halt or trial.config["number"] in self._told:
