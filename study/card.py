@@ -17,7 +17,7 @@ from study.record.confirmation import DEFAULTS
 from study.spec import StudySpec
 from study.spec.measures import RENAMED, TRUSTED, in_order, measure, number_text
 from study.spec.ranges import text
-from study.spec.text import command
+from study.spec.text import command, counted
 
 MEANING = {
     "bound": "The ELBO is a lower bound on the log-likelihood of the images.",
@@ -220,7 +220,7 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
     return f"""Mean ± standard deviation over n trainings on fresh seeds at full budget, of which the
 {"best checkpoint" if stated else "last state"} was read once on the test set: of this checkpoint's configuration,
 `{own}`{others}. The checkpoint itself is {among}.
-What is importance-weighted, is so with {draws} draws an image, on {images} images.{star}
+What is importance-weighted, is so with {counted(draws, "draw")} an image, on {counted(images, "image")}.{star}
 
 {_rows(("metric", *heads, "kind"), rows)}"""
 

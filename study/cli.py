@@ -23,7 +23,7 @@ from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
 from study.spec.address import AUTO, head
 from study.spec.problems import MachineError, SpecError
-from study.spec.text import command, note
+from study.spec.text import command, counted, note
 
 if TYPE_CHECKING:
     from study.record.trials import Outcome
@@ -294,7 +294,8 @@ def evaluate(
         seen = Told(f"{name}, {part}", getattr(splits, part), on.preprocessing, part=part, pairing=on.pairing)
         found = evaluation.evaluate(model, seen, first=images)
         count = len(seen) if images is None else min(images, len(seen))
-        print(f"{name}, {part}, {count} images: " + ", ".join(f"{k} {v:.6g}" for k, v in found.items()), flush=True)
+        measures = ", ".join(f"{k} {v:.6g}" for k, v in found.items())
+        print(f"{name}, {part}, {counted(count, 'image')}: {measures}", flush=True)
         kind = model.likelihood_part.kind(seen.pixels)
         pixels = on.preprocessing.of(shape)
         print(f"  kind: {kind}; {pixels} images; nats an image; one draw from the exact posterior each")

@@ -106,8 +106,8 @@ def export(run: Run, out: Path) -> Path:
     out = Path(os.path.expanduser(out))
     if os.path.lexists(out):
         raise RunError(f"{out} exists already; name another folder with --out")
-    if reason := unwritable(out):
-        raise RunError(f"cannot write {out}: {reason}; name another folder with --out")
+    if obstacle := unwritable(out):
+        raise RunError(f"cannot write {out}: {obstacle}; name another folder with --out")
     opened = open_run(run)
     spec, study = opened.spec, opened.study
     number, seed, model, settings, report = best(opened)

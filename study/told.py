@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from study.record.words import duration
+from study.spec.text import counted
 from study.trial.images import CHUNK, Images
 
 
@@ -37,5 +38,5 @@ class Told(Images):
             done, now = done + len(x), time.monotonic()
             if now - told >= self.SILENCE and done < total:
                 told, left = now, (now - started) / done * (total - done)
-                line = f"{self.name}: {done:,} of {total:,} images, about {duration(left)} left"
+                line = f"{self.name}: {done:,} of {counted(total, 'image', ',')}, about {duration(left)} left"
                 print(line, file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from study.record.trials import TAKEN_UP, Outcome, best_trial, outcome, owed, re
 from study.spec import StudySpec
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
+from study.spec.text import counted
 
 
 def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
@@ -54,7 +55,7 @@ def pace(at: Progress) -> str:
     starts = f" of {at.sessions} starts" if at.sessions > 1 else ""
     rate = f"{at.rate:.0f}" if at.rate >= 10 else f"{at.rate:.2g}"
     left = f"; at most {duration(at.left)} left" if at.left else ""
-    return f"{at.steps:,} steps in {duration(at.elapsed)}{starts}, {rate} a second{left}"
+    return f"{counted(at.steps, 'step', ',')} in {duration(at.elapsed)}{starts}, {rate} a second{left}"
 
 
 def at_work(opened: OpenRun) -> str:
@@ -85,7 +86,7 @@ def summary(opened: OpenRun) -> str:
     running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
     line = (
         f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
-        f"{running} unfinished, of {spec.trials} trials"
+        f"{running} unfinished, of {counted(spec.trials, 'trial')}"
     )
     made = Pace(opened)
     if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
@@ -114,26 +115,28 @@ def plan(spec: StudySpec, run: Run) -> str:
     drawn = ", ".join(named.values()) or "nothing"
     pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
     each = (
-        f"of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
+        f"of {counted(spec.steps, 'step')} (batch {spec.budget.batch}, report every {spec.report_every}), "
         f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU"
     )
     lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.pixels} images, {spec.likelihood} likelihood"]
     if spec.trials:
         lines += [
-            f"  {spec.trials} trials {each}",
+            f"  {counted(spec.trials, 'trial')} {each}",
             f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
             f"  draws {drawn}",
         ]
         if spec.sampler == "grid" and (points := math.prod(map(len, grid(ranges, spec.trials).values()))) < spec.trials:
-            lines.append(f"  its grid has {points} points; {spec.trials - points} trials repeat some over other seeds")
+            more = spec.trials - points
+            again = f"{counted(more, 'trial')} {'repeats one' if more == 1 else 'repeat some'} over other seeds"
+            lines.append(f"  its grid has {counted(points, 'point')}; {again}")
     else:
         lines += [
-            f"  no search: the defaults over {spec.confirm.seeds} fresh seeds, trainings {each}",
+            f"  no search: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}, trainings {each}",
             f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
         ]
     lines += [f"  pins {pinned}", *cautions(spec)]
     if spec.validated is not None:
-        lines.append(f"  reports on {spec.validated} validation images, always the same ones")
+        lines.append(f"  reports on {counted(spec.validated, 'validation image')}, always the same ones")
     if spec.asha is not None:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
         if spec.rungs[0] > spec.asha.grace:

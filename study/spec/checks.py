@@ -21,6 +21,7 @@ from study.spec.measures import BESIDE, MEASURES
 from study.spec.problems import nearest
 from study.spec.ranges import Range, is_whole, outside, own_ranges
 from study.spec.settings import SETTINGS, is_setting
+from study.spec.text import counted
 
 if TYPE_CHECKING:
     from study.spec.specification import StudySpec
@@ -80,7 +81,7 @@ def _check_lengths(spec: StudySpec) -> list[str]:
         return [f"budget.epochs: {spec.budget.epochs} are {spec.steps} steps; at most {LONGEST} are possible"]
     every = spec.budget.report_every
     if every is not None and every > spec.steps:
-        return [f"budget.report_every: {every} must not exceed the budget, which is {spec.steps} steps"]
+        return [f"budget.report_every: {every} must not exceed the budget, which is {counted(spec.steps, 'step')}"]
     return []
 
 
@@ -88,7 +89,7 @@ def _check_batch(spec: StudySpec) -> list[str]:
     """Fewer images than a batch are taken again; that is for few images, not for a slip in a number."""
     if not sizes_known(spec) or spec.budget.batch <= max(spec.images.train, USUAL_BATCH):
         return []
-    there = f"which is of {spec.images.train} images"
+    there = f"which is of {counted(spec.images.train, 'image')}"
     return [f"budget.batch: {spec.budget.batch} must not exceed the training set of {spec.dataset}, {there}"]
 
 
@@ -100,7 +101,7 @@ def _check_images(spec: StudySpec) -> list[str]:
     if spec.confirm.images != USUAL_TESTED:
         counts.append(("confirm.images", spec.confirm.images, "test", spec.images.test))
     return [
-        f"{key}: {count} must not exceed the {part} set of {spec.dataset}, which is of {there} images"
+        f"{key}: {count} must not exceed the {part} set of {spec.dataset}, which is of {counted(there, 'image')}"
         for key, count, part, there in counts
         if count is not None and count > there
     ]
@@ -123,8 +124,9 @@ def _check_rungs(spec: StudySpec) -> list[str]:
         return []
     if not spec.rungs:
         return [
-            f"asha: no rung lies before the end of the budget ({spec.steps} steps) and after the longest KL warm-up "
-            f"({spec.longest_warmup:g} steps); lower asha.grace, pin kl_warmup, or write asha: null"
+            f"asha: no rung lies before the end of the budget ({counted(spec.steps, 'step')}) and after the longest "
+            f"KL warm-up ({counted(spec.longest_warmup, 'step', 'g')}); lower asha.grace, pin kl_warmup, or write "
+            "asha: null"
         ]
     return []
 

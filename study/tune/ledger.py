@@ -14,6 +14,7 @@ from ray import cloudpickle, tune
 from study.record.backend import reason
 from study.record.folder import OpenRun
 from study.record.trials import fail, finish, store_report, take_up
+from study.spec.text import counted
 
 LOST_PROCESSES = 3  # how often a trial goes on after its process was lost, without a report in between
 
@@ -94,7 +95,7 @@ class Ledger(tune.Callback):
         spec = self.opened.spec
         if self.failed > spec.max_failed * spec.trials:
             self.halt = self.halt or (
-                f"{self.failed} of {spec.trials} trials failed, more than the share that max_failed allows, "
+                f"{self.failed} of {counted(spec.trials, 'trial')} failed, more than the share that max_failed allows, "
                 f"{spec.max_failed:g}; the last: {cause}"
             )
 
