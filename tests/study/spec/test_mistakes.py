@@ -119,6 +119,17 @@ def test_a_mistake_is_one_line_that_says_what_to_do(raw, changes, begins, holds)
         StudySpec(**raw(**changes))
 
 
+def test_what_holds_a_line_break_is_quoted_in_one_line(raw, write):
+    broken = {"tr\nails": 3, "fixed": {"a\r\nb": 3}, "space": {"c\u2028d": {"low": 1}}, "budget": {"e\nf": 3}}
+    with pytest.raises(SpecError) as caught:
+        load(write(yaml.safe_dump(raw(**broken)), "mi\nne.yaml"))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(broken)
+    assert all(line.startswith("mi\\nne.yaml: ") for line in lines)
+    for key in ("tr\\nails", "fixed.a\\r\\nb", "space.c\\u2028d", "budget.e\\nf"):
+        assert any(line.startswith(f"mi\\nne.yaml: {key}: ") for line in lines), key
+
+
 def test_a_pin_may_do_nothing_where_it_says_nothing_or_where_some_trials_use_it(raw):
     assert check(raw(fixed={"flows": 4, "svi_steps": 4})) == []
     assert check({**raw(), "fixed": {"flows": 8}}) == []
