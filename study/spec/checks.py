@@ -285,7 +285,17 @@ def _own_measures(spec: StudySpec) -> list[Measure] | None:
 
 
 def _check_measures(spec: StudySpec) -> list[str]:
-    own = _own_measures(spec)
+    return _wrong_objectives(spec, _own_measures(spec))
+
+
+def _check_common_measures(spec: StudySpec) -> list[str]:
+    """The same without a model: of one that measures something itself, only what all models have is judged."""
+    classes = vars(models.described(spec.model)).values() if hasattr(spec, "model") else ()
+    measures_itself = any(isinstance(each, type) and "measures" in vars(each) for each in classes)
+    return _wrong_objectives(spec, None if measures_itself else [])
+
+
+def _wrong_objectives(spec: StudySpec, own: list[Measure] | None) -> list[str]:
     taken = {*(measure.name for measure in MEASURES), *BESIDE}
     problems = [
         f"model: its measure {measure.name!r} has the name of another number; call it something else"
@@ -358,12 +368,17 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
 ]
 
 OF_MODELS = (_check_builds, _check_measures, _check_grid)
+WITHOUT = {_check_measures: _check_common_measures}  # where no model is built
 LATER = (_check_images, _check_idle)
 
 
-def of(kept: bool) -> list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]]:
+def of(kept: bool, building: bool = True) -> list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]]:
     """The checks, with the keys that each needs.
 
-    Of a specification that a run has kept, those that build no model, and that were there in every release.
+    Args:
+        kept: of a specification that a run has kept: those that build no model, and that were there in every release.
+        building: those too that build a model, which takes torch and so seconds.
     """
-    return [(needs, check) for needs, check in CHECKS if not (kept and check in OF_MODELS + LATER)]
+    left_out = OF_MODELS + LATER if kept else () if building else (_check_builds, _check_grid)
+    chosen = [(needs, check) for needs, check in CHECKS if check not in left_out]
+    return chosen if building else [(needs, WITHOUT.get(check, check)) for needs, check in chosen]
