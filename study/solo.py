@@ -22,7 +22,7 @@ from study.record.trials import Outcome, finish, outcome, owed, store_report, ta
 from study.record.words import describe, pace
 from study.signals import Stop, stopping_on_signals
 from study.spec import SpecError, StudySpec
-from study.spec.room import check_room
+from study.spec.room import check_room, lacking
 from study.spec.text import command
 from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
@@ -78,8 +78,7 @@ def device(spec: StudySpec) -> torch.device:
     if not spec.resources.gpus:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        wanted = f"resources.gpus: a trial asks for {spec.resources.gpus:g} GPU, this machine has none"
-        raise SpecError(spec.name, [f"{wanted}; add --set resources.gpus=0 to run on CPUs"])
+        raise SpecError(spec.name, lacking(spec, "this machine", spec.resources.cpus, 0))
     return torch.device("cuda", 0)
 
 

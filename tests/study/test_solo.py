@@ -220,7 +220,7 @@ def test_a_gpu_that_is_not_there_is_asked_for_in_vain(command, preset, raw, tmp_
     code, out, err = command("train", path, "--root", tmp_path / "runs")
     assert (code, out) == (2, "")
     assert err == (
-        "tiny: resources.gpus: a trial asks for 0.5 GPU, this machine has none; "
+        "tiny: resources.gpus: a trial asks for 0.5 GPUs, this machine has none; "
         "add --set resources.gpus=0 to run on CPUs\n"
     )
     assert list(tmp_path.iterdir()) == [path]
