@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from study.record import folder, tables
-from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text
+from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text, too_few
 from study.spec.text import counted
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
@@ -179,9 +179,9 @@ def differing(frame: pd.DataFrame) -> list[str]:
 
 
 def distrusted(confirmed: pd.DataFrame) -> bool:
-    """Whether the log-likelihoods of these rows rest on too few effective samples: on average fewer than TRUSTED."""
+    """Whether the log-likelihoods of these rows rest on too few effective samples on average."""
     column = "metrics.effective_samples"
-    return column in confirmed and bool(confirmed[column].mean() < TRUSTED)
+    return column in confirmed and too_few(confirmed[column].mean())
 
 
 def notes(frame: pd.DataFrame, confirmed: pd.DataFrame) -> list[str]:

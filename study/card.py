@@ -15,7 +15,7 @@ from models.base import VAE
 from models.measures import Measure
 from study.record.confirmation import DEFAULTS
 from study.spec import StudySpec
-from study.spec.measures import RENAMED, TRUSTED, in_order, measure, number_text
+from study.spec.measures import RENAMED, TRUSTED, in_order, measure, number_text, too_few
 from study.spec.ranges import text
 from study.spec.text import command, counted
 
@@ -255,7 +255,7 @@ def _spread(seen: Confirmed, of: Measure) -> str:
 
 
 def _distrusted(seen: Confirmed) -> bool:
-    return seen.measures.get("effective_samples", (math.inf, 0.0))[0] < TRUSTED
+    return too_few(seen.measures.get("effective_samples", (math.inf, 0.0))[0])
 
 
 def _rows(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -273,7 +273,7 @@ def evaluate(
     """Evaluate an exported model on the validation and the test images."""
     from study.exported import image_shape, trained_on
     from study.spec.checks import USUAL_TESTED
-    from study.spec.measures import TRUSTED
+    from study.spec.measures import TRUSTED, too_few
 
     model = models.load(export, code=code)
     from study.told import Told
@@ -305,7 +305,7 @@ def evaluate(
         print(
             f"  importance-weighted log-likelihood {weighted.log_likelihood.mean():.4f}, S {samples}, "
             f"n {len(weighted.log_likelihood)}, effective samples {effective:.1f}"
-            + (f": fewer than {TRUSTED:g}, too few to trust it" if effective < TRUSTED else "")
+            + (f": fewer than {TRUSTED:g}, too few to trust it" if too_few(effective) else "")
         )
 
 
