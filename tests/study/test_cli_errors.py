@@ -1,11 +1,9 @@
 """A user's mistake: exit code 2, a line that says what to do, no traceback, and nothing on disk has changed."""
 
-import json
 import shutil
 from contextlib import nullcontext
 
 import pytest
-import safetensors.torch
 
 import analysis.__main__
 import models
@@ -275,19 +273,9 @@ def test_a_table_of_a_run_without_trials(command, existing):
 
 
 @pytest.fixture
-def exported(tmp_path):
+def exported(tmp_path, write_export):
     """A folder as `export` writes it."""
-    model = models.build("vae", (1, 28, 28), latent=2, hidden=8)
-    folder = tmp_path / "exported"
-    folder.mkdir()
-    config = {
-        "model": "vae",
-        "image_shape": [1, 28, 28],
-        "hyperparameters": model.hyperparameters,
-        "dataset": "mnist5k",
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    folder = write_export(tmp_path / "exported", models.build("vae", (1, 28, 28), latent=2, hidden=8))
     models.load(folder)
     return folder
 
