@@ -368,9 +368,8 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
 ]
 
 OF_MODELS = (_check_builds, _check_measures, _check_grid)
-WITHOUT: dict[Callable[..., list[str]], Callable[[StudySpec], list[str]]] = {
-    _check_measures: _check_common_measures
-}  # where no model is built
+WITHOUT: dict[Callable[..., list[str]], Callable[[StudySpec], list[str]]] = {_check_measures: _check_common_measures}
+"""What stands in for some of them where no model is built."""
 LATER = (_check_images, _check_idle)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import readme
 from damage import BUDGET, CONFIRM, build, complete, digests, without_roots_privilege
 
 import analysis.__main__
@@ -49,6 +50,11 @@ def full(room: int = 1000) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_the_readme_names_all_that_a_finished_run_holds(finished):
+    found = {path.name for path in finished.path.iterdir()}
+    assert {"confirm", "confirm.parquet", "best"} <= found <= readme.of_a_run()
 
 
 # A full disk.
