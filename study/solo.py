@@ -17,7 +17,7 @@ from study.record import tables
 from study.record.backend import reason
 from study.record.folder import OpenRun, Run
 from study.record.progress import Pace, begin
-from study.record.storage import check_storage_is_new, describe_data, open_run, reopen
+from study.record.storage import check_storage_is_new, create, describe_data, open_run, reopen
 from study.record.trials import Outcome, finish, outcome, owed, store_report, take_up
 from study.record.words import describe, pace
 from study.signals import Stop, stopping_on_signals
@@ -47,7 +47,7 @@ def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
     check_room(spec)
     splits = load_data(spec, data)
     where = device(spec)
-    run.create(spec)
+    create(run, spec)
     with run.locked():
         opened = open_run(run, spec, create=True)
         describe_data(opened, splits)

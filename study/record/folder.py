@@ -113,6 +113,7 @@ class Run:
                 (made / self.environment.name).write_text(json.dumps(environment(), indent=2) + "\n")
                 (made / self.study_yaml.name).write_text(dump(spec), encoding="utf-8")
         except OSError as error:
+            self.check_new()  # of two that start at once one is the first
             raise self._cannot_be_made(error.strerror) from None
 
     def made_with(self) -> dict[str, Any]:
