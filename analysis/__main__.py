@@ -12,8 +12,23 @@ import typer
 
 from study.cli import Data, Root, main, new_app
 from study.record.folder import find
+from study.spec.problems import SpecError
+from study.trial.files import unwritable_file
 
 app = new_app("Tables and figures of one run or several.")
+
+STANDARD_OUTPUT = Path("-")
+
+
+def _check_csv(given: Path | None) -> Path | None:
+    """Told before the tables are made."""
+    if given is None or given == STANDARD_OUTPUT:
+        return given
+    path = Path(os.path.expanduser(given))
+    if reason := unwritable_file(path):
+        raise SpecError("--csv", [reason])
+    return path
+
 
 Runs = Annotated[list[str], typer.Argument(help="Names of runs, or their folders.", show_default=False)]
 
@@ -27,7 +42,14 @@ def _group() -> None:
 def table(
     runs: Runs,
     root: Root = Path("runs"),
-    csv: Annotated[Path | None, typer.Option(help="Write every column of every trial to this file instead.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_check_csv,
+            help="Write every column of every trial to this file instead; - is standard output.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed."""
     from analysis import tables
@@ -36,7 +58,7 @@ def table(
         find(given, root)  # a misspelt name is told before the tables of another run are made
     frame = tables.trials(*runs, root=root)
     if csv is not None:
-        frame.to_csv(os.path.expanduser(csv), index=False)
+        frame.to_csv(sys.stdout if csv == STANDARD_OUTPUT else csv, index=False)
         return
     confirmed = tables.confirmed(*runs, root=root)
     if not len(frame) and not len(confirmed):

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from study.record import folder, tables
-from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text
+from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text, too_few
+from study.spec.text import counted
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
 CONFIRMED = (
@@ -178,9 +179,9 @@ def differing(frame: pd.DataFrame) -> list[str]:
 
 
 def distrusted(confirmed: pd.DataFrame) -> bool:
-    """Whether the log-likelihoods of these rows rest on too few effective samples: on average fewer than TRUSTED."""
+    """Whether the log-likelihoods of these rows rest on too few effective samples on average."""
     column = "metrics.effective_samples"
-    return column in confirmed and bool(confirmed[column].mean() < TRUSTED)
+    return column in confirmed and too_few(confirmed[column].mean())
 
 
 def notes(frame: pd.DataFrame, confirmed: pd.DataFrame) -> list[str]:
@@ -219,8 +220,9 @@ def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:
     stated = "checkpoint" in rows and rows["checkpoint"].notna().all()  # older tables are of the last state
     return (
         f"{'best checkpoint' if stated else 'last state'} of each training on the test set; {kind}"
-        f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, on {rows['images'].iloc[0]} images, "
-        f"where effective_samples of the S count; accuracy is a logistic regression's on codes"
+        f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, "
+        f"on {counted(rows['images'].iloc[0], 'image')}, where effective_samples of the S count; "
+        "accuracy is a logistic regression's on codes"
     )
 
 
@@ -257,12 +259,13 @@ def cost(frame: pd.DataFrame) -> str:
     when += "" if pd.isna(ended) else f", the last one ended {ended:%Y-%m-%d %H:%M:%S}"
     took = [f"{frame['seconds'].sum():,.0f} s of work by the clock"]
     took += [f"{frame['cpu_seconds'].sum():,.0f} CPU s"] if frame["cpu_seconds"].notna().any() else []
-    trials = "1 trial" if len(frame) == 1 else f"{len(frame)} trials"
-    line = f"{trials}{when}; {frame['steps'].sum():,} steps in {' and '.join(took)}"
+    made = counted(frame["steps"].sum(), "step", ",")
+    line = f"{counted(len(frame), 'trial')}{when}; {made} in {' and '.join(took)}"
     by_asha = saved(frame)
     if by_asha.trials:
         line += (
-            f"; ASHA stopped {by_asha.trials} and saved {by_asha.steps:,} of {by_asha.of:,} steps, {by_asha.share:.0%}"
+            f"; ASHA stopped {by_asha.trials} and saved {by_asha.steps:,} of {counted(by_asha.of, 'step', ',')}, "
+            f"{by_asha.share:.0%}"
         )
     return line
 

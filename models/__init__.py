@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from models import outline, outside
-from models.export import Built, Code
+from models.export import Built, Code, check_names
 from models.export import read as read_config
 
 if TYPE_CHECKING:
@@ -187,8 +187,15 @@ def in_use(model: VAE) -> dict[str, Any]:
 
 
 def idle(name: str, settings: Mapping[str, Any]) -> set[str]:
-    """The hyperparameters that do nothing beside these and the model's defaults: its file's `idle` names them."""
-    return set(getattr(described(name), "idle", lambda given: ())({**hyperparameters(name), **settings}))
+    """The hyperparameters that do nothing beside these and the model's defaults: its file's `idle` names them, and of
+    those that all models share, the network says which it reads; `BESIDE_NETWORK` of the file, what else reads such.
+    """
+    of, given = described(name), {**hyperparameters(name), **settings}
+    nothing = set(getattr(of, "idle", lambda given: ())(given))
+    if "network" in _shared(of):
+        networks = outline.files()["networks"]
+        nothing |= networks.unread(given["network"]) - set(getattr(of, "BESIDE_NETWORK", ()))
+    return nothing
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = False) -> VAE:
@@ -209,17 +216,20 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = F
     for file in ("config.json", "model.safetensors"):
         if not os.path.isfile(folder / file):
             raise ModelError(f"{folder} is not an exported model: it has no {file}; export the study again")
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
+    weights = folder / "model.safetensors"
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         said = read_config(Built, config)
         if said.code is not None:
             config["model"] = said.model = _own_code(folder, said.code, code)
         settings = {key: value for key, value in said.hyperparameters.items() if key != "steps"}  # once was one
+        with safe_open(weights, "pt") as opened:
+            check_names(opened.metadata(), said.hyperparameters)
         model = _as_configured(said, settings)  # which one it does not name came since: its default is what was done
-        _fill(model, load_file(folder / "model.safetensors"))
+        _fill(model, load_file(weights))
     except NotRunError:
         raise
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:

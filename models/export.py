@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.domains import Count
 
 FILE = "config.json"
+NAMES = "hyperparameters"
+"""In the weights' own metadata, the names of the hyperparameters that config.json must have, as JSON."""
+
 S = TypeVar("S", bound="Said")
 
 
@@ -47,6 +51,18 @@ def read(kind: type[S], config: Mapping[str, Any]) -> S:
     except ValidationError as error:
         problems = [_problem(found) for found in error.errors(include_url=False)]
     raise ValueError(f"{FILE}: {'; '.join(dict.fromkeys(problems))}")
+
+
+def check_names(metadata: Mapping[str, str] | None, hyperparameters: Mapping[str, Any]) -> None:
+    """Raises ValueError where a hyperparameter is gone; one that came to the project after the export is not missed.
+
+    Args:
+        metadata: of the weights; those of earlier releases name nothing.
+        hyperparameters: of config.json.
+    """
+    names = json.loads((metadata or {}).get(NAMES, "[]"))
+    if gone := [name for name in names if name not in hyperparameters]:
+        raise ValueError(f"{FILE}: hyperparameters: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} missing")
 
 
 def _problem(found: Any) -> str:

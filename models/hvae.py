@@ -278,6 +278,8 @@ class HVAE(VAE):
 
 
 PAPER, settings, idle = vampprior.PAPER, vampprior.settings, vampprior.idle
+BESIDE_NETWORK = ("hidden",)
+"""Of the widths, those that are read whatever the network: the layers on z2 and on both have them."""
 
 
 def build(

@@ -9,6 +9,7 @@ At 64x64 pixels that is also what the code of Barrientos & Sootla (2018) reads f
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -191,12 +192,10 @@ def _both(hidden: Widths, decoder_hidden: Widths | None) -> tuple[tuple[int, ...
     return of_encoder, of_encoder[::-1] if decoder_hidden is None else widths(decoder_hidden)
 
 
-def dsprites(
-    image_shape: Shape, latent: int, channels: int, hidden: Widths, decoder_hidden: Widths | None
-) -> tuple[Encoder, nn.Sequential]:
+def dsprites(image_shape: Shape, latent: int, channels: int, *_: object) -> tuple[Encoder, nn.Sequential]:
     """The networks of Barrientos & Sootla (2018) for dSprites: no ReLU follows the encoder's 128 units.
 
-    Their code has it commented out. Arguments as for `mlp`; the widths are the table's, whatever is given.
+    Their code has it commented out. Arguments as for `mlp`; the widths are the table's, none are read.
 
     Raises:
         ValueError: the images are not 64x64.
@@ -206,9 +205,7 @@ def dsprites(
     return encoder, decoder
 
 
-def celeba(
-    image_shape: Shape, latent: int, channels: int, hidden: Widths, decoder_hidden: Widths | None
-) -> tuple[Encoder, nn.Sequential]:
+def celeba(image_shape: Shape, latent: int, channels: int, *_: object) -> tuple[Encoder, nn.Sequential]:
     """The networks of Barrientos & Sootla (2018) for CelebA, of 256 units; see `dsprites`."""
     return _of_the_table("celeba", image_shape, latent, channels, width=256)
 
@@ -231,7 +228,17 @@ NETWORKS: dict[Network, Callable[..., tuple[Encoder, nn.Sequential]]] = {
     "dsprites": dsprites,
     "celeba": celeba,
 }
-"""The networks that all models take by name: functions of (image_shape, latent, channels, hidden, decoder_hidden)."""
+"""The networks that all models take by name: functions of (image_shape, latent, channels, hidden, decoder_hidden).
+
+Of the two last, settings that all models share, one reads those that it names in its signature.
+"""
+
+WIDTHS = ("hidden", "decoder_hidden")
+
+
+def unread(network: Network) -> set[str]:
+    """The widths that a network does not read: its own are those of a paper."""
+    return {name for name in WIDTHS if name not in inspect.signature(NETWORKS[network]).parameters}
 
 
 def initialise(model: nn.Module, init: Init) -> None:

@@ -73,13 +73,16 @@ def _guarded(name: str, function: Space, trial: Trial) -> dict[str, Any]:
 
 
 def beside(name: str, fixed: Mapping[str, Any]) -> Space:
-    """The same, with what is pinned not drawn but taken over.
+    """The same, with what is pinned not drawn but taken over, and what a pinned network does not read not drawn either.
 
     Raises:
         KeyError: no space has that name.
     """
-    draw = space(name)
-    return lambda trial: {**draw(Pinned(trial, fixed)), **fixed}
+    draw, usual = space(name), defaults(name)
+    network = {key: value for key, value in fixed.items() if key == "network"}
+    unread = models.idle(name, network) - models.idle(name, {})
+    pinned = {**{key: usual[key] for key in unread & usual.keys()}, **fixed}
+    return lambda trial: {**draw(Pinned(trial, pinned)), **fixed}
 
 
 def defaults(name: str) -> dict[str, Any]:

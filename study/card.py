@@ -15,9 +15,9 @@ from models.base import VAE
 from models.measures import Measure
 from study.record.confirmation import DEFAULTS
 from study.spec import StudySpec
-from study.spec.measures import RENAMED, TRUSTED, in_order, measure, number_text
+from study.spec.measures import RENAMED, TRUSTED, in_order, measure, number_text, too_few
 from study.spec.ranges import text
-from study.spec.text import command
+from study.spec.text import command, counted
 
 MEANING = {
     "bound": "The ELBO is a lower bound on the log-likelihood of the images.",
@@ -220,7 +220,7 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
     return f"""Mean ± standard deviation over n trainings on fresh seeds at full budget, of which the
 {"best checkpoint" if stated else "last state"} was read once on the test set: of this checkpoint's configuration,
 `{own}`{others}. The checkpoint itself is {among}.
-What is importance-weighted, is so with {draws} draws an image, on {images} images.{star}
+What is importance-weighted, is so with {counted(draws, "draw")} an image, on {counted(images, "image")}.{star}
 
 {_rows(("metric", *heads, "kind"), rows)}"""
 
@@ -255,7 +255,7 @@ def _spread(seen: Confirmed, of: Measure) -> str:
 
 
 def _distrusted(seen: Confirmed) -> bool:
-    return seen.measures.get("effective_samples", (math.inf, 0.0))[0] < TRUSTED
+    return too_few(seen.measures.get("effective_samples", (math.inf, 0.0))[0])
 
 
 def _rows(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -29,6 +29,7 @@ from study.record.storage import (
     check_data,
     check_space,
     check_storage_is_new,
+    create,
     describe_data,
     open_run,
     reopen,
@@ -214,7 +215,7 @@ def confirm_defaults(
     load_data(spec, data)  # what is not there is told before a folder is made
     with _at_work(run, spec, address) as stop:
         stop.leave_if_asked()
-        run.create(spec)
+        create(run, spec)
         return confirm(run, data=data, say=say, stop=stop)
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 import models
 from models.base import VAE
+from models.export import NAMES
 from study.card import card
 from study.record import tables
 from study.record.confirmation import DEFAULTS, seeds
@@ -25,7 +26,7 @@ from study.spec.settings import is_setting
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import SEED
-from study.trial.files import folder_written_whole
+from study.trial.files import folder_written_whole, unwritable
 from study.trial.seeds import derived_seed
 
 CODE = "model.py"  # in an export, the file of a model of one's own
@@ -105,6 +106,8 @@ def export(run: Run, out: Path) -> Path:
     out = Path(os.path.expanduser(out))
     if os.path.lexists(out):
         raise RunError(f"{out} exists already; name another folder with --out")
+    if obstacle := unwritable(out):
+        raise RunError(f"cannot write {out}: {obstacle}; name another folder with --out")
     opened = open_run(run)
     spec, study = opened.spec, opened.study
     number, seed, model, settings, report = best(opened)
@@ -145,7 +148,7 @@ def export(run: Run, out: Path) -> Path:
     )
     try:
         with folder_written_whole(out) as made:
-            save_file(model.state_dict(), made / "model.safetensors")
+            save_file(model.state_dict(), made / "model.safetensors", {NAMES: json.dumps([*config["hyperparameters"]])})
             _write_json(made / "config.json", config)
             if spec.code is not None:
                 (made / CODE).write_text(spec.code.text, encoding="utf-8")

@@ -30,6 +30,7 @@ NAMED = re.compile(
     r"""(\b(?:ssl)?(?:password|passwd|pwd)\b(?:%3[dD]|=|['"]\s*:)\s*['"]?)[^\s&;,'"\]})]+""", re.IGNORECASE
 )
 CONTROLS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+BREAKS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 SURROGATES = re.compile(r"[\ud800-\udfff]")  # bytes of a path or an argument that are no UTF-8
 
 
@@ -44,6 +45,11 @@ def masked(text: str) -> str:
 def printable(text: str) -> str:
     """The same, with what would move a terminal's cursor, colour it or turn its text around as an escape sequence."""
     return CONTROLS.sub(_escaped, masked(text))
+
+
+def in_a_line(text: str) -> str:
+    """The text with what would begin another line as an escape sequence: a key in YAML may have such in it."""
+    return BREAKS.sub(_escaped, text)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -17,12 +17,12 @@ from study.record import tables
 from study.record.backend import reason
 from study.record.folder import OpenRun, Run
 from study.record.progress import Pace, begin
-from study.record.storage import check_storage_is_new, describe_data, open_run, reopen
-from study.record.trials import Outcome, finish, outcome, owed, store_report
+from study.record.storage import check_storage_is_new, create, describe_data, open_run, reopen
+from study.record.trials import Outcome, finish, outcome, owed, store_report, take_up
 from study.record.words import describe, pace
 from study.signals import Stop, stopping_on_signals
 from study.spec import SpecError, StudySpec
-from study.spec.room import check_room
+from study.spec.room import check_room, lacking
 from study.spec.text import command
 from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
@@ -47,7 +47,7 @@ def train(spec: StudySpec, run: Run, *, data: str | None = None) -> Outcome:
     check_room(spec)
     splits = load_data(spec, data)
     where = device(spec)
-    run.create(spec)
+    create(run, spec)
     with run.locked():
         opened = open_run(run, spec, create=True)
         describe_data(opened, splits)
@@ -78,8 +78,7 @@ def device(spec: StudySpec) -> torch.device:
     if not spec.resources.gpus:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        wanted = f"resources.gpus: a trial asks for {spec.resources.gpus:g} GPU, this machine has none"
-        raise SpecError(spec.name, [f"{wanted}; add --set resources.gpus=0 to run on CPUs"])
+        raise SpecError(spec.name, lacking(spec, "this machine", spec.resources.cpus, 0))
     return torch.device("cuda", 0)
 
 
@@ -97,6 +96,8 @@ def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outco
     with stopping_on_signals(lambda: command("resume", run.argument)) as stop:
         trial = None
         try:
+            with _writing():
+                take_up(study, stored._trial_id)
             seed, folder = derived_seed(spec.seed, stored.number), run.trial(stored.number)
             trial = Trial(spec, settings, splits, seed=seed, folder=folder, device=where)
             report = _train(opened, stored, trial, stop, kept)

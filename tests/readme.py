@@ -18,6 +18,14 @@ def the_one(language: str, holding: str) -> str:
     return found
 
 
+def of_a_run() -> set[str]:
+    """What the table of files says that a run's folder holds."""
+    rows = [line.split("|")[1] for line in README.splitlines() if line.startswith("| `")]
+    (first,) = [i for i, row in enumerate(rows) if "`study.yaml`" in row]
+    (last,) = [i for i, row in enumerate(rows) if "`figures/`" in row]
+    return {path.partition("/")[0] for row in rows[first : last + 1] for path in re.findall("`([^`]+)`", row)}
+
+
 def write_own(folder: Path) -> None:
     """Writes the model of one's own that the README shows, few.py, and its preset, few.yaml."""
     (folder / "few.py").write_text(the_one("python", "# few.py").removeprefix("# few.py\n"))

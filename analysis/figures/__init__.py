@@ -61,8 +61,9 @@ def draw(results: Results, suffixes: Sequence[str] = FORMATS, out: Path | None =
         RunError: no trial is complete, or where there was no search, no seed; or the folder cannot be written.
         DataError: the data set is not there.
     """
-    _ = results.best, results.valid  # what is not there is told before a folder is made
     out = out or results.run.path / "figures"
+    style.check_folder(out)
+    _ = results.best, results.valid  # what is not there is told before a folder is made
     fitting = [(name, module) for name, module in _modules().items() if module.fits(results)]
     return [path for name, module in fitting for path in _save(module.figure(results), out / name, suffixes)]
 

@@ -19,7 +19,7 @@ from analysis.figures.results import Results
 from study.record.folder import RunError
 from study.spec.measures import measure as known
 from study.trial import snapshot
-from study.trial.files import write_whole
+from study.trial.files import unwritable, write_whole
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8C8C8C"
 RUNS = [(BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (ORANGE, "D"), (PURPLE, "v"), (GREY, "P")]  # of several, each
@@ -109,6 +109,12 @@ def note(figure: Figure, several: Sequence[Results]) -> None:
     """A line below: whose numbers these are, and what their ELBO is."""
     names = ", ".join(results.spec.name for results in several)
     figure.supxlabel(f"{names}: {several[0].kind}", x=0.99, ha="right", fontsize="x-small", color=GREY)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises RunError where pictures cannot be written into a folder, which need not be there yet."""
+    if reason := unwritable(folder):
+        raise RunError(f"cannot write {folder}: {reason}; name another folder with --out")
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -15,7 +15,7 @@ from study.doctor import copies, folder, record, trainings
 from study.doctor.case import Case, Fault, look, unreadable
 from study.record.confirmation import standing
 from study.record.folder import Run, RunError
-from study.spec.text import command
+from study.spec.text import command, counted
 
 CHECKS: tuple[Callable[[Case], list[Fault]], ...] = (
     folder.directories,
@@ -101,4 +101,5 @@ def _standing(case: Case) -> str:
     told = [f"{states.count(state)} {word}" for word, state in counts.items()]
     unfinished = states.count(TrialState.RUNNING)
     goes_on = " (a driver works on them)" if case.held else " (resume goes on with them)"
-    return f"{', '.join(told)}, {unfinished} unfinished{goes_on if unfinished else ''}, of {case.spec.trials} trials"
+    told.append(f"{unfinished} unfinished{goes_on if unfinished else ''}")
+    return f"{', '.join(told)}, of {counted(case.spec.trials, 'trial')}"

@@ -15,6 +15,7 @@ from study.record.folder import OpenRun
 from study.record.storage import SPACE, SPEC
 from study.record.trials import ended, reports, settle
 from study.spec import StudySpec, dump
+from study.spec.text import counted
 
 
 def opening(case: Case) -> list[Fault]:
@@ -23,7 +24,7 @@ def opening(case: Case) -> list[Fault]:
     file = storage.file_of(run, spec) if spec else next((f for f in (run.database, run.journal) if f.is_file()), None)
     folders = len(list(run.path.glob("trials/*")))
     left = [*(run.table(name).name for name in tables.TABLES if run.table(name).is_file())]
-    remains = ", ".join([*left, *([f"{folders} trials' folders"] if folders else [])]) or "nothing else"
+    remains = ", ".join([*left, *([counted(folders, "trial folder")] if folders else [])]) or "nothing else"
     if case.closed and spec is not None and file is None:
         return [Fault(f"the study in {spec.storage} cannot be opened ({case.closed}); {storage.how_to_open(spec)}")]
     if case.closed:
@@ -83,7 +84,7 @@ def ends(case: Case) -> list[Fault]:
     finished = [trial for trial in case.trials if trial.state.is_finished()]
     faults = [Fault(f"trial {trial.number} {what}") for trial in finished for what in _wrong_end(spec, trial)]
     if len(finished) > spec.trials:
-        faults.append(Fault(f"{len(finished)} trials are finished, and study.yaml asks for {spec.trials} only"))
+        faults.append(Fault(f"study.yaml asks for {counted(spec.trials, 'trial')}, and {len(finished)} are finished"))
     return faults
 
 

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record.folder import RunError
 from study.spec.storage_url import url_of, whole_url
+from study.spec.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -102,7 +103,7 @@ def mend_journal(path: Path) -> list[str]:
         whole = _end_of_last_line(file, size)
         if whole < size:
             file.truncate(whole)
-            done.append(f"{path.name}: its last line was unfinished; {size - whole} bytes cut off")
+            done.append(f"{path.name}: its last line was unfinished; {counted(size - whole, 'byte')} cut off")
     return done
 
 

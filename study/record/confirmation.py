@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from study.record.folder import Run
 from study.spec import StudySpec
 from study.spec.measures import current
+from study.spec.text import counted
 
 RESULT = "result.json"
 DEFAULTS = "defaults"  # the paper's own configuration, the only one of a run without a search
@@ -56,4 +57,5 @@ def seeds(run: Run, spec: StudySpec) -> Seeds:
 def standing(run: Run, spec: StudySpec) -> str:
     """Where a run without a search stands."""
     sound, failed = seeds(run, spec)
-    return f"no search; {len(sound)} of {spec.confirm.seeds} seeds" + (f", {len(failed)} failed" if failed else "")
+    ended = f"no search; {len(sound)} of {counted(spec.confirm.seeds, 'seed')}"
+    return f"{ended}, {len(failed)} failed" if failed else ended

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from study import spec as specs
 from study.spec.problems import SpecError, nearest
 from study.spec.text import command, dump
-from study.trial.files import folder_written_whole, takes_files, write_whole
+from study.trial.files import folder_written_whole, unwritable, write_whole
 
 if TYPE_CHECKING:
     import optuna
@@ -95,9 +95,8 @@ class Run:
             )
         if self.path.exists():
             raise RunError(f"{self.path} exists already and holds no run; remove it, or name another: --set name=...")
-        there = next(folder for folder in self.path.parents if os.path.lexists(folder))
-        if not takes_files(there):
-            raise self._cannot_be_made(f"{there} is no folder that can be written")
+        if reason := unwritable(self.path):
+            raise self._cannot_be_made(reason)
 
     def _cannot_be_made(self, reason: str | None) -> RunError:
         return RunError(f"cannot make {self.path}: {reason}; name another place with --root")
@@ -114,6 +113,7 @@ class Run:
                 (made / self.environment.name).write_text(json.dumps(environment(), indent=2) + "\n")
                 (made / self.study_yaml.name).write_text(dump(spec), encoding="utf-8")
         except OSError as error:
+            self.check_new()  # of two that start at once one is the first
             raise self._cannot_be_made(error.strerror) from None
 
     def made_with(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from study import spec as specs
 from study.record.extension import differences
 from study.record.folder import Run, RunError
 from study.spec import SpecError, StudySpec
-from study.spec.text import command
+from study.spec.text import command, counted
 
 OWN = ("trials", "asha", "confirm.top", "confirm.seeds")
 
@@ -48,7 +48,7 @@ def with_more(run: Run, wanted: StudySpec) -> StudySpec:
         )
     if wanted.confirm.seeds <= own.confirm.seeds:
         raise RunError(
-            f"{run.path} exists already, with {own.confirm.seeds} seeds; go on with "
+            f"{run.path} exists already, with {counted(own.confirm.seeds, 'seed')}; go on with "
             f"`{command('confirm', run.argument)}`, ask for more with --seeds, or name another with --set name=..."
         )
     return wanted.model_copy(update={"storage": own.storage})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +78,30 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
     if create:
         check_space(opened)
     return opened
+
+
+def create(run: Run, spec: StudySpec) -> None:
+    """Makes a new run: its folder and, in a storage that it shares, its study; of several that start at once, for one.
+
+    Raises:
+        RunError: the folder exists or cannot be made, or the storage cannot be opened.
+        SpecError: the storage has a study of this name.
+    """
+    run.create(spec)
+    if file_of(run, spec) is None:
+        with _opening(spec, None):
+            is_first = _is_first(spec)
+        if not is_first:
+            shutil.rmtree(run.path)
+            raise _taken(spec)
+
+
+def _is_first(spec: StudySpec) -> bool:
+    try:
+        make(_connect(spec, None), spec, new=True)
+    except optuna.exceptions.DuplicatedStudyError:
+        return False
+    return True
 
 
 def check_space(opened: OpenRun) -> None:
@@ -181,7 +206,11 @@ def check_storage_is_new(spec: StudySpec) -> None:
     except Exception as error:  # each driver has errors of its own
         raise _closed(spec, error) from None
     if spec.name in names:
-        raise SpecError(spec.name, ["storage: holds a study of this name already; name another with --set name=..."])
+        raise _taken(spec)
+
+
+def _taken(spec: StudySpec) -> SpecError:
+    return SpecError(spec.name, ["storage: holds a study of this name already; name another with --set name=..."])
 
 
 def _closed(spec: StudySpec, error: Exception) -> SpecError:
@@ -189,10 +218,10 @@ def _closed(spec: StudySpec, error: Exception) -> SpecError:
     return SpecError(spec.name, [f"storage: cannot be opened ({backend.reason(error)}); {needed}"])
 
 
-def make(storage: optuna.storages.BaseStorage, spec: StudySpec) -> None:
-    """Makes the study, or what a maker that died left out of it."""
+def make(storage: optuna.storages.BaseStorage, spec: StudySpec, new: bool = False) -> None:
+    """Makes the study, or what a maker that died left out of it; with `new` raises Optuna's error where it is there."""
     directions = [optuna.study.StudyDirection.MAXIMIZE] * len(spec.objectives)
-    study = optuna.create_study(storage=storage, study_name=spec.name, directions=directions, load_if_exists=True)
+    study = optuna.create_study(storage=storage, study_name=spec.name, directions=directions, load_if_exists=not new)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names(list(spec.objectives))

@@ -7,6 +7,7 @@ objective the report's value is an intermediate value too; with several it is no
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from study.spec import StudySpec
 from study.spec.measures import EDITION, KEPT, LATEST, RENAMED, STOPPED, current
 
 REPORT = "report:"
+TAKEN_UP = "taken_up"  # an attribute of a trial: when a process last began to work on it, in seconds since 1970
 
 
 class Outcome(NamedTuple):
@@ -89,6 +91,11 @@ def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
         int(key[len(REPORT) :]): current(value) for key, value in trial.user_attrs.items() if key.startswith(REPORT)
     }
     return dict(sorted(found.items()))
+
+
+def take_up(study: optuna.Study, trial_id: int) -> None:
+    """Notes that a process begins to work on a trial, which is drawn, and so RUNNING to Optuna, before one is free."""
+    study._storage.set_trial_user_attr(trial_id, TAKEN_UP, time.time())
 
 
 def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) -> None:

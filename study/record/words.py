@@ -9,20 +9,28 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
-from study.record.progress import Pace, Progress
+from study.record.progress import SESSIONS, Pace, Progress
 from study.record.sampling import grid
 from study.record.storage import KIND
-from study.record.trials import Outcome, best_trial, outcome, owed, reports
+from study.record.trials import TAKEN_UP, Outcome, best_trial, outcome, owed, reports
 from study.spec import StudySpec
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
+from study.spec.text import counted
 
 
-def describe(trial: FrozenTrial, spec: StudySpec) -> str:
-    """One trial in a line: number, state, steps, and its objectives or the cause of its failure."""
+def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
+    """One trial in a line: number, state, steps, and its objectives or the cause of its failure.
+
+    Args:
+        trial: of the study.
+        spec: of the study.
+        waiting: whether it is unfinished and no process is at work on it.
+    """
     made = reports(trial)
     steps = max(made, default=0)
-    ended = f"trial {trial.number:<4d} {trial.state.name.lower():<9s} at step {steps:>6d}"
+    state = "waiting" if waiting else trial.state.name.lower()
+    ended = f"trial {trial.number:<4d} {state:<9s} at step {steps:>6d}"
     if trial.state == TrialState.FAIL:
         return f"{ended}   {trial.user_attrs.get('cause', '')}"
     if not made:
@@ -47,7 +55,7 @@ def pace(at: Progress) -> str:
     starts = f" of {at.sessions} starts" if at.sessions > 1 else ""
     rate = f"{at.rate:.0f}" if at.rate >= 10 else f"{at.rate:.2g}"
     left = f"; at most {duration(at.left)} left" if at.left else ""
-    return f"{at.steps:,} steps in {duration(at.elapsed)}{starts}, {rate} a second{left}"
+    return f"{counted(at.steps, 'step', ',')} in {duration(at.elapsed)}{starts}, {rate} a second{left}"
 
 
 def at_work(opened: OpenRun) -> str:
@@ -58,13 +66,14 @@ def at_work(opened: OpenRun) -> str:
     run, spec, study = opened
     if not owed(opened):
         return ""
-    lines = [] if run.is_held() else [f"no process is at work on it; it goes on with `{run.goes_on(spec)}`"]
-    now = time.time()
+    held, now = run.is_held(), time.time()
+    lines = [] if held else [f"no process is at work on it; it goes on with `{run.goes_on(spec)}`"]
+    session = next(reversed(study.user_attrs.get(SESSIONS, [])), 0.0)
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        last = next(reversed(reports(trial).values()), {}).get("reported")
-        assert trial.datetime_start is not None  # it was handed out
-        sign, when = ("begun", trial.datetime_start.timestamp()) if last is None else ("reported", last)
-        lines.append(f"{describe(trial, spec)}   {sign} {duration(max(0.0, now - when))} ago")
+        begun, last = trial.user_attrs.get(TAKEN_UP), next(reversed(reports(trial).values()), {}).get("reported")
+        line = describe(trial, spec, waiting=not held or max(begun or 0.0, last or 0.0) < session)
+        sign, when = ("begun", begun) if last is None else ("reported", last)
+        lines.append(line if when is None else f"{line}   {sign} {duration(max(0.0, now - when))} ago")
     return "\n".join(lines)
 
 
@@ -77,7 +86,7 @@ def summary(opened: OpenRun) -> str:
     running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
     line = (
         f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
-        f"{running} unfinished, of {spec.trials} trials"
+        f"{running} unfinished, of {counted(spec.trials, 'trial')}"
     )
     made = Pace(opened)
     if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
@@ -106,26 +115,28 @@ def plan(spec: StudySpec, run: Run) -> str:
     drawn = ", ".join(named.values()) or "nothing"
     pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
     each = (
-        f"of {spec.steps} steps (batch {spec.budget.batch}, report every {spec.report_every}), "
+        f"of {counted(spec.steps, 'step')} (batch {spec.budget.batch}, report every {spec.report_every}), "
         f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU"
     )
     lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.pixels} images, {spec.likelihood} likelihood"]
     if spec.trials:
         lines += [
-            f"  {spec.trials} trials {each}",
+            f"  {counted(spec.trials, 'trial')} {each}",
             f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
             f"  draws {drawn}",
         ]
         if spec.sampler == "grid" and (points := math.prod(map(len, grid(ranges, spec.trials).values()))) < spec.trials:
-            lines.append(f"  its grid has {points} points; {spec.trials - points} trials repeat some over other seeds")
+            more = spec.trials - points
+            again = f"{counted(more, 'trial')} {'repeats one' if more == 1 else 'repeat some'} over other seeds"
+            lines.append(f"  its grid has {counted(points, 'point')}; {again}")
     else:
         lines += [
-            f"  no search: the defaults over {spec.confirm.seeds} fresh seeds, trainings {each}",
+            f"  no search: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}, trainings {each}",
             f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
         ]
     lines += [f"  pins {pinned}", *cautions(spec)]
     if spec.validated is not None:
-        lines.append(f"  reports on {spec.validated} validation images, always the same ones")
+        lines.append(f"  reports on {counted(spec.validated, 'validation image')}, always the same ones")
     if spec.asha is not None:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
         if spec.rungs[0] > spec.asha.grace:

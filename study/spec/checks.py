@@ -21,6 +21,7 @@ from study.spec.measures import BESIDE, MEASURES
 from study.spec.problems import nearest
 from study.spec.ranges import Range, is_whole, outside, own_ranges
 from study.spec.settings import SETTINGS, is_setting
+from study.spec.text import counted
 
 if TYPE_CHECKING:
     from study.spec.specification import StudySpec
@@ -80,7 +81,7 @@ def _check_lengths(spec: StudySpec) -> list[str]:
         return [f"budget.epochs: {spec.budget.epochs} are {spec.steps} steps; at most {LONGEST} are possible"]
     every = spec.budget.report_every
     if every is not None and every > spec.steps:
-        return [f"budget.report_every: {every} must not exceed the budget, which is {spec.steps} steps"]
+        return [f"budget.report_every: {every} must not exceed the budget, which is {counted(spec.steps, 'step')}"]
     return []
 
 
@@ -88,7 +89,7 @@ def _check_batch(spec: StudySpec) -> list[str]:
     """Fewer images than a batch are taken again; that is for few images, not for a slip in a number."""
     if not sizes_known(spec) or spec.budget.batch <= max(spec.images.train, USUAL_BATCH):
         return []
-    there = f"which is of {spec.images.train} images"
+    there = f"which is of {counted(spec.images.train, 'image')}"
     return [f"budget.batch: {spec.budget.batch} must not exceed the training set of {spec.dataset}, {there}"]
 
 
@@ -100,7 +101,7 @@ def _check_images(spec: StudySpec) -> list[str]:
     if spec.confirm.images != USUAL_TESTED:
         counts.append(("confirm.images", spec.confirm.images, "test", spec.images.test))
     return [
-        f"{key}: {count} must not exceed the {part} set of {spec.dataset}, which is of {there} images"
+        f"{key}: {count} must not exceed the {part} set of {spec.dataset}, which is of {counted(there, 'image')}"
         for key, count, part, there in counts
         if count is not None and count > there
     ]
@@ -118,12 +119,14 @@ def _check_grace(spec: StudySpec) -> list[str]:
 
 
 def _check_rungs(spec: StudySpec) -> list[str]:
-    if spec.asha is None or not _length_known(spec) or _check_grace(spec) or _check_space(spec):
+    before = (_check_grace, _check_fixed, _check_space)
+    if spec.asha is None or not _length_known(spec) or any(check(spec) for check in before):
         return []
     if not spec.rungs:
         return [
-            f"asha: no rung lies before the end of the budget ({spec.steps} steps) and after the longest KL warm-up "
-            f"({spec.longest_warmup:g} steps); lower asha.grace, pin kl_warmup, or write asha: null"
+            f"asha: no rung lies before the end of the budget ({counted(spec.steps, 'step')}) and after the longest "
+            f"KL warm-up ({counted(spec.longest_warmup, 'step', 'g')}); lower asha.grace, pin kl_warmup, or write "
+            "asha: null"
         ]
     return []
 
@@ -282,7 +285,17 @@ def _own_measures(spec: StudySpec) -> list[Measure] | None:
 
 
 def _check_measures(spec: StudySpec) -> list[str]:
-    own = _own_measures(spec)
+    return _wrong_objectives(spec, _own_measures(spec))
+
+
+def _check_common_measures(spec: StudySpec) -> list[str]:
+    """The same without a model: of one that measures something itself, only what all models have is judged."""
+    classes = vars(models.described(spec.model)).values() if hasattr(spec, "model") else ()
+    measures_itself = any(isinstance(each, type) and "measures" in vars(each) for each in classes)
+    return _wrong_objectives(spec, None if measures_itself else [])
+
+
+def _wrong_objectives(spec: StudySpec, own: list[Measure] | None) -> list[str]:
     taken = {*(measure.name for measure in MEASURES), *BESIDE}
     problems = [
         f"model: its measure {measure.name!r} has the name of another number; call it something else"
@@ -355,12 +368,18 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
 ]
 
 OF_MODELS = (_check_builds, _check_measures, _check_grid)
-LATER = (_check_images,)
+WITHOUT: dict[Callable[..., list[str]], Callable[[StudySpec], list[str]]] = {_check_measures: _check_common_measures}
+"""What stands in for some of them where no model is built."""
+LATER = (_check_images, _check_idle)
 
 
-def of(kept: bool) -> list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]]:
+def of(kept: bool, building: bool = True) -> list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]]:
     """The checks, with the keys that each needs.
 
-    Of a specification that a run has kept, those that build no model, and that were there in every release.
+    Args:
+        kept: of a specification that a run has kept: those that build no model, and that were there in every release.
+        building: those too that build a model, which takes torch and so seconds.
     """
-    return [(needs, check) for needs, check in CHECKS if not (kept and check in OF_MODELS + LATER)]
+    left_out = OF_MODELS + LATER if kept else () if building else (_check_builds, _check_grid)
+    chosen = [(needs, check) for needs, check in CHECKS if check not in left_out]
+    return chosen if building else [(needs, WITHOUT.get(check, check)) for needs, check in chosen]

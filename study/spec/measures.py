@@ -31,6 +31,7 @@ TRUSTED = 10.0  # effective samples an image, on average
 about 1 / ESS - 1 / S over the draws and lies half that too low (the delta method), so that at 10 an image is uncertain
 by 0.3 nats; below, a few draws have nearly all the weight and the method itself fails."""
 
+
 DECIMALS = {"nats": 2, "share": 3, "score": 3, "draws": 1, "seconds": 1}  # by unit, wherever people read
 
 KEPT = ("seconds", "cpu_seconds", "reported", "train")  # of a report, besides measures
@@ -38,6 +39,11 @@ BESIDE = {"steps", "measures", EDITION, STOPPED, *KEPT}  # what is no measure in
 RENAMED = {"log_lik": "reconstruction"}  # in what earlier releases wrote
 LATEST = 2  # since when active units are counted on posterior means, as Burda et al. (2016) do
 DEFINED_ANEW = {"active_units": "active_codes"}  # names of what the first edition defined otherwise
+
+
+def too_few(effective_samples: float) -> bool:
+    """Whether an importance-weighted number rests on fewer than are to be trusted; not where they are NaN."""
+    return bool(effective_samples < TRUSTED)
 
 
 def current(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from study.output import masked
+from study.output import in_a_line, masked
 
 LONGEST = 2000  # characters of a line; what was given may be of any length
 
@@ -14,8 +14,8 @@ class SpecError(Exception):
     """What is wrong with a specification, a line for each mistake."""
 
     def __init__(self, source: str, problems: Sequence[str]):
-        self.problems = [_bounded(problem) for problem in problems]
-        super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
+        self.problems = [_bounded(in_a_line(problem)) for problem in problems]
+        super().__init__("\n".join(f"{in_a_line(source)}: {problem}" for problem in self.problems))
 
 
 def _bounded(problem: str) -> str:

@@ -55,7 +55,7 @@ def check(raw: Mapping[str, Any], kept: bool = False) -> list[str]:
     lines = [f"{key}: {message}" for key, message in problems.items()]
     if not kept and sound.keys() >= {"dataset", "dataset_options"}:
         lines += checks.check_source(partial)
-    further = checks.of(kept)
+    further = checks.of(kept, building=not problems)  # of a key that is misspelt one is told at once
     return lines + [line for needs, problem in further if sound.keys() >= set(needs) for line in problem(partial)]
 
 

@@ -12,6 +12,7 @@ import searchspaces
 from study import machine
 from study.spec.build import build
 from study.spec.problems import SpecError
+from study.spec.text import counted
 
 if TYPE_CHECKING:
     from study.spec.specification import StudySpec
@@ -22,14 +23,7 @@ COPIES = 4  # of each parameter in a training: itself, its gradient, and Adam's 
 def check_room(spec: StudySpec) -> None:
     """Raises SpecError where a trial asks for more than this machine has."""
     cpus, gpus, memory = machine.cpus(), machine.gpus(), machine.memory()
-    problems = []
-    if spec.resources.cpus > cpus:
-        problems.append(f"resources.cpus: a trial asks for {spec.resources.cpus} CPUs, this machine has {cpus}")
-    if spec.resources.gpus > gpus:
-        problems.append(
-            f"resources.gpus: a trial asks for {spec.resources.gpus:g} GPU, this machine has {gpus or 'none'}; "
-            f"add --set resources.gpus=0 to run on CPUs"
-        )
+    problems = lacking(spec, "this machine", cpus, gpus)
     for settings in (spec.defaults(), spec.draw(_Largest(spec))):
         count = _parameters(spec, settings)
         if count * 4 * COPIES > memory:
@@ -42,6 +36,24 @@ def check_room(spec: StudySpec) -> None:
             break
     if problems:
         raise SpecError(spec.name, problems)
+
+
+def lacking(spec: StudySpec, where: str, cpus: float, gpus: float) -> list[str]:
+    """What a trial asks for and has not got there, a line each.
+
+    Args:
+        spec: of the study.
+        where: "this machine", or "this cluster".
+        cpus, gpus: that are there.
+    """
+    wanted, problems = spec.resources, list[str]()
+    if wanted.cpus > cpus:
+        asked = f"a trial asks for {counted(wanted.cpus, 'CPU')}, {where} has {cpus:g}"
+        problems.append(f"resources.cpus: {asked}")
+    if wanted.gpus > gpus:
+        asked = f"a trial asks for {counted(wanted.gpus, 'GPU', 'g')}, {where} has {f'{gpus:g}' if gpus else 'none'}"
+        problems.append(f"resources.gpus: {asked}; add --set resources.gpus=0 to run on CPUs")
+    return problems
 
 
 def _parameters(spec: StudySpec, settings: dict[str, Any]) -> int:

@@ -50,6 +50,11 @@ def command(name: str, *arguments: str, package: str = "study") -> str:
     return " ".join([program(package), name, *arguments, *options])
 
 
+def counted(n: float, noun: str, form: str = "") -> str:
+    """A number and what it counts: "1 trial", "2 trials"; its form is Python's, such as "," for 1,000."""
+    return f"{n:{form}} {noun}{'' if n == 1 else 's'}"
+
+
 def dump(spec: StudySpec) -> str:
     """The specification as YAML that `load` reads again, with every default written out."""
     return yaml.dump(spec.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)

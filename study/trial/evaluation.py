@@ -35,7 +35,13 @@ def evaluating(model: VAE, images: Images, seed: int = SEED) -> Iterator[None]:
 
 
 def evaluate(
-    model: VAE, images: Images, seed: int = SEED, count: int | None = None, *, test: bool = False
+    model: VAE,
+    images: Images,
+    seed: int = SEED,
+    count: int | None = None,
+    *,
+    first: int | None = None,
+    test: bool = False,
 ) -> dict[str, float]:
     """Mean measures over a set of images; the model is looked at once a batch.
 
@@ -47,6 +53,7 @@ def evaluate(
         images: of one split.
         seed: of the draws, and of the choice of images.
         count: of how many images, where not of all; always the same ones.
+        first: only so many of them, from the first on.
         test: take the model's own measures that are for `confirm`, too.
 
     Returns:
@@ -56,7 +63,7 @@ def evaluate(
     measures = {each: take for each, take in model.measures().items() if test or each.when == "report"}
     own: dict[str, list[Tensor]] = {measure.name: [] for measure in measures}
     with evaluating(model, images, seed):
-        for x in images.batches(BATCH, among=None if count is None else _some(len(images), count, seed)):
+        for x in images.batches(BATCH, first, among=None if count is None else _some(len(images), count, seed)):
             look = model.look(x)
             reconstruction.append(look.elbo.log_lik)
             kl.append(look.elbo.kl)

@@ -52,9 +52,31 @@ def takes_files(folder: Path) -> bool:
 
     Root may write everywhere, it seems; not in the folders of the kernel's own, /proc, which have no room at all.
     """
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    if not folder.is_dir() or not _may(folder, os.W_OK | os.X_OK):
         return False
     return bool(folder.stat().st_mode & 0o222 or os.statvfs(folder).f_blocks)
+
+
+def _may(path: Path, mode: int) -> bool:
+    """Whether this process may, with the rights that it has just now, which need not be all that its user has."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def unwritable(folder: Path) -> str:
+    """Why files cannot be made in a folder, which is made where it is not there yet; empty where they can, as far as
+    that is known without making one.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    return "" if takes_files(there) else f"{there} is no folder that can be written"
+
+
+def unwritable_file(path: Path) -> str:
+    """The same of a file, whose folder must be there."""
+    if path.is_dir():
+        return f"{path} is a folder"
+    if path.exists():
+        return "" if _may(path, os.W_OK) else f"{path} is a file that cannot be written"
+    return unwritable(path.parent) if path.parent.is_dir() else f"there is no folder {path.parent}"
 
 
 def abandoned(path: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from study.machine import cpus
 from study.signals import Stop, handlers_kept
 from study.spec import SpecError, StudySpec
 from study.spec.problems import MachineError
-from study.spec.room import check_room
+from study.spec.room import check_room, lacking
 from study.tune import watch
 from study.tune.join import join
 from study.tune.start import start
@@ -94,14 +94,5 @@ def _connect(address: str | None, stop: Stop) -> None:
 
 def _check_room(spec: StudySpec) -> None:
     there = ray.cluster_resources()
-    had, gpus = there.get("CPU", 0), there.get("GPU", 0)
-    problems = []
-    if spec.resources.gpus > gpus:
-        problems.append(
-            f"resources.gpus: a trial asks for {spec.resources.gpus:g} GPU, this cluster has {gpus:g}; "
-            f"add --set resources.gpus=0 to run on CPUs"
-        )
-    if spec.resources.cpus > had:
-        problems.append(f"resources.cpus: a trial asks for {spec.resources.cpus} CPUs, this cluster has {had:g}")
-    if problems:
+    if problems := lacking(spec, "this cluster", there.get("CPU", 0), there.get("GPU", 0)):
         raise SpecError(spec.name, problems)

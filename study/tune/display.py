@@ -20,6 +20,7 @@ from study.record.folder import OpenRun
 from study.record.progress import Pace, Progress
 from study.record.trials import best_trial, outcome
 from study.record.words import describe, duration, measured, pace
+from study.spec.text import counted
 
 
 def _harmless(show: Callable[..., None]) -> Callable[..., None]:
@@ -138,7 +139,8 @@ class Dashboard(Lines):
             said = "" if value is None else measured(self.spec.objectives[0], value)
             made = result.get("reported")
             sign = "no report yet" if made is None else f"reported {duration(max(0.0, time.time() - made))} ago"
-            bars.add_row(f"trial {number}", ProgressBar(self.spec.steps, steps, width=30), f"{steps} steps", said, sign)
+            bar = ProgressBar(self.spec.steps, steps, width=30)
+            bars.add_row(f"trial {number}", bar, counted(steps, "step"), said, sign)
         best = "none complete yet" if self.best is None else describe(self.best, self.spec)
         at = self.pace.progress(time.time())
         return Group(Text(self._line(len(running), at)), Text(f"best: {best}"), bars)
@@ -146,7 +148,7 @@ class Dashboard(Lines):
     def _line(self, running: int, at: Progress | None) -> str:
         done = sum(self.counts[:3])
         ended = f"{self.counts.complete} complete, {self.counts.pruned} pruned, {self.counts.failed} failed"
-        line = f"{self.spec.name}: {done} of {self.spec.trials} trials: {ended}, {running} running"
+        line = f"{self.spec.name}: {done} of {counted(self.spec.trials, 'trial')}: {ended}, {running} running"
         return f"{line}\n{pace(at)}" if at else line
 
 

@@ -12,6 +12,7 @@ from ray._private.utils import read_ray_address
 
 from study.spec.address import AUTO, Head, head
 from study.spec.problems import MachineError, SpecError
+from study.spec.text import counted
 from study.tune.start import MARK, said
 
 SECONDS = 5.0  # for an answer
@@ -45,8 +46,8 @@ def join(given: str, **options: Any) -> None:
     if any(MARK.items() <= node["Labels"].items() for node in machines):
         ray.shutdown()
         raise _mistake(f"{address} is a Ray that another study started for itself, and that ends with it; {_START}")
-    noun = "machine" if len(machines) == 1 else "machines"
-    counts = f"{len(machines)} {noun}, {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs"
+    cpus, gpus = (counted(there.get(kind, 0), kind, "g") for kind in ("CPU", "GPU"))
+    counts = f"{counted(len(machines), 'machine')}, {cpus}, {gpus}"
     print(f"joined the Ray cluster at {address}: {counts}", flush=True)
 
 

@@ -13,7 +13,8 @@ from ray import cloudpickle, tune
 
 from study.record.backend import reason
 from study.record.folder import OpenRun
-from study.record.trials import fail, finish, store_report
+from study.record.trials import fail, finish, store_report, take_up
+from study.spec.text import counted
 
 LOST_PROCESSES = 3  # how often a trial goes on after its process was lost, without a report in between
 
@@ -40,6 +41,14 @@ class Ledger(tune.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles callbacks for a restore that is never used; the run goes on with the original
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        if self.halt:
+            return
+        try:
+            take_up(self.opened.study, self._id(trial.config["number"]))
+        except Exception as error:  # raised here, Ray would take it for the trial's
+            self.halt = f"the study cannot be written: {reason(error)}"
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if result["cause"] or self.halt or trial.config["number"] in self._told:
@@ -86,7 +95,7 @@ class Ledger(tune.Callback):
         spec = self.opened.spec
         if self.failed > spec.max_failed * spec.trials:
             self.halt = self.halt or (
-                f"{self.failed} of {spec.trials} trials failed, more than the share that max_failed allows, "
+                f"{self.failed} of {counted(spec.trials, 'trial')} failed, more than the share that max_failed allows, "
                 f"{spec.max_failed:g}; the last: {cause}"
             )
 

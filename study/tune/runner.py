@@ -16,7 +16,16 @@ from ray.tune.schedulers import FIFOScheduler
 from study.record import tables
 from study.record.folder import OpenRun, Run
 from study.record.progress import begin
-from study.record.storage import SPEC, check_data, check_searches, check_storage_is_new, describe_data, open_run, reopen
+from study.record.storage import (
+    SPEC,
+    check_data,
+    check_searches,
+    check_storage_is_new,
+    create,
+    describe_data,
+    open_run,
+    reopen,
+)
 from study.record.trials import Outcome, outcome, owed
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
@@ -52,7 +61,7 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
     splits = load_data(spec, data)
     with _stopping(run) as stop, ray_started(spec, address, stop):
         stop.leave_if_asked()
-        run.create(spec)
+        create(run, spec)
         with run.locked():
             opened = open_run(run, spec, create=True)
             describe_data(opened, splits)

@@ -52,10 +52,15 @@ def start(stop: Stop, **options: Any) -> None:
 def folder_for_sockets() -> Path:
     """Where Ray keeps its sockets and logs: its usual folder, or one in /tmp if that cannot be written, or is too deep.
 
+    What the environment names and is not there is a slip: it is not made, and a line says so.
+
     Raises:
         MachineError: neither will do.
     """
     usual, own = Path(get_default_ray_temp_dir()), Path(f"/tmp/ray-{os.getuid()}")
+    if not usual.parent.exists():
+        named = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
+        print(f"{named}: there is no folder {usual.parent}; Ray's sockets and logs are in {own}", file=sys.stderr)
     for folder in (usual, own):
         if len(os.fsencode(folder)) <= LONGEST and _can_be_written(folder):
             return folder
@@ -74,7 +79,7 @@ def said(error: BaseException) -> str:
 
 
 def _can_be_written(folder: Path) -> bool:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = folder if folder.exists() else folder.parent
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 

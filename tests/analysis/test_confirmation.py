@@ -1,5 +1,6 @@
 """Confirmed numbers: means and spreads over seeds by hand, failures counted, and what the command line says of them."""
 
+import io
 import math
 import sys
 from collections.abc import Callable
@@ -207,3 +208,10 @@ def test_a_table_as_csv_holds_the_trials_only(make, table, tmp_path):
     make("sure", [row("defaults", 0, -100.0)])
     assert table("sure", "--csv", str(tmp_path / "all.csv")) == ""
     assert len(pd.read_csv(Path(tmp_path / "all.csv"))) == 1
+
+
+def test_a_table_as_csv_goes_to_standard_output_at_a_dash(make, table, tmp_path, monkeypatch):
+    make("sure")
+    monkeypatch.chdir(tmp_path)
+    assert len(pd.read_csv(io.StringIO(table("sure", "--csv", "-")))) == 1
+    assert not (tmp_path / "-").exists()

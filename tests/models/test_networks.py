@@ -72,6 +72,29 @@ def test_the_published_networks_take_their_size_only(network):
         models.build("vae", (1, 28, 28), network=network)
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("key", ["hidden", "decoder_hidden"])
+def test_a_width_that_a_network_does_not_read_is_idle(network, key):
+    def count(width: int) -> int:
+        with torch.device("meta"):
+            model = models.build("vae", (1, 64, 64), network=network, **{"hidden": 8, "decoder_hidden": 8, key: width})
+        assert (key in models.in_use(model)) == (network not in ("dsprites", "celeba"))
+        return sum(p.numel() for p in model.parameters())
+
+    assert (count(8) == count(9)) == (key in models.idle("vae", {"network": network}))
+
+
+def test_a_model_that_reads_a_width_beside_its_network_says_so():
+    def count(**sizes) -> int:
+        with torch.device("meta"):
+            model = models.build("hvae", (1, 64, 64), network="dsprites", pseudo_inputs=1, **sizes)
+        return sum(p.numel() for p in model.parameters())
+
+    assert count(hidden=8) != count(hidden=9)
+    assert count(decoder_hidden=8) == count(decoder_hidden=9)
+    assert {"hidden", "decoder_hidden"} & models.idle("hvae", {"network": "dsprites"}) == {"decoder_hidden"}
+
+
 @pytest.mark.parametrize("side", [8, 28, 64])
 @pytest.mark.parametrize("name", models.names())
 def test_every_model_builds_at_every_usual_size(name, side):

@@ -90,6 +90,14 @@ def test_draws_can_be_built(name):
 
 
 @names
+def test_nothing_is_drawn_that_a_pinned_network_does_not_read(name):
+    pinned = {"network": "dsprites"}
+    for way in searchspaces.branches(searchspaces.beside(name, pinned)):
+        assert not models.idle(name, way.settings) & set(way.drawn)
+        assert way.settings.keys() == {*searchspaces.defaults(name), "network"}
+
+
+@names
 def test_a_trial_that_takes_the_defaults_has_them_all(name):
     defaults = searchspaces.defaults(name)
     trial = searchspaces.Usual(defaults)

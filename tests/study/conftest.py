@@ -1,6 +1,7 @@
 """What the tests of the platform share: prepared data, small specifications, and ways to call the command line."""
 
 import functools
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import yaml
 from damage import build
@@ -24,6 +26,7 @@ import imagesets
 import searchspaces
 from benchmarks import postgres
 from imagesets import Split, Splits
+from models.base import VAE
 from study.record.folder import Run
 from study.signals import Stop
 from study.spec import StudySpec
@@ -69,6 +72,29 @@ def raw() -> Callable[..., dict[str, Any]]:
         if raw["model"] == "vae" and isinstance(raw["fixed"], dict):  # and no other paper's parts
             raw["fixed"] = {"posterior": "gaussian", "prior": "standard", **raw["fixed"]}
         return raw
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_export() -> Callable[..., Path]:
+    """Writes a model to a folder that is made, as `export` does, as far as `evaluate` reads it."""
+
+    def make(folder: Path, model: VAE, **said: Any) -> Path:
+        folder.mkdir()
+        config = {
+            "model": model.name,
+            "image_shape": list(model.image_shape),
+            "hyperparameters": model.hyperparameters,
+            "dataset": "mnist5k",
+            "dataset_options": {},
+            "preprocessing": {},
+            "pairing": "index",
+            **said,
+        }
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+        return folder
 
     return make
 

@@ -18,7 +18,7 @@ from study.record import storage
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import finish, reports, store_report
-from study.spec import StudySpec, storage_url
+from study.spec import SpecError, StudySpec, storage_url
 from study.spec.measures import METRICS
 
 
@@ -245,6 +245,15 @@ def unmade(server, raw, tmp_path):
     yield run
     if storage.is_made(run, spec):
         optuna.delete_study(study_name="unmade", storage=open_run(run, spec).study._storage)
+
+
+def test_a_second_run_of_the_name_that_started_at_once_is_refused(unmade, tmp_path):
+    """Each had looked before the other made the study."""
+    spec, second = unmade.spec(), Run(tmp_path / "second" / "unmade")
+    open_run(unmade, spec, create=True)
+    with pytest.raises(SpecError, match="storage: holds a study of this name already"):
+        storage.create(second, spec)
+    assert not second.path.exists()
 
 
 def test_a_run_without_its_study_in_the_server_goes_on(unmade, command):

@@ -1,11 +1,9 @@
 """A user's mistake: exit code 2, a line that says what to do, no traceback, and nothing on disk has changed."""
 
-import json
 import shutil
 from contextlib import nullcontext
 
 import pytest
-import safetensors.torch
 
 import analysis.__main__
 import models
@@ -249,6 +247,23 @@ def test_an_export_without_a_result_or_to_a_folder_that_exists(refused, existing
     assert "missing option" in refused("export", "tiny").lower()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["export", "tiny", "--out", "file/best"], "cannot write file/best: {here}/file is no folder that can be"),
+        (["figures", "tiny", "--out", "file/drawn"], "cannot write file/drawn: {here}/file is no folder that can be"),
+        (["figures", "tiny", "--out", "file"], "cannot write file: {here}/file is no folder that can be written"),
+        (["table", "tiny", "--csv", "none/x"], "--csv: there is no folder none"),
+        (["table", "tiny", "--csv", "file/x"], "--csv: there is no folder file"),
+        (["table", "tiny", "--csv", "runs"], "--csv: runs is a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(refused, existing, tmp_path, words, says):
+    (tmp_path / "file").touch()
+    app = {} if words[0] == "export" else {"app": analysis.__main__.app}
+    assert refused(*words, **app).startswith(says.format(here=tmp_path))
+
+
 def test_a_table_of_a_run_without_trials(command, existing):
     code, _, err = command("table", "tiny", app=analysis.__main__.app)
     assert (code, err) == (0, "")
@@ -258,19 +273,9 @@ def test_a_table_of_a_run_without_trials(command, existing):
 
 
 @pytest.fixture
-def exported(tmp_path):
+def exported(tmp_path, write_export):
     """A folder as `export` writes it."""
-    model = models.build("vae", (1, 28, 28), latent=2, hidden=8)
-    folder = tmp_path / "exported"
-    folder.mkdir()
-    config = {
-        "model": "vae",
-        "image_shape": [1, 28, 28],
-        "hyperparameters": model.hyperparameters,
-        "dataset": "mnist5k",
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    folder = write_export(tmp_path / "exported", models.build("vae", (1, 28, 28), latent=2, hidden=8))
     models.load(folder)
     return folder
 

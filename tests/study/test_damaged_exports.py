@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from damage import CONFIRM, build
+from safetensors.torch import load_file, save_file
 
 import models
 from study.export import export
@@ -78,7 +79,17 @@ def test_a_hyperparameter_outside_its_domain_is_named_with_its_file(exported, ev
         assert len(err.splitlines()) == 1
 
 
-def test_a_hyperparameter_that_is_missing_came_to_the_project_since(exported, evaluated):
+def test_a_hyperparameter_that_is_missing_is_named_with_its_file(exported, evaluated):
+    for key in json.loads((exported / "config.json").read_text())["hyperparameters"]:
+        code, out, err = evaluated(lambda config, key=key: config["hyperparameters"].pop(key))
+        assert (code, out) == (2, ""), key
+        assert f"{exported} is a damaged export (config.json: hyperparameters: {key} is missing)" in err
+
+
+def test_a_hyperparameter_that_came_to_the_project_since_is_not_missed(exported, evaluated):
+    """The weights of earlier releases do not say what they were built with."""
+    weights = exported / "model.safetensors"
+    save_file(load_file(weights), weights)
     expected = evaluated()
     given = json.loads((exported / "config.json").read_text())["hyperparameters"]
     defaults = models.hyperparameters("vae")

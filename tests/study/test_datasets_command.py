@@ -16,6 +16,8 @@ from study.record.folder import Run
 from study.spec import check
 from study.spec.measures import METRICS
 from study.spec.preprocessing import Preprocessing
+from study.told import Told
+from study.trial import evaluation
 from study.trial.evaluation import evaluate, importance_weighted
 from study.trial.images import Images
 
@@ -178,7 +180,8 @@ def test_an_export_is_evaluated_on_the_images_that_it_was_trained_on(trained, co
     model, splits = models.load(tmp_path / "best"), imagesets.load(given.dataset, **given.dataset_options)
     for part in ("valid", "test"):
         images = Images(getattr(splits, part), given.preprocessing, part=part)
-        found = evaluate(model, images)
+        found = evaluate(model, images, first=20)
+        assert f"{given.dataset}, {part}, {min(20, len(images))} images: " in out
         assert ", ".join(f"{key} {found[key]:.6g}" for key in METRICS) in out
     weighted = importance_weighted(model, images, 5, first=20)
     assert f"log-likelihood {weighted.log_likelihood.mean():.4f}" in out
@@ -186,6 +189,18 @@ def test_an_export_is_evaluated_on_the_images_that_it_was_trained_on(trained, co
     stored = json.loads((tmp_path / "best" / "metrics.json").read_text())
     valid = evaluate(model, Images(splits.valid, given.preprocessing, part="valid"))
     np.testing.assert_allclose(stored["elbo"], valid["elbo"], rtol=1e-6)
+
+
+def test_how_far_an_evaluation_is_stands_on_standard_error(trained, command, tmp_path, monkeypatch):
+    command("export", trained["binary"].path, "--out", tmp_path / "best")
+    monkeypatch.setattr(Told, "SILENCE", 0.0)
+    monkeypatch.setattr(evaluation, "BATCH", 8)
+    code, out, err = command("evaluate", tmp_path / "best", "--images", 20)
+    assert code == 0
+    assert [line.partition(", about")[0] for line in err.splitlines()] == [
+        f"mnist5k, {part}: {done} of 20 images" for part in ("valid", "test") for done in (8, 16)
+    ]
+    assert len(out.splitlines()) == 4
 
 
 def test_an_export_is_evaluated_on_images_of_ones_own(trained, command, tmp_path):

@@ -111,7 +111,7 @@ def ask_for_fewer_trials(run: Run) -> str:
         "UPDATE study_user_attributes SET value_json = ? WHERE key = 'spec'",
         json.dumps(run.study_yaml.read_text()),
     )
-    return "3 trials are finished, and study.yaml asks for 2 only"
+    return "study.yaml asks for 2 trials, and 3 are finished"
 
 
 @left

@@ -1,10 +1,7 @@
 """`evaluate` takes memory by the size of what it holds, not by the number of codes."""
 
-import json
-
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 import models
@@ -21,26 +18,15 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.long
-def test_thousands_of_samples_of_large_images_take_less_than_two_gigabytes(python, tmp_path):
+def test_thousands_of_samples_of_large_images_take_less_than_two_gigabytes(python, write_export, tmp_path):
     """3x64x64 with logistic pixels: 16,384 codes at once would take 14 GB."""
     torch.manual_seed(0)
     images = np.random.default_rng(0).integers(0, 256, (40, 3, 64, 64), np.uint8)
     np.savez(tmp_path / "few.npz", images=images, train=np.arange(20), valid=np.arange(20, 36), test=np.arange(36, 40))
     model = models.build("vae", (3, 64, 64), network="conv", likelihood="logistic", latent=64, hidden=256)
-    export, data = tmp_path / "best", tmp_path / "data"
-    export.mkdir()
+    options = {"path": str(tmp_path / "few.npz")}
+    export, data = write_export(tmp_path / "best", model, dataset="images", dataset_options=options), tmp_path / "data"
     data.mkdir()
-    config = {
-        "model": model.name,
-        "image_shape": [3, 64, 64],
-        "hyperparameters": model.hyperparameters,
-        "dataset": "images",
-        "dataset_options": {"path": str(tmp_path / "few.npz")},
-        "preprocessing": {},
-        "pairing": "index",
-    }
-    (export / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    safetensors.torch.save_file(model.state_dict(), export / "model.safetensors")
     done = python("-c", CALL, "study", "evaluate", str(export), "--samples", "5000", "--data", str(data))
     assert "S 5000, n 4" in done.stdout
     assert int(done.stdout.split("peak")[1]) < 2 * 2**20  # KiB

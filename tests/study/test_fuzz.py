@@ -1,6 +1,5 @@
 """Whatever is wrong in what is given: exit code 2, a few lines, no traceback, in time, and nothing on disk."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 from fuzz import command_lines, specifications
 
 import analysis.__main__
@@ -111,26 +109,13 @@ APPS = {"study": cli.app, "analysis": analysis.__main__.app}
 
 
 @pytest.fixture
-def furnished(tmp_path, raw) -> None:
+def furnished(tmp_path, raw, write_export) -> None:
     """A run that is not finished, and an export, beside which command lines go wrong."""
     spec = StudySpec(**raw())
     run = Run(tmp_path / "runs" / "tiny")
     run.create(spec)
     open_run(run, spec, create=True)
-    model = models.build("vae", (1, 28, 28), latent=2, hidden=8)
-    folder = tmp_path / "exported"
-    folder.mkdir()
-    config = {
-        "model": "vae",
-        "image_shape": [1, 28, 28],
-        "hyperparameters": model.hyperparameters,
-        "dataset": "mnist5k",
-        "dataset_options": {},
-        "preprocessing": {},
-        "pairing": "index",
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    write_export(tmp_path / "exported", models.build("vae", (1, 28, 28), latent=2, hidden=8))
 
 
 @pytest.mark.long

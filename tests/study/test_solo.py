@@ -185,7 +185,7 @@ def test_a_training_that_goes_nan_fails_with_its_cause_and_exit_code_1(command, 
     run = Run(tmp_path / "runs" / "tiny")
     assert code == 1
     assert err == "no trial reached the full budget\n"
-    assert "tiny: 0 complete, 0 pruned, 1 failed, 0 unfinished, of 1 trials" in out
+    assert "tiny: 0 complete, 0 pruned, 1 failed, 0 unfinished, of 1 trial" in out
     assert "Traceback" not in out
     trial = only_trial(run)
     assert trial.state == TrialState.FAIL
@@ -220,7 +220,7 @@ def test_a_gpu_that_is_not_there_is_asked_for_in_vain(command, preset, raw, tmp_
     code, out, err = command("train", path, "--root", tmp_path / "runs")
     assert (code, out) == (2, "")
     assert err == (
-        "tiny: resources.gpus: a trial asks for 0.5 GPU, this machine has none; "
+        "tiny: resources.gpus: a trial asks for 0.5 GPUs, this machine has none; "
         "add --set resources.gpus=0 to run on CPUs\n"
     )
     assert list(tmp_path.iterdir()) == [path]
@@ -311,7 +311,7 @@ def interrupted(begin, preset, tmp_path_factory) -> dict[str, Any]:
 def test_ctrl_c_says_how_to_go_on_and_exits_130(interrupted):
     assert interrupted["code"] == 130
     assert interrupted["err"] == "\nstopping; go on with: python -m study resume tiny\n"
-    assert "tiny: 0 complete, 0 pruned, 0 failed, 1 unfinished, of 1 trials" in interrupted["out"]
+    assert "tiny: 0 complete, 0 pruned, 0 failed, 1 unfinished, of 1 trial" in interrupted["out"]
 
 
 def test_the_trial_stays_unfinished_until_its_budget_is_spent(interrupted):
@@ -322,7 +322,7 @@ def test_the_trial_stays_unfinished_until_its_budget_is_spent(interrupted):
 
 def test_it_ends_well_without_ray(interrupted):
     assert (interrupted["code at the end"], interrupted["err at the end"]) == (0, "")
-    assert "tiny: 1 complete, 0 pruned, 0 failed, 0 unfinished, of 1 trials" in interrupted["out at the end"]
+    assert "tiny: 1 complete, 0 pruned, 0 failed, 0 unfinished, of 1 trial" in interrupted["out at the end"]
     assert interrupted["out at the end"].count("trial 0 ") < LONG // EVERY  # it did not begin again
 
 

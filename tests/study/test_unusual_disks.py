@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import readme
 from damage import BUDGET, CONFIRM, build, complete, digests, without_roots_privilege
 
 import analysis.__main__
@@ -49,6 +50,11 @@ def full(room: int = 1000) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_the_readme_names_all_that_a_finished_run_holds(finished):
+    found = {path.name for path in finished.path.iterdir()}
+    assert {"confirm", "confirm.parquet", "best"} <= found <= readme.of_a_run()
 
 
 # A full disk.
@@ -91,7 +97,7 @@ def test_figures_of_a_run_that_cannot_be_written_go_elsewhere(finished, command,
     with without_roots_privilege():
         code, _, err = command("figures", "tiny", app=ANALYSIS)
         assert code == 2
-        assert "Permission denied; name another folder with --out" in err
+        assert f"{finished.path} is no folder that can be written; name another folder with --out" in err
         code, out, err = command("figures", "tiny", "--out", tmp_path / "drawn", app=ANALYSIS)
     finished.path.chmod(0o755)
     assert (code, err) == (0, "")

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from study.record import progress as progressing
+from study.record import trials as recording
 from study.record import words
 from study.record.folder import OpenRun, Run
 from study.record.progress import SESSIONS, Pace, Progress, begin
 from study.record.storage import open_run
-from study.record.trials import finish, store_report
+from study.record.trials import finish, store_report, take_up
 from study.record.words import at_work, pace, summary
 from study.spec import StudySpec
 from study.spec.measures import METRICS
@@ -40,6 +41,7 @@ def clock(monkeypatch) -> Any:
     clock = Clock()
     monkeypatch.setattr(progressing, "time", clock)
     monkeypatch.setattr(words, "time", clock)
+    monkeypatch.setattr(recording, "time", clock)
     return clock
 
 
@@ -160,18 +162,33 @@ def test_a_pace_in_words(at, text):
 
 def test_status_says_when_each_running_trial_was_last_heard_of(opened, clock, command):
     begin(opened)
-    trials = [ask(opened) for _ in range(2)]
+    trials = [ask(opened) for _ in range(3)]  # the third is drawn for when there is room for it
+    for trial in trials[:2]:
+        take_up(opened.study, trial._trial_id)
     store_report(opened.study, trials[0]._trial_id, made(20, 8.0, START + 10))
     clock.now = START + 40
     with opened.run.locked():
         code, out, err = command("status", opened.run.path)
     assert (code, err) == (0, "")
-    counts, made_, heard, silent = out.splitlines()
-    assert counts == "tiny: 0 complete, 0 pruned, 0 failed, 2 unfinished, of 4 trials"
+    counts, made_, heard, silent, waiting = out.splitlines()
+    assert counts == "tiny: 0 complete, 0 pruned, 0 failed, 3 unfinished, of 4 trials"
     assert made_ == "20 steps in 40 s, 2.5 a second; at most 88 s left"
     assert heard == "trial 0    running   at step     20   elbo -100.00   reported 30 s ago"
-    assert silent.startswith("trial 1    running   at step      0   begun ")
-    assert silent.endswith(" ago")
+    assert silent == "trial 1    running   at step      0   begun 40 s ago"
+    assert waiting == "trial 2    waiting   at step      0"
+
+
+def test_a_trial_of_an_earlier_session_waits_until_a_process_takes_it_up(opened, clock):
+    begin(opened)
+    trial = ask(opened)
+    take_up(opened.study, trial._trial_id)
+    store_report(opened.study, trial._trial_id, made(20, 8.0, START + 10))
+    clock.now = START + 3600
+    begin(opened)
+    with opened.run.locked():
+        assert at_work(opened) == "trial 0    waiting   at step     20   elbo -100.00   reported 60 min ago"
+        take_up(opened.study, trial._trial_id)
+        assert at_work(opened) == "trial 0    running   at step     20   elbo -100.00   reported 60 min ago"
 
 
 def test_status_says_that_nobody_is_at_work(opened, clock, command):
@@ -183,7 +200,7 @@ def test_status_says_that_nobody_is_at_work(opened, clock, command):
     goes_on = f"python -m study resume {opened.run.path}"
     assert lines[2:] == [
         f"no process is at work on it; it goes on with `{goes_on}`",
-        "trial 0    running   at step     20   elbo -100.00   reported 25.0 h ago",
+        "trial 0    waiting   at step     20   elbo -100.00   reported 25.0 h ago",
     ]
 
 

@@ -1,12 +1,13 @@
 """The storage: made whole, one truth, and what a report becomes in it."""
 
 import math
+import threading
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from study.record import storage
+from study.record import folder, storage
 from study.record.folder import Run, RunError
 from study.record.storage import open_run
 from study.record.trials import Outcome, best_trial, fail, finish, outcome, owed, reports, store_report
@@ -41,6 +42,42 @@ def report(steps: int, **metrics) -> dict:
 
 
 # Making it.
+
+
+def test_of_runs_that_start_at_once_under_one_name_in_one_storage_all_but_one_are_refused(raw, tmp_path):
+    spec, said = StudySpec(**raw(storage=f"sqlite:///{tmp_path / 'all.db'}")), list[str]()
+    runs, gate = [Run(tmp_path / str(i) / "tiny") for i in range(4)], threading.Barrier(4)
+    storage.check_storage_is_new(spec)  # which each of them found
+
+    def start(run: Run) -> None:
+        gate.wait()
+        try:
+            storage.create(run, spec)
+        except SpecError as error:
+            said.append(str(error))
+
+    started = [threading.Thread(target=start, args=(run,)) for run in runs]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    assert said == ["tiny: storage: holds a study of this name already; name another with --set name=..."] * 3
+    (made,) = [run for run in runs if run.path.exists()]
+    assert open_run(made).study.trials == []
+
+
+def test_of_runs_that_start_at_once_in_one_folder_all_but_one_are_refused(raw, tmp_path, monkeypatch):
+    run = Run(tmp_path / "tiny")
+
+    def environment() -> dict:
+        run.path.mkdir()  # another process's, which is a moment earlier
+        run.study_yaml.touch()
+        return {}
+
+    monkeypatch.setattr(folder, "environment", environment)
+    with pytest.raises(RunError, match="exists already; go on with `python -m study resume"):
+        storage.create(run, StudySpec(**raw()))
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
 def test_readers_see_no_database_or_a_whole_one(raw, tmp_path, monkeypatch):

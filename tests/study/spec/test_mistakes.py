@@ -100,6 +100,11 @@ MISTAKES = [
         "space.flow_hidden: it does nothing beside posterior gaussian; take it out",
         "",
     ),
+    (
+        {"dataset": "sprites", "fixed": {"network": "dsprites"}},  # which has widths of its own
+        "fixed.hidden: it does nothing beside network dsprites; take it out",
+        "",
+    ),
     ({"preprocessing": {"threshold": 0.3}}, "preprocessing: threshold: 0.3 needs binarise: threshold", ""),
     ({"confirm": {"seeds": 0}}, "confirm.seeds: input should be greater than or equal to 1, got 0", ""),
 ]
@@ -112,6 +117,17 @@ def test_a_mistake_is_one_line_that_says_what_to_do(raw, changes, begins, holds)
     assert holds in line
     with pytest.raises(ValidationError):
         StudySpec(**raw(**changes))
+
+
+def test_what_holds_a_line_break_is_quoted_in_one_line(raw, write):
+    broken = {"tr\nails": 3, "fixed": {"a\r\nb": 3}, "space": {"c\u2028d": {"low": 1}}, "budget": {"e\nf": 3}}
+    with pytest.raises(SpecError) as caught:
+        load(write(yaml.safe_dump(raw(**broken)), "mi\nne.yaml"))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(broken)
+    assert all(line.startswith("mi\\nne.yaml: ") for line in lines)
+    for key in ("tr\\nails", "fixed.a\\r\\nb", "space.c\\u2028d", "budget.e\\nf"):
+        assert any(line.startswith(f"mi\\nne.yaml: {key}: ") for line in lines), key
 
 
 def test_a_pin_may_do_nothing_where_it_says_nothing_or_where_some_trials_use_it(raw):

@@ -18,7 +18,7 @@ def small_machine(monkeypatch) -> None:
 
 TOO_MUCH = [
     ({"resources": {"cpus": 3}}, "resources.cpus: a trial asks for 3 CPUs, this machine has 2"),
-    ({"resources": {"gpus": 0.5}}, "resources.gpus: a trial asks for 0.5 GPU, this machine has none; add --set"),
+    ({"resources": {"gpus": 0.5}}, "resources.gpus: a trial asks for 0.5 GPUs, this machine has none; add --set"),
     ({"fixed": {"latent": 10**9}}, "fixed, space: a model with latent 1000000000, hidden 16 has 5e\\+10 parameters"),
     (
         {"fixed": {"hidden": [10**9] * 2}},

@@ -7,7 +7,7 @@ import study
 from study import spec
 from study.record.folder import Run
 from study.record.words import plan
-from study.spec import SpecError, StudySpec, load
+from study.spec import SpecError, StudySpec, check, load
 
 every_preset = pytest.mark.parametrize("name", spec.presets())
 
@@ -174,6 +174,12 @@ def test_a_run_of_an_earlier_release_may_ask_for_more_images_than_there_are(raw)
     kept = StudySpec.model_validate(given, context="kept")
     assert (kept.validated, kept.tested) == (500, 500)
     assert "reports on 500 validation images" in plan(kept, Run("tiny"))
+
+
+def test_a_run_of_an_earlier_release_may_pin_what_nothing_reads(raw):
+    given = raw(dataset="sprites", fixed={"network": "celeba", "hidden": 256})
+    assert check(given)
+    assert check(given, kept=True) == []
 
 
 @pytest.mark.parametrize("name", spec.presets())

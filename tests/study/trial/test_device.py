@@ -50,7 +50,7 @@ def test_more_than_the_cluster_has_is_refused_before_anything_is_written(
     before = listing()
     code, _, err = command("run", path)
     assert code == 2
-    assert "tiny: resources.gpus: a trial asks for 2 GPU, this cluster has 1; add --set resources.gpus=0" in err
+    assert "tiny: resources.gpus: a trial asks for 2 GPUs, this cluster has 1; add --set resources.gpus=0" in err
     assert "tiny: resources.cpus: a trial asks for 99 CPUs, this cluster has 2" in err
     assert listing() == before
 

@@ -11,7 +11,7 @@ from ray import tune
 
 from study.record.folder import Run
 from study.record.storage import open_run, reopen
-from study.record.trials import reports
+from study.record.trials import TAKEN_UP, reports
 from study.spec import StudySpec
 from study.spec.measures import METRICS, STOPPED
 from study.trial.training import NonFiniteLossError
@@ -232,6 +232,17 @@ def break_storage(at_work: Searching, monkeypatch, *methods: str) -> list[str]:
 
         monkeypatch.setattr(at_work.study._storage, method, broken)
     return called
+
+
+def test_a_trial_is_taken_up_when_its_process_is_there(search, monkeypatch):
+    at_work = search()
+    trial = at_work.begin()
+    assert at_work.stored(0).user_attrs == {}
+    at_work.ledger.on_trial_start(0, [], trial)
+    assert list(at_work.stored(0).user_attrs) == [TAKEN_UP]
+    break_storage(at_work, monkeypatch, "set_trial_user_attr")
+    at_work.ledger.on_trial_start(0, [], trial)  # raises nothing: Ray would take it for the trial's error
+    assert at_work.ledger.halt == "the study cannot be written: the disk is gone"
 
 
 def test_a_report_that_cannot_be_stored_ends_the_search_at_once(search, monkeypatch):

@@ -13,6 +13,7 @@ import optuna
 import pandas as pd
 import pytest
 import ray
+import readme
 from optuna.trial import TrialState
 from tensorboardX.proto.event_pb2 import Event
 
@@ -159,6 +160,7 @@ def test_the_run_folder_holds_what_it_should(searched):
     found = {path.name for path in searched.run.path.iterdir()}
     assert {"study.yaml", "environment.json", "optuna.db", "trials", "ray"} <= found
     assert {"results.parquet", "curves.parquet", "train.parquet"} <= found
+    assert found <= readme.of_a_run()
     assert searched.run.spec() == searched.spec
     environment = json.loads(searched.run.environment.read_text())
     assert environment["packages"]["optuna"] == optuna.__version__

@@ -64,9 +64,21 @@ def own() -> Path:
     return Path(f"/tmp/ray-{os.getuid()}")
 
 
-def test_a_folder_of_a_short_path_is_ray_s_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp/short")
-    assert start.folder_for_sockets() == Path("/tmp/short/ray")
+def test_a_folder_of_a_short_path_is_ray_s_own(monkeypatch, capsys):
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    assert start.folder_for_sockets() == Path("/tmp/ray")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_folder_that_is_not_there_is_not_made(tmp_path, monkeypatch, own, variable, capsys):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr(start, "LONGEST", 200)
+    monkeypatch.setenv(variable, str(tmp_path / "typo"))
+    assert start.folder_for_sockets() == own
+    line = f"{variable}: there is no folder {tmp_path / 'typo'}; Ray's sockets and logs are in {own}\n"
+    assert capsys.readouterr().err == line
+    assert not (tmp_path / "typo").exists()
 
 
 @pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
