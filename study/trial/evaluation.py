@@ -15,6 +15,7 @@ from torch import Tensor
 import metrics
 from models.base import VAE
 from study.trial.images import Images
+from study.trial.seeds import derived_seed
 
 SEED = 0
 BATCH = 500
@@ -89,12 +90,15 @@ class Importance(NamedTuple):
 
     log_likelihood: NDArray[np.float64]  # [B], nats
     effective_samples: NDArray[np.float64]  # [B], of the S draws
+    standard_error: NDArray[np.float64]  # [B], nats, of the log-likelihood over the draws
 
 
 def importance_weighted(
     model: VAE, images: Images, samples: int, *, first: int | None = None, seed: int = SEED
 ) -> Importance:
     """The bound of Burda et al. (2016) for each image, with S draws from the model's proposal.
+
+    An image's draws follow from the seed and its number alone: its numbers are the same whichever others are read.
 
     Args:
         model: on the images' device.
@@ -105,9 +109,11 @@ def importance_weighted(
     """
     parts = []
     with evaluating(model, images, seed):
-        for x in images.batches(100, first):
+        for number, x in enumerate(x for batch in images.batches(BATCH, first) for x in batch.split(1)):
+            torch.manual_seed(derived_seed(seed, number))
             log_weights = model.log_weights(x, samples).double().cpu().numpy()
-            parts.append((metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights)))
+            of = (metrics.log_likelihood, metrics.effective_sample_size, metrics.standard_error)
+            parts.append([take(log_weights) for take in of])
     return Importance(*map(np.concatenate, zip(*parts)))
 
 

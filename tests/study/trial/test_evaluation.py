@@ -10,11 +10,13 @@ from trainings import sizes
 import metrics
 import models
 from imagesets import Split
+from models import memory
 from models.distributions import closed_kl
 from study.spec.measures import METRICS
 from study.trial import evaluation
 from study.trial.evaluation import evaluate, probe_accuracy
 from study.trial.images import Images
+from study.trial.seeds import derived_seed
 
 every_model = pytest.mark.parametrize("name", models.names())
 
@@ -174,20 +176,41 @@ def test_importance_weights_bound_the_likelihood_from_above_the_elbo(build, imag
 
 
 @every_model
-def test_importance_weights_are_the_models_own(build, images, name):
-    """In batches of a hundred images, one after the other from one stream of random numbers."""
+def test_importance_weights_are_the_models_own_with_a_stream_for_each_image(build, images, name):
     model, samples = build(name), 7
     before = torch.get_rng_state()
-    found = evaluation.importance_weighted(model, seen(images[:150]), samples)
+    found = evaluation.importance_weighted(model, seen(images[:30]), samples)
     assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(evaluation.SEED)
-    parts = [model.log_weights(batch.float() / 255, samples) for batch in (images[:100], images[100:150])]
+    parts = []
+    for number in range(30):
+        torch.manual_seed(derived_seed(evaluation.SEED, number))
+        parts.append(model.log_weights(images[[number]].float() / 255, samples))
     log_w_SB = torch.cat(parts, dim=1).double()
-    assert log_w_SB.shape == (samples, 150)
+    assert log_w_SB.shape == (samples, 30)
     expected = log_w_SB.logsumexp(0) - math.log(samples)
     np.testing.assert_allclose(found.log_likelihood, expected.numpy(), rtol=1e-12)
     share = log_w_SB.softmax(0)
     np.testing.assert_allclose(found.effective_samples, (1 / share.square().sum(0)).numpy(), rtol=1e-9)
+    error = torch.exp(log_w_SB - expected).std(0) / math.sqrt(samples)  # of a mean weight of 1
+    np.testing.assert_allclose(found.standard_error, error.numpy(), rtol=1e-9)
+
+
+@every_model
+def test_an_images_importance_weights_are_the_same_whichever_others_are_read(build, images, name, monkeypatch):
+    model = build(name).double()
+    whole = evaluation.importance_weighted(model, InDouble(Split(images[:30].numpy())), 7)
+    monkeypatch.setattr(evaluation, "BATCH", 4)
+    monkeypatch.setattr(memory, "AT_ONCE", 300)
+    few = evaluation.importance_weighted(model, InDouble(Split(images[:30].numpy())), 7, first=11)
+    for ours, expected in zip(few, whole):
+        np.testing.assert_allclose(ours, expected[:11], rtol=1e-9)
+
+
+class InDouble(Images):
+    """Images that a model in double precision takes."""
+
+    def batches(self, *given):
+        return (x.double() for x in super().batches(*given))
 
 
 def test_where_the_code_says_nothing_every_weight_is_the_likelihood(build, images):
