@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 import metrics
 from models.base import VAE
+from models.latents import kl_shares
 from study.trial.images import Images
 from study.trial.seeds import derived_seed
 
@@ -65,13 +66,16 @@ def evaluate(
             means.append(model.posterior_part.means(look.posterior))
             for measure, take in measures.items():
                 own[measure.name].append(take(x, look))
-    halves, z = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}, torch.cat(codes).cpu().numpy()
+    halves = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}
+    z, mu = torch.cat(codes).cpu().numpy(), torch.cat(means).cpu().numpy()
     return {
         "elbo": halves["reconstruction"] - halves["kl"],
         **halves,
         "zero_fraction": metrics.zero_fraction(z),
+        "small_fraction": metrics.small_fraction(z),
         "hoyer": metrics.hoyer(z),
-        "active_units": float(metrics.active_units(torch.cat(means).cpu().numpy())),
+        "active_units": float(metrics.active_units(mu)),
+        "effective_latents": metrics.effective_latents(mu),
         **{key: _mean(parts) for key, parts in own.items()},
     }
 
@@ -117,28 +121,97 @@ def importance_weighted(
     return Importance(*map(np.concatenate, zip(*parts)))
 
 
-def probe_accuracy(model: VAE, train: Images, test: Images, examples: int = 5000) -> float:
-    """Share of test labels that a logistic regression on codes, trained to convergence, gets right.
+def probe_accuracy(
+    model: VAE, train: Images, test: Images, examples: int = 5000, classifier: Literal["logistic", "mlp"] = "logistic"
+) -> float:
+    """Share of test labels that a small classifier of codes gets right, see `metrics.accuracy`.
 
     Args:
         model: on the images' device.
-        train: its first `examples` images train the regression.
+        train: its first `examples` images train the classifier.
         test: labelled, too.
         examples: how many.
+        classifier: a logistic regression, or an MLP.
 
     Returns:
         A share in [0, 1]; NaN where the data has no labels, or those of the `examples` are all the same.
     """
-    if train.labels is None or test.labels is None or len(np.unique(train.labels[:examples])) < 2:
+    if train.labels is None or test.labels is None:
         return math.nan
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     def codes(images: Images, first: int | None = None) -> NDArray[np.float32]:
         with evaluating(model, images):
             return torch.cat([model.codes(x).cpu() for x in images.batches(BATCH, first)]).numpy()
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    probe.fit(codes(train, examples), train.labels[:examples])
-    return float(probe.score(codes(test), test.labels))
+    labelled = (codes(test), test.labels)
+    return metrics.accuracy(codes(train, examples), train.labels[:examples], test=labelled, classifier=classifier)
+
+
+def by_latent(model: VAE, images: Images) -> dict[str, list[float]]:
+    """What each latent does, means over images.
+
+    Args:
+        model: on the images' device.
+        images: of one split.
+
+    Returns:
+        Lists of Z numbers: `kl` in nats, NaN where it has no share of each latent, see `models.latents.kl_by_latent`;
+        `variance` of the posterior mean over the images, which active units are counted by; `zero_fraction`, the share
+        of codes that are exactly 0 there.
+    """
+    kl, means, codes = [], [], []
+    with evaluating(model, images):
+        p = model.prior()
+        for x in images.batches(BATCH):
+            q = model.posterior(x)
+            means.append(model.posterior_part.means(q))
+            codes.append(model.posterior_part.codes(q))
+            shares = kl_shares(q, p)
+            kl.append(torch.full_like(means[-1], math.nan) if shares is None else shares)
+    found = {
+        "kl": torch.cat(kl).double().mean(0),
+        "variance": torch.cat(means).double().var(0, correction=0),
+        "zero_fraction": (torch.cat(codes) == 0).double().mean(0),
+    }
+    return {name: values.tolist() for name, values in found.items()}
+
+
+class Tested(NamedTuple):
+    """What is measured of a trained model, once."""
+
+    measures: dict[str, float]  # of `study.spec.measures.MEASURES` what the data gives, and the model's own
+    latents: dict[str, list[float]]  # see `by_latent`
+
+
+def take_all(model: VAE, train: Images, test: Images, samples: int, first: int) -> Tested:
+    """Every measure of a trained model on the test set.
+
+    Args:
+        model: on the images' device.
+        train: what classifiers of codes are trained on.
+        test: what the measures are taken on.
+        samples: draws an image of importance-weighted numbers; with 0 these are left out.
+        first: how many of the test images are importance-weighted, from the first on.
+    """
+    found = evaluate(model, test, test=True)
+    if samples:
+        found |= _likelihood(model, test, samples, first)
+    if train.labels is not None and test.labels is not None:
+        found["accuracy"] = probe_accuracy(model, train, test)
+        found["accuracy_mlp"] = probe_accuracy(model, train, test, classifier="mlp")
+    return Tested(found, by_latent(model, test))
+
+
+def _likelihood(model: VAE, test: Images, samples: int, first: int) -> dict[str, float]:
+    """The importance-weighted measures, by name."""
+    weighted = importance_weighted(model, test, samples, first=first)
+    mean, kind = weighted.log_likelihood.mean(), model.likelihood_part.kind(test.pixels)
+    found = {
+        "log_likelihood": mean,
+        "log_likelihood_error": np.sqrt(np.square(weighted.standard_error).sum()) / len(weighted.standard_error),
+        "effective_samples": weighted.effective_samples.mean(),
+    }
+    if kind == "bound":  # of nothing else are there bits
+        dequantised = test.pixels == "dequantised"
+        found["bits"] = metrics.bits_per_dimension(mean, test.image_shape, kind=kind, dequantised=dequantised)
+    return {name: float(value) for name, value in found.items()}

@@ -11,10 +11,11 @@ import metrics
 import models
 from imagesets import Split
 from models import memory
-from models.distributions import closed_kl
-from study.spec.measures import METRICS
+from models.distributions import closed_kl, coordinates
+from study.spec.measures import MEASURES, METRICS
+from study.spec.preprocessing import Preprocessing
 from study.trial import evaluation
-from study.trial.evaluation import evaluate, probe_accuracy
+from study.trial.evaluation import by_latent, evaluate, importance_weighted, probe_accuracy, take_all
 from study.trial.images import Images
 from study.trial.seeds import derived_seed
 
@@ -85,6 +86,8 @@ def test_it_is_the_mean_over_images_of_the_exact_elbo(build, images, name):
     assert found["hoyer"] == metrics.hoyer(codes)
     means = model.posterior_part.means(model.posterior(few.float() / 255))
     assert found["active_units"] == metrics.active_units(means.detach().numpy())
+    assert found["effective_latents"] == metrics.effective_latents(means.detach().numpy())
+    assert found["small_fraction"] == metrics.small_fraction(codes)
 
 
 def test_active_units_are_counted_on_posterior_means_not_on_codes(build, images):
@@ -226,7 +229,50 @@ def test_where_the_code_says_nothing_every_weight_is_the_likelihood(build, image
     np.testing.assert_allclose(found.effective_samples, 20, rtol=1e-4)
 
 
-# What a logistic regression reads from codes.
+def binary(images: torch.Tensor, **changes) -> Images:
+    return Images(Split((255 * (images > 127)).byte().numpy(), **changes))
+
+
+def test_everything_is_taken_that_the_data_gives(build, images):
+    model, labels = build("vae"), np.arange(120) % 3
+    train, test = binary(images[:60], labels=labels[:60]), binary(images[60:180], labels=labels)
+    found = take_all(model, train, test, samples=5, first=30)
+    assert {*found.measures} == {measure.name for measure in MEASURES}
+    assert all(math.isfinite(value) for value in found.measures.values())
+    weighted = importance_weighted(model, test, 5, first=30)
+    error = np.sqrt((weighted.standard_error**2).sum()) / 30
+    assert found.measures["log_likelihood_error"] == pytest.approx(error, rel=1e-12)
+    assert found.measures["bits"] == pytest.approx(-weighted.log_likelihood.mean() / 64 / math.log(2), rel=1e-12)
+    without = take_all(model, binary(images[:60]), binary(images[60:180]), samples=5, first=30).measures
+    assert found.measures.keys() - without.keys() == {"accuracy", "accuracy_mlp"}
+    grey = take_all(model, seen(images[:60]), seen(images[60:180]), samples=5, first=30).measures
+    assert without.keys() - grey.keys() == {"bits"}  # a soft cross-entropy bounds nothing
+    assert {*take_all(model, seen(images[:60]), seen(images[60:180]), samples=0, first=30).measures} == {*METRICS}
+
+
+def test_bits_of_dequantised_images_have_the_log_determinant(build, images):
+    """Eight bits for the scale of x; the logits' own is in the density, `models.likelihoods.LogitImages`."""
+    model = build("vae", likelihood="gaussian", logit=0.05)
+    test = Images(Split(images[:40].numpy()), Preprocessing(dequantise=True, logit=0.05))
+    found = take_all(model, test, test, samples=5, first=40).measures
+    assert found["bits"] == pytest.approx(8 - found["log_likelihood"] / 64 / math.log(2), rel=1e-12)
+
+
+@every_model
+def test_the_latents_add_up_to_what_is_measured_of_all(build, images, name):
+    model = build(name)
+    found, each = evaluate(model, seen(images[:80])), by_latent(model, seen(images[:80]))
+    assert sum(variance > 0.01 for variance in each["variance"]) == found["active_units"]
+    assert np.mean(each["zero_fraction"]) == pytest.approx(found["zero_fraction"])
+    q = model.posterior(images[:2].float() / 255)
+    if coordinates(q) is None or coordinates(model.prior()) is None:
+        assert np.isnan(each["kl"]).all()
+        assert len(each["kl"]) == len(each["variance"])
+    else:
+        assert sum(each["kl"]) == pytest.approx(found["kl"], rel=1e-5)
+
+
+# What a small classifier reads from codes.
 
 
 class Coder(torch.nn.Module):
@@ -254,6 +300,22 @@ def probe(code, **changes) -> float:
 
 def test_perfect_codes_are_read_without_a_mistake():
     assert probe(lambda label: torch.nn.functional.one_hot(label, 10).float()) == 1.0
+
+
+def test_a_code_that_no_line_reads_is_read_by_an_mlp():
+    """The parity of the label, as the side of a ring's edge that a point is on."""
+
+    def ring(label):
+        angle = 2 * math.pi * torch.arange(len(label)) / 97
+        return (1 + 2 * (label % 2))[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+
+    def parity(n: int, seed: int) -> Split:
+        split = labelled(n, seed)
+        return split._replace(labels=split.labels % 2)
+
+    splits = {"train": parity(1200, 0), "test": parity(600, 1)}
+    assert probe(ring, **splits, classifier="mlp") > 0.9
+    assert probe(ring, **splits) < 0.7
 
 
 def test_the_scale_of_a_code_does_not_matter():
@@ -299,7 +361,8 @@ def test_codes_that_are_not_finite_leave_the_rest_of_an_evaluation(build, images
     model = build("vae")
     model.posterior_part.codes = model.posterior_part.means = lambda q: torch.full((*q.batch_shape, 6), math.nan)
     found = evaluate(model, seen(images))
-    assert [key for key, value in found.items() if math.isnan(value)] == ["zero_fraction", "hoyer", "active_units"]
+    lost = ["zero_fraction", "small_fraction", "hoyer", "active_units", "effective_latents"]
+    assert [key for key, value in found.items() if math.isnan(value)] == lost
     assert found["elbo"] == evaluate(build("vae"), seen(images))["elbo"]
 
 
