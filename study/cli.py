@@ -256,19 +256,17 @@ def seeds(
 def evaluate(
     export: Annotated[Path, typer.Argument(help="A folder that `export` wrote.", show_default=False)],
     dataset: Annotated[str | None, typer.Option(help="Another data set than its own.", show_default=False)] = None,
-    samples: Annotated[int, typer.Option(help="Importance samples an image; 0 for none.", min=0, max=10**6)] = 0,
+    samples: Annotated[int, typer.Option(help="Importance samples an image; 0 for none.", min=0, max=10**6)] = 100,
     images: Annotated[int, typer.Option(help="Test images that are importance-weighted.", min=1, max=2**31 - 1)] = 1000,
     code: Annotated[bool, typer.Option("--code", help="Run the export's own model file, if it has one.")] = False,
     option: Option = None,
     data: Data = None,
 ) -> None:
-    """Evaluate an exported model on the validation and the test images."""
+    """Evaluate an exported model on the validation images, and with all that `confirm` takes on the test images."""
     from study.exported import image_shape, trained_on
-    from study.spec.measures import TRUSTED
 
     model = models.load(export, code=code)
-    from study.trial import evaluation
-    from study.trial.images import Images
+    from study.evaluated import lines
 
     on = trained_on(export, model)
     name = dataset or on.dataset
@@ -281,21 +279,8 @@ def evaluate(
     if trained not in (None, imagesets.checksum(name, data, **options)):
         before = f"whose images had {trained} (config.json: dataset_checksum)"
         raise models.ModelError(f"{options.get('path', name)} has changed since {export} was trained, {before}")
-    for part in ("valid", "test"):
-        seen = Images(getattr(splits, part), on.preprocessing, part=part, pairing=on.pairing)
-        found = evaluation.evaluate(model, seen)
-        print(f"{name}, {part}, {len(seen)} images: " + ", ".join(f"{k} {v:.6g}" for k, v in found.items()))
-        kind = model.likelihood_part.kind(seen.pixels)
-        pixels = on.preprocessing.of(shape)
-        print(f"  kind: {kind}; {pixels} images; nats an image; one draw from the exact posterior each")
-    if samples:
-        weighted = evaluation.importance_weighted(model, seen, samples, first=images)
-        effective = weighted.effective_samples.mean()
-        print(
-            f"  importance-weighted log-likelihood {weighted.log_likelihood.mean():.4f}, S {samples}, "
-            f"n {len(weighted.log_likelihood)}, effective samples {effective:.1f}"
-            + (f": fewer than {TRUSTED:g}, too few to trust it" if effective < TRUSTED else "")
-        )
+    for line in lines(model, splits, on, name, samples, images):
+        print(line, flush=True)
 
 
 @app.command()
