@@ -35,7 +35,8 @@ def kl_by_latent(model: VAE, x: Given) -> Tensor:
     parts = (("posterior", q), ("prior", p))
     tied = [f"the {name} ({type(d).__name__})" for name, d in parts if coordinates(d) is None]
     raise ModelError(
-        f"the KL has no share of each latent: the coordinates of {' and of '.join(tied)} are not known to be independent"
+        f"the KL has no share of each latent: the coordinates of {' and of '.join(tied)} "
+        f"are not known to be independent"
     )
 
 
