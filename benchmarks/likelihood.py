@@ -30,6 +30,10 @@ LIMIT = 1.6
 TURN = 20  # images
 
 
+def likelihood(model: VAE, digits: Images, samples: int, images: int) -> None:
+    importance_weighted(model, digits, samples, first=images)
+
+
 @torch.no_grad()
 def products(model: VAE, samples: int, images: int) -> None:
     """The decoder's layers alone, at as many codes as the likelihood decodes, with inputs that are there already."""
@@ -40,9 +44,9 @@ def products(model: VAE, samples: int, images: int) -> None:
             linear(x, layer.weight, layer.bias)
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[..., object], *given: object) -> float:
     began = time.process_time()
-    work()
+    work(*given)
     return time.process_time() - began
 
 
@@ -58,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     taken, needed = 0.0, 0.0
     for done in range(0, given.images, TURN):
         turn = min(TURN, given.images - done)
-        taken += seconds(lambda turn=turn: importance_weighted(model, digits, given.samples, first=turn))
-        needed += seconds(lambda turn=turn: products(model, given.samples, turn))
+        taken += seconds(likelihood, model, digits, given.samples, turn)
+        needed += seconds(products, model, given.samples, turn)
     ratio = taken / needed
     print("images   S      likelihood s   products s   ratio")
     print(f"{given.images:6d}   {given.samples:5d}  {taken:12.1f}  {needed:11.1f}  {ratio:6.2f}")
