@@ -5,6 +5,7 @@ an MLP with one hidden layer take the place of its classifier, whose logits ende
 """
 
 import math
+import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -50,11 +51,15 @@ def accuracy(
     (train, other), precision = known, real("codes", codes, "[N, Z]").dtype
     rows = np.unique(train.factors, return_counts=True)[1]
     fitted = _mlp(int(generator.integers(2**31)), int(rows.min())) if classifier == "mlp" else _logistic()
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     z, z_other = scaled(train.codes).astype(precision), scaled(other.codes, by=train.codes).astype(precision)
-    probe = make_pipeline(StandardScaler(), fitted).fit(z, train.factors[:, 0])
+    probe = make_pipeline(StandardScaler(), fitted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs belongs to the definition
+        probe.fit(z, train.factors[:, 0])
     return float(probe.score(z_other, other.factors[:, 0]))
 
 

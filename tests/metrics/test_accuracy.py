@@ -6,6 +6,8 @@ from sklearn.preprocessing import StandardScaler
 
 from metrics import accuracy
 
+pytestmark = pytest.mark.filterwarnings("error")  # whoever confirms a study would read them
+
 
 @pytest.fixture(scope="module")
 def ring():
