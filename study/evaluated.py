@@ -55,7 +55,7 @@ def _table(found: Mapping[str, float], model: VAE, images: Images) -> Iterator[s
         (titled(each), _text(found, each), kind_of(each, elbo))
         for each in (own.get(name) or measure(name) for name in in_order({*found}))
     ]
-    return (f"  {title:40s} {value:>12s}   {kind}" for title, value, kind in rows)
+    return (f"  {title:44s} {value:>12s}   {kind}" for title, value, kind in rows)
 
 
 def _text(found: Mapping[str, float], of: Measure) -> str:
