@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -70,12 +69,9 @@ def trainings(run: Run) -> dict[Path, bytes]:
 
 def afresh(run: Run, folder: Path) -> list[dict[str, Any]]:
     """What every job gives in a folder where nothing is, without the times; NaN as None."""
-    spec = run.spec()
+    spec, aside = run.spec(), ("seconds", "cpu_seconds", "latents")
     found = [work(Run(folder), spec, job, None, CPU) for job in jobs(open_run(run, spec))]
-    return [
-        {key: None if value != value else value for key, value in one.items() if not re.search("seconds|latents", key)}
-        for one in found
-    ]
+    return [{key: None if value != value else value for key, value in one.items() if key not in aside} for one in found]
 
 
 def results(run: Run) -> list[dict[str, Any]]:
