@@ -23,8 +23,10 @@ CONFIRMED = (
     "kl",
     "zero_fraction",
     "active_units",
+    "bits",
     "accuracy",
 )
+LATENT = ("kl", "variance", "zero_fraction")  # of each latent
 COMPARABLE = ("dataset", "preprocessing", "likelihood", "kind")  # ELBOs compare where these are equal
 HEADLINE = ("elbo", "reconstruction", "kl", "zero_fraction", "active_units")
 MARK = " *"  # behind an importance-weighted number that rests on too few effective samples
@@ -61,6 +63,27 @@ def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame
     return _joined([tables.confirmed(folder.find(given, root)) for given in runs])
 
 
+def latents(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
+    """One row a (configuration, seed, latent) of all these runs: what each latent does on the test set.
+
+    Arguments and errors as for `trials`.
+
+    Returns:
+        study, model, configuration, repeat, seed, latent; `kl` in nats, NaN where the KL has no share of each latent,
+        see `models.latents.kl_by_latent`; `variance` of the posterior mean over the images; `zero_fraction` of its
+        codes. No rows of what failed, and of what earlier releases confirmed.
+    """
+    found = confirmed(*runs, root=root)
+    of_each = [column for column in found if column.startswith("latents.")]
+    about = ["study", "model", "configuration", "repeat", "seed"]
+    if not of_each:
+        return pd.DataFrame(columns=[*about, "latent", *LATENT])
+    frame = found.loc[found[of_each[0]].notna(), [*about, *of_each]]
+    frame = frame.assign(latent=[range(len(values)) for values in frame[of_each[0]]])
+    long = frame.explode([*of_each, "latent"], ignore_index=True).rename(columns=lambda c: c.removeprefix("latents."))
+    return long[[*about, "latent", *LATENT]].astype({"latent": int, **dict.fromkeys(LATENT, float)})
+
+
 def _own(frame: pd.DataFrame) -> list[str]:
     """The measures of a frame that only its model has."""
     taken = [column.removeprefix("metrics.") for column in frame if column.startswith("metrics.")]
@@ -75,7 +98,8 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a (study, configuration): on which data, where that differs; n seeds, failures, and "mean ± deviation"
-        of each test metric; of a single seed, its number alone; MARK behind a log-likelihood to be distrusted.
+        of each test metric; of a single seed, its number alone; MARK behind a log-likelihood, and its bits, to be
+        distrusted.
     """
     rows = []
     for (study, configuration), group in frame.groupby(["study", "configuration"], sort=False):
@@ -86,7 +110,7 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
             if f"metrics.{metric}" in sound and sound[f"metrics.{metric}"].notna().any()
         }
         if distrusted(sound):
-            spread["log_likelihood"] += MARK
+            spread |= {name: f"{spread[name]}{MARK}" for name in ("log_likelihood", "bits") if name in spread}
         rows.append(
             {
                 "study": study,

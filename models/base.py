@@ -28,6 +28,8 @@ from models.schedules import Schedule, Step, linear
 
 Loss = Callable[[Tensor, Step], Tensor]
 
+DRAWN = 2**14  # codes that importance sampling draws at once; another number would draw others
+
 
 class Update(NamedTuple):
     """One pass of an optimiser, of which a training step has one or several.
@@ -208,7 +210,7 @@ class VAE(nn.Module):
         return self.posterior(x)
 
     @torch.no_grad()
-    def log_weights(self, x: Tensor, samples: int, rows: int = 16384) -> Tensor:
+    def log_weights(self, x: Tensor, samples: int, rows: int = DRAWN) -> Tensor:
         """log p(x, z) - log r(z|x) for `samples` draws z ~ r(z|x) an image, [S, B], in nats.
 
         Their logmeanexp over S is the importance-weighted bound of Burda et al. (2016), Eq. 8.
@@ -216,13 +218,14 @@ class VAE(nn.Module):
         Args:
             x: images, [B, C, H, W].
             samples: S.
-            rows: how many codes are drawn at once; another number draws others.
+            rows: how many codes are decoded at once, at most; what is drawn does not depend on it.
         """
-        r, p, chunk = self.proposal(x), self.prior(), max(1, rows // len(x))
+        r, p, draws = self.proposal(x), self.prior(), max(1, DRAWN // len(x))
         parts = []
-        for done in range(0, samples, chunk):
-            z = r.sample(torch.Size([min(chunk, samples - done)]))
-            parts.append(self.log_likelihood(x, z) + p.log_prob(z) - r.log_prob(z))
+        for done in range(0, samples, draws):
+            z = r.sample(torch.Size([min(draws, samples - done)]))
+            log_lik = torch.cat([self.log_likelihood(x, some) for some in z.split(max(1, rows // len(x)))])
+            parts.append(log_lik + p.log_prob(z) - r.log_prob(z))
         return torch.cat(parts)
 
     def look(self, x: Tensor) -> Look:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.nn.functional import cosine_similarity
 
 from models import ModelError
@@ -28,17 +29,22 @@ def kl_by_latent(model: VAE, x: Given) -> Tensor:
             a prior do: the KLs of the marginals do not add up to the whole.
     """
     q, p = model.posterior(images_from(x, model)), model.prior()
+    shares = kl_shares(q, p)
+    if shares is not None:
+        return shares
+    parts = (("posterior", q), ("prior", p))
+    tied = [f"the {name} ({type(d).__name__})" for name, d in parts if coordinates(d) is None]
+    raise ModelError(
+        f"the KL has no share of each latent: the coordinates of {' and of '.join(tied)} "
+        f"are not known to be independent"
+    )
+
+
+def kl_shares(q: Distribution, p: Distribution) -> Tensor | None:
+    """`kl_by_latent` of a posterior, batch [B], and a prior; None where their coordinates depend on each other."""
     each_q, each_p = coordinates(q), coordinates(p)
     if each_q is None or each_p is None:
-        tied = [
-            f"the {name} ({type(d).__name__})"
-            for name, d, each in (("posterior", q, each_q), ("prior", p, each_p))
-            if each is None
-        ]
-        raise ModelError(
-            f"the KL has no share of each latent: the coordinates of {' and of '.join(tied)} "
-            f"are not known to be independent"
-        )
+        return None
     closed = closed_kl(each_q, each_p)
     if closed is not None:
         return closed

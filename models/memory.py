@@ -4,7 +4,7 @@ A piece is measured by the numbers in its largest tensor, be it of images, of th
 likelihood holds some ten tensors of that size at a time. What is drawn does not depend on the pieces.
 """
 
-AT_ONCE = 2**23  # numbers: 32 MiB in single precision
+AT_ONCE = 2**20  # numbers: 4 MiB in single precision, which a cache still holds; on a processor more at once is slower
 
 
 def at_once(count: int, numbers: int) -> int:

@@ -23,7 +23,7 @@ from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
 from study.spec.address import AUTO, head
 from study.spec.problems import MachineError, SpecError
-from study.spec.text import command, counted, note
+from study.spec.text import command, note
 
 if TYPE_CHECKING:
     from study.record.trials import Outcome
@@ -256,7 +256,7 @@ def seeds(
 def evaluate(
     export: Annotated[Path, typer.Argument(help="A folder that `export` wrote.", show_default=False)],
     dataset: Annotated[str | None, typer.Option(help="Another data set than its own.", show_default=False)] = None,
-    samples: Annotated[int, typer.Option(help="Importance samples an image; 0 for none.", min=0, max=10**6)] = 0,
+    samples: Annotated[int, typer.Option(help="Importance samples an image; 0 for none.", min=0, max=10**6)] = 100,
     images: Annotated[
         int | None,
         typer.Option(
@@ -270,14 +270,11 @@ def evaluate(
     option: Option = None,
     data: Data = None,
 ) -> None:
-    """Evaluate an exported model on the validation and the test images."""
+    """Evaluate an exported model on the validation images, and with all that `confirm` takes on the test images."""
     from study.exported import image_shape, trained_on
-    from study.spec.checks import USUAL_TESTED
-    from study.spec.measures import TRUSTED, too_few
 
     model = models.load(export, code=code)
-    from study.told import Told
-    from study.trial import evaluation
+    from study.evaluated import lines
 
     on = trained_on(export, model)
     name = dataset or on.dataset
@@ -290,23 +287,8 @@ def evaluate(
     if trained not in (None, imagesets.checksum(name, data, **options)):
         before = f"whose images had {trained} (config.json: dataset_checksum)"
         raise models.ModelError(f"{options.get('path', name)} has changed since {export} was trained, {before}")
-    for part in ("valid", "test"):
-        seen = Told(f"{name}, {part}", getattr(splits, part), on.preprocessing, part=part, pairing=on.pairing)
-        found = evaluation.evaluate(model, seen, first=images)
-        count = len(seen) if images is None else min(images, len(seen))
-        measures = ", ".join(f"{k} {v:.6g}" for k, v in found.items())
-        print(f"{name}, {part}, {counted(count, 'image')}: {measures}", flush=True)
-        kind = model.likelihood_part.kind(seen.pixels)
-        pixels = on.preprocessing.of(shape)
-        print(f"  kind: {kind}; {pixels} images; nats an image; one draw from the exact posterior each")
-    if samples:
-        weighted = evaluation.importance_weighted(model, seen, samples, first=images or USUAL_TESTED)
-        effective = weighted.effective_samples.mean()
-        print(
-            f"  importance-weighted log-likelihood {weighted.log_likelihood.mean():.4f}, S {samples}, "
-            f"n {len(weighted.log_likelihood)}, effective samples {effective:.1f}"
-            + (f": fewer than {TRUSTED:g}, too few to trust it" if too_few(effective) else "")
-        )
+    for line in lines(model, splits, on, name, samples, images):
+        print(line, flush=True)
 
 
 @app.command()

@@ -20,7 +20,7 @@ import torch
 from optuna.trial import TrialState
 
 import imagesets
-from study.record.confirmation import DEFAULTS, RESULT, is_as_wanted, made_with, result
+from study.record.confirmation import DEFAULTS, LATENTS, RESULT, is_as_wanted, made_with, result
 from study.record.folder import OpenRun, Run, RunError
 from study.record.seeds import with_more
 from study.record.storage import (
@@ -43,7 +43,7 @@ from study.spec.measures import EDITION, LATEST, MEASURES, in_order
 from study.spec.text import command
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
-from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
+from study.trial.evaluation import take_all
 from study.trial.files import write_whole
 from study.trial.images import images_of
 from study.trial.seeds import derived_seed
@@ -52,7 +52,7 @@ from study.trial.trial import Trial, failed, load_data
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
 TEST = tuple(measure.name for measure in MEASURES)
 # in a result, besides measures
-BESIDE = ("valid_elbo", "steps", "seconds", "cpu_seconds", "cause", "samples", "images", "budget", EDITION)
+BESIDE = ("valid_elbo", "steps", "seconds", "cpu_seconds", "cause", "samples", "images", "budget", EDITION, LATENTS)
 
 
 class Candidate(NamedTuple):
@@ -100,8 +100,8 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
     It goes on where it was interrupted; after the end of the training only the test set is read.
 
     Returns:
-        `TEST` by name, `valid_elbo`, `steps`, `seconds`, `cpu_seconds` and `cause`, which is empty unless the training
-        failed.
+        `TEST` by name, NaN where there is none; `latents`, `valid_elbo`, `steps`, `seconds`, `cpu_seconds` and `cause`,
+        which is empty unless the training failed.
     """
     trial = None
     try:
@@ -117,12 +117,11 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
         model = trial.training.model
         model.load_state_dict(best["training"]["model"])
         test = images_of(splits, "test", spec.preprocessing, spec.pairing, device)
-        weighted = importance_weighted(model, test, spec.confirm.samples, first=spec.confirm.images)
+        tested = take_all(model, trial.training.train_images, test, spec.confirm.samples, spec.confirm.images)
         return {
-            **evaluate(model, test, test=True),
-            "log_likelihood": float(weighted.log_likelihood.mean()),
-            "effective_samples": float(weighted.effective_samples.mean()),
-            "accuracy": probe_accuracy(model, trial.training.train_images, test),
+            **dict.fromkeys(TEST, math.nan),
+            **tested.measures,
+            LATENTS: tested.latents,
             "valid_elbo": best["report"]["elbo"],
             "steps": report["steps"],
             "seconds": report["seconds"],
@@ -327,5 +326,6 @@ def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
         "checkpoint": "best",
         "valid_elbo": found.get("valid_elbo"),
         **{f"metrics.{key}": found.get(key) for key in in_order({*TEST, *found} - {*BESIDE})},
+        **{f"{LATENTS}.{key}": values for key, values in found.get(LATENTS, {}).items()},
         **{f"params.{key}": cell(value) for key, value in job.candidate.settings.items()},
     }

@@ -59,6 +59,7 @@ COLUMNS = {
         "checkpoint": "whose numbers these are: `best` by the first objective on the validation images",
         "valid_elbo": "ELBO of that checkpoint on the validation images",
         "metrics.*": "on the test set",
+        "latents.*": "lists of a number for each latent, on the test set; `analysis.latents` has a row for each",
         "params.*": "hyperparameters",
     },
 }

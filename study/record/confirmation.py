@@ -12,6 +12,7 @@ from study.spec.measures import current
 from study.spec.text import counted
 
 RESULT = "result.json"
+LATENTS = "latents"  # in a result: what each latent does, lists of Z numbers by name
 DEFAULTS = "defaults"  # the paper's own configuration, the only one of a run without a search
 
 

@@ -15,11 +15,16 @@ MEASURES = (
     Measure("reconstruction", "log p(x given z)", "nats", "more", "estimate"),
     Measure("kl", "KL", "nats", "less", "estimate"),
     Measure("zero_fraction", "share of exact zeros in codes", "share", "more", "share", ("codes",)),
+    Measure("small_fraction", "share of codes closer to 0 than 0.01", "share", "more", "share", ("codes",)),
     Measure("hoyer", "Hoyer sparsity of codes", "score", "more", "score", ("codes",)),
     Measure("active_units", "active units", "units", "more", "score", ("means",)),
+    Measure("effective_latents", "effective number of latents", "units", "more", "score", ("means",)),
     Measure("log_likelihood", "log p(x)", "nats", "more", "importance-weighted", ("weights",), "confirm"),
+    Measure("log_likelihood_error", "standard error of log p(x)", "nats", "less", "estimate", ("weights",), "confirm"),
     Measure("effective_samples", "effective samples", "draws", "more", "score", ("weights",), "confirm"),
+    Measure("bits", "bits a dimension", "bits", "less", "importance-weighted", ("weights",), "confirm"),
     Measure("accuracy", "accuracy of a probe on codes", "share", "more", "share", ("codes", "labels"), "confirm"),
+    Measure("accuracy_mlp", "accuracy of an MLP on codes", "share", "more", "share", ("codes", "labels"), "confirm"),
 )
 """Those that every model has; nats are per image."""
 
@@ -31,8 +36,7 @@ TRUSTED = 10.0  # effective samples an image, on average
 about 1 / ESS - 1 / S over the draws and lies half that too low (the delta method), so that at 10 an image is uncertain
 by 0.3 nats; below, a few draws have nearly all the weight and the method itself fails."""
 
-
-DECIMALS = {"nats": 2, "share": 3, "score": 3, "draws": 1, "seconds": 1}  # by unit, wherever people read
+DECIMALS = {"nats": 2, "bits": 3, "share": 3, "score": 3, "draws": 1, "seconds": 1}  # by unit, wherever people read
 
 KEPT = ("seconds", "cpu_seconds", "reported", "train")  # of a report, besides measures
 BESIDE = {"steps", "measures", EDITION, STOPPED, *KEPT}  # what is no measure in a report
@@ -66,6 +70,18 @@ def in_order(names: set[str]) -> list[str]:
     """The names of measures in the table's order, a model's own after them."""
     known = [measure.name for measure in MEASURES]
     return [name for name in known if name in names] + sorted(names - set(known))
+
+
+def kind_of(measure: Measure, elbo: str | None) -> str:
+    """What kind of number a measure is, where the study's ELBO is such a one."""
+    if measure.kind == "bound":
+        return str(elbo)
+    return f"importance-weighted {elbo}" if measure.kind == "importance-weighted" else measure.kind
+
+
+def titled(measure: Measure) -> str:
+    """A measure's title, with its unit where it is one of an image."""
+    return f"{measure.title} (nats an image)" if measure.unit == "nats" else measure.title
 
 
 def measure(name: str) -> Measure:

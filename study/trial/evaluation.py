@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 
 import metrics
 from models.base import VAE
+from models.latents import kl_shares
 from study.trial.images import Images
+from study.trial.seeds import derived_seed
 
 SEED = 0
 BATCH = 500
@@ -71,13 +73,16 @@ def evaluate(
             means.append(model.posterior_part.means(look.posterior))
             for measure, take in measures.items():
                 own[measure.name].append(take(x, look))
-    halves, z = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}, torch.cat(codes).cpu().numpy()
+    halves = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}
+    z, mu = torch.cat(codes).cpu().numpy(), torch.cat(means).cpu().numpy()
     return {
         "elbo": halves["reconstruction"] - halves["kl"],
         **halves,
         "zero_fraction": metrics.zero_fraction(z),
+        "small_fraction": metrics.small_fraction(z),
         "hoyer": metrics.hoyer(z),
-        "active_units": float(metrics.active_units(torch.cat(means).cpu().numpy())),
+        "active_units": float(metrics.active_units(mu)),
+        "effective_latents": metrics.effective_latents(mu),
         **{key: _mean(parts) for key, parts in own.items()},
     }
 
@@ -96,12 +101,15 @@ class Importance(NamedTuple):
 
     log_likelihood: NDArray[np.float64]  # [B], nats
     effective_samples: NDArray[np.float64]  # [B], of the S draws
+    standard_error: NDArray[np.float64]  # [B], nats, of the log-likelihood over the draws
 
 
 def importance_weighted(
     model: VAE, images: Images, samples: int, *, first: int | None = None, seed: int = SEED
 ) -> Importance:
     """The bound of Burda et al. (2016) for each image, with S draws from the model's proposal.
+
+    An image's draws follow from the seed and its number alone: its numbers are the same whichever others are read.
 
     Args:
         model: on the images' device.
@@ -112,34 +120,116 @@ def importance_weighted(
     """
     parts = []
     with evaluating(model, images, seed):
-        for x in images.batches(100, first):
+        for number, x in enumerate(x for batch in images.batches(BATCH, first) for x in batch.split(1)):
+            torch.manual_seed(derived_seed(seed, number))
             log_weights = model.log_weights(x, samples).double().cpu().numpy()
-            parts.append((metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights)))
+            of = (metrics.log_likelihood, metrics.effective_sample_size, metrics.standard_error)
+            parts.append([take(log_weights) for take in of])
     return Importance(*map(np.concatenate, zip(*parts)))
 
 
-def probe_accuracy(model: VAE, train: Images, test: Images, examples: int = 5000) -> float:
-    """Share of test labels that a logistic regression on codes, trained to convergence, gets right.
+def probe_accuracy(
+    model: VAE,
+    train: Images,
+    test: Images,
+    examples: int = 5000,
+    classifier: Literal["logistic", "mlp"] = "logistic",
+    *,
+    first: int | None = None,
+) -> float:
+    """Share of test labels that a small classifier of codes gets right, see `metrics.accuracy`.
 
     Args:
         model: on the images' device.
-        train: its first `examples` images train the regression.
+        train: its first `examples` images train the classifier.
         test: labelled, too.
         examples: how many.
+        classifier: a logistic regression, or an MLP.
+        first: only so many of the test images, from the first on.
 
     Returns:
         A share in [0, 1]; NaN where the data has no labels, or those of the `examples` are all the same.
     """
-    if train.labels is None or test.labels is None or len(np.unique(train.labels[:examples])) < 2:
+    if train.labels is None or test.labels is None:
         return math.nan
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     def codes(images: Images, first: int | None = None) -> NDArray[np.float32]:
         with evaluating(model, images):
             return torch.cat([model.codes(x).cpu() for x in images.batches(BATCH, first)]).numpy()
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    probe.fit(codes(train, examples), train.labels[:examples])
-    return float(probe.score(codes(test), test.labels))
+    labelled = (codes(test, first), test.labels[:first])
+    return metrics.accuracy(codes(train, examples), train.labels[:examples], test=labelled, classifier=classifier)
+
+
+def by_latent(model: VAE, images: Images, *, first: int | None = None) -> dict[str, list[float]]:
+    """What each latent does, means over images.
+
+    Args:
+        model: on the images' device.
+        images: of one split.
+        first: only so many of them, from the first on.
+
+    Returns:
+        Lists of Z numbers: `kl` in nats, NaN where it has no share of each latent, see `models.latents.kl_by_latent`;
+        `variance` of the posterior mean over the images, which active units are counted by; `zero_fraction`, the share
+        of codes that are exactly 0 there.
+    """
+    kl, means, codes = [], [], []
+    with evaluating(model, images):
+        p = model.prior()
+        for x in images.batches(BATCH, first):
+            q = model.posterior(x)
+            means.append(model.posterior_part.means(q))
+            codes.append(model.posterior_part.codes(q))
+            shares = kl_shares(q, p)
+            kl.append(torch.full_like(means[-1], math.nan) if shares is None else shares)
+    found = {
+        "kl": torch.cat(kl).double().mean(0),
+        "variance": torch.cat(means).double().var(0, correction=0),
+        "zero_fraction": (torch.cat(codes) == 0).double().mean(0),
+    }
+    return {name: values.tolist() for name, values in found.items()}
+
+
+class Tested(NamedTuple):
+    """What is measured of a trained model, once."""
+
+    measures: dict[str, float]  # of `study.spec.measures.MEASURES` what the data gives, and the model's own
+    latents: dict[str, list[float]]  # see `by_latent`
+
+
+def take_all(
+    model: VAE, train: Images, test: Images, samples: int, weighted: int, *, first: int | None = None
+) -> Tested:
+    """Every measure of a trained model on the test set.
+
+    Args:
+        model: on the images' device.
+        train: what classifiers of codes are trained on.
+        test: what the measures are taken on.
+        samples: draws an image of importance-weighted numbers; with 0 these are left out.
+        weighted: how many of the test images are importance-weighted, from the first on.
+        first: only so many of the test images, from the first on.
+    """
+    found = evaluate(model, test, first=first, test=True)
+    if samples:
+        found |= _likelihood(model, test, samples, weighted)
+    if train.labels is not None and test.labels is not None:
+        found["accuracy"] = probe_accuracy(model, train, test, first=first)
+        found["accuracy_mlp"] = probe_accuracy(model, train, test, classifier="mlp", first=first)
+    return Tested(found, by_latent(model, test, first=first))
+
+
+def _likelihood(model: VAE, test: Images, samples: int, first: int) -> dict[str, float]:
+    """The importance-weighted measures, by name."""
+    weighted = importance_weighted(model, test, samples, first=first)
+    mean, kind = weighted.log_likelihood.mean(), model.likelihood_part.kind(test.pixels)
+    found = {
+        "log_likelihood": mean,
+        "log_likelihood_error": np.sqrt(np.square(weighted.standard_error).sum()) / len(weighted.standard_error),
+        "effective_samples": weighted.effective_samples.mean(),
+    }
+    if kind == "bound":  # of nothing else are there bits
+        dequantised = test.pixels == "dequantised"
+        found["bits"] = metrics.bits_per_dimension(mean, test.image_shape, kind=kind, dequantised=dequantised)
+    return {name: float(value) for name, value in found.items()}

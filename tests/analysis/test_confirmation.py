@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import analysis
 import analysis.__main__
-from analysis.tables import CONFIRMED, confirmation, notes, text
+from analysis import tables
+from analysis.tables import CONFIRMED, MARK, confirmation, notes, text
 from study import cli
 from study.record.folder import Run, RunError
 from study.record.storage import KIND, open_run
@@ -215,3 +217,28 @@ def test_a_table_as_csv_goes_to_standard_output_at_a_dash(make, table, tmp_path,
     monkeypatch.chdir(tmp_path)
     assert len(pd.read_csv(io.StringIO(table("sure", "--csv", "-")))) == 1
     assert not (tmp_path / "-").exists()
+
+
+def test_a_latent_is_a_row_but_of_what_failed_and_of_earlier_releases(monkeypatch):
+    each = {"latents.kl": [3.0, 0.1], "latents.variance": [0.9, 0.0], "latents.zero_fraction": [0.0, 1.0]}
+    shorter = {name: np.array([values[0]]) for name, values in each.items()}  # parquet gives arrays
+    rows = [row("defaults", 0, -1.0, **each), row("trial-3", 1, -1.0, **shorter), row("trial-4", 0, cause="nan")]
+    frame = pd.DataFrame(rows).assign(model="vae", seed=5)
+    monkeypatch.setattr(tables, "confirmed", lambda *runs, root: frame)
+    found = tables.latents("one")
+    assert list(zip(found.configuration, found.latent, found.kl)) == [
+        ("defaults", 0, 3.0),
+        ("defaults", 1, 0.1),
+        ("trial-3", 0, 3.0),
+    ]
+    assert (found.variance.dtype, found.latent.dtype) == (float, int)
+    for earlier in (frame[["study", "configuration"]], pd.DataFrame()):
+        monkeypatch.setattr(tables, "confirmed", lambda *runs, root, earlier=earlier: earlier)
+        assert (len(tables.latents("one")), list(tables.latents("one"))) == (0, list(found))
+
+
+def test_bits_are_marked_as_the_log_likelihood_is():
+    found = by_configuration([row("defaults", i, -100.0, **{"metrics.effective_samples": 3.0}) for i in range(2)])
+    assert found.loc["defaults", "bits"].endswith(MARK)
+    assert found.loc["defaults", "log_likelihood"].endswith(MARK)
+    assert not found.loc["defaults", "accuracy"].endswith(MARK)

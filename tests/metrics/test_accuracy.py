@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from metrics import accuracy
+
+pytestmark = pytest.mark.filterwarnings("error")  # whoever confirms a study would read them
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +42,17 @@ def test_a_label_may_be_rare(ring, classifier):
     codes, labels = ring[0][:100], ring[1][:100].copy()
     labels[0] = 77
     assert accuracy(codes, labels, test=(codes, labels), classifier=classifier) > 0.4
+
+
+def test_codes_in_single_precision_are_fitted_in_it(ring):
+    """So an accuracy is to the last digit what the earlier releases of the study, without the scaling, stored."""
+    random = np.random.default_rng(2)
+    codes, labels = random.normal(size=(900, 20)).astype(np.float32) * 40, random.integers(0, 10, 900)
+    codes[:, 0] += 9 * labels
+    by_hand = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(codes[:500], labels[:500])
+    expected = by_hand.score(codes[500:], labels[500:])
+    assert 0.1 < expected < 0.5
+    assert accuracy(codes[:500], labels[:500], test=(codes[500:], labels[500:])) == expected
 
 
 def test_it_follows_the_generator(ring):

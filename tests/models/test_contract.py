@@ -21,6 +21,7 @@ from torch.testing import assert_close
 from waiting import Kernels
 
 import models
+from models import base
 from models.distributions import coordinates, unchecked
 from models.latents import interpolate, kl_by_latent, sample_aggregated
 from models.vae import pairs
@@ -180,19 +181,24 @@ def test_the_kls_of_the_latents_add_up_where_there_are_such(model, x):
     assert_close(each.sum(1), model.elbo(x).kl.detach(), rtol=1e-10, atol=1e-10)
 
 
-def test_log_weights_are_one_number_a_draw_and_image(model, x):
-    for samples, rows in ((7, 16384), (7, 3 * B), (7, 1)):  # in one chunk, in three, one draw at a time
-        log_w = model.log_weights(x, samples, rows)
-        assert log_w.shape == (samples, B)
+def test_log_weights_are_one_number_a_draw_and_image_whatever_the_chunks(model, x):
+    model, x, whole = model.double(), x.double(), None
+    for rows in (16384, 3 * B, 1):  # in one chunk, in three, one draw at a time
+        torch.manual_seed(1)
+        log_w = model.log_weights(x, 7, rows)
+        assert log_w.shape == (7, B)
         assert torch.isfinite(log_w).all()
         assert not log_w.requires_grad
         assert log_w.std(0).min() > 0  # each its own draw
+        whole = log_w if whole is None else whole
+        assert_close(log_w, whole, rtol=1e-10, atol=1e-10)
 
 
-def test_the_posterior_of_an_image_is_found_once_however_many_draws(model, x):
+def test_the_posterior_of_an_image_is_found_once_however_many_draws(model, x, monkeypatch):
     calls = []
     model.encoder.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
-    model.log_weights(x, 20, rows=2 * B)  # in ten chunks
+    monkeypatch.setattr(base, "DRAWN", 2 * B)
+    model.log_weights(x, 20)  # in ten chunks
     assert calls in ([B], [B, 10])  # and the pseudo-inputs' once
 
 

@@ -9,6 +9,7 @@ from torch.distributions import kl_divergence
 from torch.testing import assert_close
 
 import models
+from models import base
 from models.base import assemble
 from models.distributions import Gaussian
 from models.gaussian import GaussianPosterior
@@ -124,11 +125,12 @@ def test_codes_are_the_mean_of_z1_given_the_mean_of_z2_then_that(x):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_both_encoders_see_an_image_once_however_many_draws(network, x):
+def test_both_encoders_see_an_image_once_however_many_draws(network, x, monkeypatch):
     model, calls = build(network=network), []
     for encoder in (model.encoder, model.posterior_part.of_x):
         encoder.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
-    model.log_weights(x, 20, rows=2 * B)
+    monkeypatch.setattr(base, "DRAWN", 2 * B)
+    model.log_weights(x, 20)
     assert calls in ([B, B, K], [B, K, B])  # the images' two, and the pseudo-inputs' one
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import models
+from models import base
 from models.iaf import Made
 
 SHAPE = (1, 8, 8)
@@ -183,11 +184,12 @@ def test_codes_are_the_bases_mean_through_the_flow(x):
     assert_close(model.codes(x), q.rsample(noise=torch.zeros(B, Z)), rtol=0, atol=0)
 
 
-def test_the_context_is_computed_once_however_many_draws(x):
+def test_the_context_is_computed_once_however_many_draws(x, monkeypatch):
     model, calls = build(flows=3), []
     for made in model.posterior_part.steps:
         made.context.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
-    model.log_weights(x, 40, rows=2 * B)  # in twenty chunks
+    monkeypatch.setattr(base, "DRAWN", 2 * B)
+    model.log_weights(x, 40)  # in twenty chunks
     assert calls == [B] * 3
 
 

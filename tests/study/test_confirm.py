@@ -51,6 +51,7 @@ def copied(confirmed, tmp_path) -> Run:
 def rows(run: Run) -> list[dict[str, Any]]:
     """The table, NaN as None, without the times."""
     frame = pd.read_parquet(run.table("confirm")).drop(columns=["seconds", "cpu_seconds"])
+    frame = frame[[column for column in frame if not column.startswith("latents.")]]
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
@@ -66,11 +67,23 @@ def test_the_table_has_a_row_for_each_configuration_and_seed(confirmed):
     assert list(frame["params.lr"]) == [1e-3, 2e-3, 4e-3] * 2
     assert {column for column in frame if column.startswith("params.")} == {f"params.{key}" for key in spec.defaults()}
     assert {column for column in frame if column.startswith("metrics.")} == {f"metrics.{key}" for key in TEST}
-    assert np.isfinite(frame[[f"metrics.{key}" for key in TEST] + ["valid_elbo", "seconds", "cpu_seconds"]]).all(
-        axis=None
-    )
+    defined = [f"metrics.{key}" for key in TEST if key != "bits"]  # a soft cross-entropy has none
+    assert np.isfinite(frame[[*defined, "valid_elbo", "seconds", "cpu_seconds"]]).all(axis=None)
+    assert frame["metrics.bits"].isna().all()
     assert frame["metrics.elbo"].nunique() == len(frame)
     assert frame["metrics.accuracy"].between(0, 1).all()
+
+
+def test_each_latent_of_each_seed_is_a_row(confirmed):
+    run, _ = confirmed
+    frame, seeds = analysis.latents(run.path), analysis.confirmed(run.path)
+    by_seed = frame.groupby(["configuration", "repeat"], sort=False)
+    assert len(by_seed) == len(seeds)
+    latent = seeds["params.latent"].iloc[0]
+    assert by_seed.latent.apply(list).tolist() == [list(range(latent))] * len(seeds)
+    np.testing.assert_allclose(by_seed.kl.sum(), seeds["metrics.kl"], rtol=1e-5)
+    assert by_seed.variance.apply(lambda of: (of > 0.01).sum()).tolist() == seeds["metrics.active_units"].tolist()
+    assert (frame.zero_fraction == 0).all()
 
 
 def test_a_line_was_said_for_every_training(confirmed):
@@ -93,10 +106,11 @@ def test_the_same_configuration_and_seed_give_the_same_row_elsewhere(confirmed, 
     made = jobs(open_run(run, spec))
     for job, row in list(zip(made, rows(run)))[::-5]:
         found = work(Run(tmp_path), spec, job, None, CPU)
-        found.pop("seconds"), found.pop("cpu_seconds")
-        assert {f"metrics.{key}": found.pop(key) for key in TEST} == {
-            f"metrics.{key}": row[f"metrics.{key}"] for key in TEST
+        found.pop("seconds"), found.pop("cpu_seconds"), found.pop("latents")
+        assert {f"metrics.{key}": found.pop(key) for key in TEST if key != "bits"} == {
+            f"metrics.{key}": row[f"metrics.{key}"] for key in TEST if key != "bits"
         }
+        assert math.isnan(found.pop("bits"))
         assert found == {key: row[key] for key in ("valid_elbo", "steps", "cause")}
 
 
@@ -112,7 +126,11 @@ def test_a_training_by_hand_gives_the_same_numbers(confirmed):
     weighted = importance_weighted(training.model, test, samples=8, first=40)
     assert weighted.log_likelihood.mean() == row["metrics.log_likelihood"]
     assert weighted.effective_samples.mean() == row["metrics.effective_samples"]
+    error = np.sqrt((weighted.standard_error**2).sum()) / 40
+    assert error == pytest.approx(row["metrics.log_likelihood_error"], rel=1e-12)
     assert probe_accuracy(training.model, training.train_images, test) == row["metrics.accuracy"]
+    mlp = probe_accuracy(training.model, training.train_images, test, classifier="mlp")
+    assert mlp == row["metrics.accuracy_mlp"]
 
 
 def test_a_second_confirmation_does_nothing_and_starts_no_ray(confirmed, no_ray):

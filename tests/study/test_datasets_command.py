@@ -11,15 +11,16 @@ import analysis
 import analysis.__main__
 import imagesets
 import models
+from imagesets import Splits
 from study import solo, spec
 from study.record.folder import Run
 from study.spec import check
-from study.spec.measures import METRICS
+from study.spec.measures import kind_of, measure, number_text, titled
 from study.spec.preprocessing import Preprocessing
 from study.told import Told
 from study.trial import evaluation
-from study.trial.evaluation import evaluate, importance_weighted
-from study.trial.images import Images
+from study.trial.evaluation import evaluate, take_all
+from study.trial.images import images_of
 
 
 @pytest.fixture(autouse=True)
@@ -176,31 +177,35 @@ def test_an_export_is_evaluated_on_the_images_that_it_was_trained_on(trained, co
     assert Preprocessing(**config["preprocessing"]) == given.preprocessing
     code, out, _ = command("evaluate", tmp_path / "best", "--samples", 5, "--images", 20)
     assert code == 0
-    assert f"{given.preprocessing} images" in out
+    assert f"a bound of {given.preprocessing} images" in out
     model, splits = models.load(tmp_path / "best"), imagesets.load(given.dataset, **given.dataset_options)
-    for part in ("valid", "test"):
-        images = Images(getattr(splits, part), given.preprocessing, part=part)
-        found = evaluate(model, images, first=20)
-        assert f"{given.dataset}, {part}, {min(20, len(images))} images: " in out
-        assert ", ".join(f"{key} {found[key]:.6g}" for key in METRICS) in out
-    weighted = importance_weighted(model, images, 5, first=20)
-    assert f"log-likelihood {weighted.log_likelihood.mean():.4f}" in out
-    assert f"effective samples {weighted.effective_samples.mean():.1f}: fewer than 10, too few to trust it\n" in out
+    train, valid, test = (images_of(splits, part, given.preprocessing, "index") for part in Splits._fields)
+    found, (first, second) = take_all(model, train, test, 5, 20, first=20), re.split("\n[^ ]+, test, ", out)
+    for part, taken in ((first, evaluate(model, valid, first=20)), (second, found.measures)):
+        for of in map(measure, taken):
+            value, kind = re.search(rf"^  {re.escape(titled(of))} +(\S+)(?: \*)? +(.+)$", part, re.M).groups()
+            assert (value, kind) == (number_text(taken[of.name], of.unit), kind_of(of, "bound"))
+    assert f"{given.dataset}, valid, {min(20, len(valid))} images: " in first
+    few = "fewer than 10 effective samples an image on average: too few to trust the number"
+    assert f"with 5 draws an image, on {min(20, len(test))} images\n* {few}" in second
+    assert ("no accuracy of a probe on codes, no accuracy of an MLP on codes: the data has no labels" in second) == (
+        splits.test.labels is None
+    )
+    kl = found.latents["kl"]
+    assert re.search(rf"KL of each latent \(nats an image\): {max(range(len(kl)), key=kl.__getitem__)}: ", second)
     stored = json.loads((tmp_path / "best" / "metrics.json").read_text())
-    valid = evaluate(model, Images(splits.valid, given.preprocessing, part="valid"))
-    np.testing.assert_allclose(stored["elbo"], valid["elbo"], rtol=1e-6)
+    np.testing.assert_allclose(stored["elbo"], evaluate(model, valid)["elbo"], rtol=1e-6)
 
 
 def test_how_far_an_evaluation_is_stands_on_standard_error(trained, command, tmp_path, monkeypatch):
     command("export", trained["binary"].path, "--out", tmp_path / "best")
     monkeypatch.setattr(Told, "SILENCE", 0.0)
     monkeypatch.setattr(evaluation, "BATCH", 8)
-    code, out, err = command("evaluate", tmp_path / "best", "--images", 20)
+    code, out, err = command("evaluate", tmp_path / "best", "--images", 20, "--samples", 0)
     assert code == 0
-    assert [line.partition(", about")[0] for line in err.splitlines()] == [
-        f"mnist5k, {part}: {done} of 20 images" for part in ("valid", "test") for done in (8, 16)
-    ]
-    assert len(out.splitlines()) == 4
+    told = [line.partition(", about")[0] for line in err.splitlines()]
+    assert told[:4] == [f"mnist5k, {part}: {done} of 20 images" for part in ("valid", "test") for done in (8, 16)]
+    assert "of 20 images" not in out
 
 
 def test_an_export_is_evaluated_on_images_of_ones_own(trained, command, tmp_path):

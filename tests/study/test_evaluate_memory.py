@@ -28,5 +28,5 @@ def test_thousands_of_samples_of_large_images_take_less_than_two_gigabytes(pytho
     export, data = write_export(tmp_path / "best", model, dataset="images", dataset_options=options), tmp_path / "data"
     data.mkdir()
     done = python("-c", CALL, "study", "evaluate", str(export), "--samples", "5000", "--data", str(data))
-    assert "S 5000, n 4" in done.stdout
+    assert "with 5000 draws an image, on 4 images" in done.stdout
     assert int(done.stdout.split("peak")[1]) < 2 * 2**20  # KiB

@@ -58,7 +58,9 @@ def test_it_is_trained_shown_exported_and_evaluated(here, command):
     assert command("export", "tiny", "--out", "best")[0] == 0
     code, out, err = command("evaluate", "best")
     assert (code, err) == (0, "")
-    assert "images, valid, 6 images: elbo" in out
+    assert "images, valid, 6 images: the ELBO is a soft cross-entropy of colour images\n  ELBO " in out
+    assert "  accuracy of an MLP on codes " in out
+    assert "no bits a dimension: the ELBO is no bound" in out
     shutil.move("own.npz", "elsewhere.npz")
     assert analysis.trials(run.path).iloc[0]["dataset"] == "images (own.npz)"
     code, out, err = command("table", "tiny", app=analysis.__main__.app)

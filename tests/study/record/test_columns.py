@@ -6,11 +6,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import analysis.tables
+from analysis.tables import LATENT
 from models.measures import Measure
 from study import confirm
 from study.confirm import TEST, Candidate, Job
 from study.record import tables
 from study.record.columns import COLUMNS
+from study.record.confirmation import LATENTS
 from study.record.folder import OpenRun, Run
 from study.record.storage import open_run
 from study.record.trials import finish, store_report
@@ -42,6 +45,7 @@ def frame(opened: OpenRun, name: str) -> pd.DataFrame:
         return tables.TABLES[name](opened)
     job = Job(Candidate("defaults", opened.spec.defaults()), 0, 1)
     made = {**dict.fromkeys(TEST, 0.5), **confirm.made_with(opened.spec), "cause": "", "steps": 60, "seconds": 2.0}
+    made[LATENTS] = {name: [0.5, 0.1] for name in LATENT}
     return pd.DataFrame([confirm._row(opened, job, {**made, "cpu_seconds": 1.5, "valid_elbo": -1.0})])
 
 
@@ -49,7 +53,7 @@ def family(table: str, column: str) -> str:
     """A column's name in COLUMNS."""
     if table == "curves" and column in METRICS:
         return "*"
-    return re.sub(r"^(params\.|metrics\.|loss_).+", r"\1*", column)
+    return re.sub(r"^(params\.|metrics\.|latents\.|loss_).+", r"\1*", column)
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -64,7 +68,7 @@ def test_every_table_is_documented():
 def rows(heading: str) -> dict[str, str]:
     """The rows of the table below a heading of the page: name -> the rest."""
     [part] = re.findall(rf"^## `?{heading}`?[^\n]*\n(.*?)(?=^## |\Z)", DOCS.read_text(encoding="utf-8"), re.M | re.S)
-    return dict(re.findall(r"^\| `([^`]+)` \| (.*) \|$", part, re.M))
+    return dict(re.findall(r"^\| `([^|]+)` \| (.*) \|$", part, re.M))
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -79,6 +83,12 @@ def test_the_page_shows_every_measure():
         )
 
     assert rows("Measures") == {measure.name: say(measure) for measure in MEASURES}
+
+
+def test_the_page_shows_what_there_is_of_each_latent(opened, monkeypatch):
+    monkeypatch.setattr(analysis.tables, "confirmed", lambda *runs, root: frame(opened, "confirm"))
+    known = [name for cell in rows("Each latent") for name in cell.split("`, `")]
+    assert list(analysis.latents("tiny")) == known
 
 
 def test_times_and_costs_of_trials(opened):

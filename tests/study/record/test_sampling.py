@@ -103,3 +103,12 @@ def test_a_grid_that_has_fewer_points_than_there_are_trials_says_so(raw):
         found = StudySpec(**{**raw(sampler="grid", trials=trials), "fixed": pins, "space": {"hidden": given}})
         said = plan(found, Run("runs/tiny"))
         assert (line in said) if line else ("its grid" not in said)
+
+
+@pytest.mark.parametrize("name", ["vsc-mnist-latents", "vae-mnist-latents"])
+def test_the_grid_of_the_replications_latent_sizes_has_each_once_and_nothing_else_varies(name):
+    found = load(name)
+    drawn = points(found, 0, found.trials)
+    assert sorted(point.pop("latent") for point in drawn) == list(range(8, 201, 8))
+    assert all(point == drawn[0] for point in drawn)
+    assert found.confirm.top == found.trials == 25

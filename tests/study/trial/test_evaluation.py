@@ -10,11 +10,14 @@ from trainings import sizes
 import metrics
 import models
 from imagesets import Split
-from models.distributions import closed_kl
-from study.spec.measures import METRICS
+from models import memory
+from models.distributions import closed_kl, coordinates
+from study.spec.measures import MEASURES, METRICS
+from study.spec.preprocessing import Preprocessing
 from study.trial import evaluation
-from study.trial.evaluation import evaluate, probe_accuracy
+from study.trial.evaluation import by_latent, evaluate, importance_weighted, probe_accuracy, take_all
 from study.trial.images import Images
+from study.trial.seeds import derived_seed
 
 every_model = pytest.mark.parametrize("name", models.names())
 
@@ -83,6 +86,8 @@ def test_it_is_the_mean_over_images_of_the_exact_elbo(build, images, name):
     assert found["hoyer"] == metrics.hoyer(codes)
     means = model.posterior_part.means(model.posterior(few.float() / 255))
     assert found["active_units"] == metrics.active_units(means.detach().numpy())
+    assert found["effective_latents"] == metrics.effective_latents(means.detach().numpy())
+    assert found["small_fraction"] == metrics.small_fraction(codes)
 
 
 def test_active_units_are_counted_on_posterior_means_not_on_codes(build, images):
@@ -174,20 +179,41 @@ def test_importance_weights_bound_the_likelihood_from_above_the_elbo(build, imag
 
 
 @every_model
-def test_importance_weights_are_the_models_own(build, images, name):
-    """In batches of a hundred images, one after the other from one stream of random numbers."""
+def test_importance_weights_are_the_models_own_with_a_stream_for_each_image(build, images, name):
     model, samples = build(name), 7
     before = torch.get_rng_state()
-    found = evaluation.importance_weighted(model, seen(images[:150]), samples)
+    found = evaluation.importance_weighted(model, seen(images[:30]), samples)
     assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(evaluation.SEED)
-    parts = [model.log_weights(batch.float() / 255, samples) for batch in (images[:100], images[100:150])]
+    parts = []
+    for number in range(30):
+        torch.manual_seed(derived_seed(evaluation.SEED, number))
+        parts.append(model.log_weights(images[[number]].float() / 255, samples))
     log_w_SB = torch.cat(parts, dim=1).double()
-    assert log_w_SB.shape == (samples, 150)
+    assert log_w_SB.shape == (samples, 30)
     expected = log_w_SB.logsumexp(0) - math.log(samples)
     np.testing.assert_allclose(found.log_likelihood, expected.numpy(), rtol=1e-12)
     share = log_w_SB.softmax(0)
     np.testing.assert_allclose(found.effective_samples, (1 / share.square().sum(0)).numpy(), rtol=1e-9)
+    error = torch.exp(log_w_SB - expected).std(0) / math.sqrt(samples)  # of a mean weight of 1
+    np.testing.assert_allclose(found.standard_error, error.numpy(), rtol=1e-9)
+
+
+@every_model
+def test_an_images_importance_weights_are_the_same_whichever_others_are_read(build, images, name, monkeypatch):
+    model = build(name).double()
+    whole = evaluation.importance_weighted(model, InDouble(Split(images[:30].numpy())), 7)
+    monkeypatch.setattr(evaluation, "BATCH", 4)
+    monkeypatch.setattr(memory, "AT_ONCE", 300)
+    few = evaluation.importance_weighted(model, InDouble(Split(images[:30].numpy())), 7, first=11)
+    for ours, expected in zip(few, whole):
+        np.testing.assert_allclose(ours, expected[:11], rtol=1e-9)
+
+
+class InDouble(Images):
+    """Images that a model in double precision takes."""
+
+    def batches(self, *given):
+        return (x.double() for x in super().batches(*given))
 
 
 def test_where_the_code_says_nothing_every_weight_is_the_likelihood(build, images):
@@ -203,7 +229,50 @@ def test_where_the_code_says_nothing_every_weight_is_the_likelihood(build, image
     np.testing.assert_allclose(found.effective_samples, 20, rtol=1e-4)
 
 
-# What a logistic regression reads from codes.
+def binary(images: torch.Tensor, **changes) -> Images:
+    return Images(Split((255 * (images > 127)).byte().numpy(), **changes))
+
+
+def test_everything_is_taken_that_the_data_gives(build, images):
+    model, labels = build("vae"), np.arange(120) % 3
+    train, test = binary(images[:60], labels=labels[:60]), binary(images[60:180], labels=labels)
+    found = take_all(model, train, test, samples=5, first=30)
+    assert {*found.measures} == {measure.name for measure in MEASURES}
+    assert all(math.isfinite(value) for value in found.measures.values())
+    weighted = importance_weighted(model, test, 5, first=30)
+    error = np.sqrt((weighted.standard_error**2).sum()) / 30
+    assert found.measures["log_likelihood_error"] == pytest.approx(error, rel=1e-12)
+    assert found.measures["bits"] == pytest.approx(-weighted.log_likelihood.mean() / 64 / math.log(2), rel=1e-12)
+    without = take_all(model, binary(images[:60]), binary(images[60:180]), samples=5, first=30).measures
+    assert found.measures.keys() - without.keys() == {"accuracy", "accuracy_mlp"}
+    grey = take_all(model, seen(images[:60]), seen(images[60:180]), samples=5, first=30).measures
+    assert without.keys() - grey.keys() == {"bits"}  # a soft cross-entropy bounds nothing
+    assert {*take_all(model, seen(images[:60]), seen(images[60:180]), samples=0, first=30).measures} == {*METRICS}
+
+
+def test_bits_of_dequantised_images_have_the_log_determinant(build, images):
+    """Eight bits for the scale of x; the logits' own is in the density, `models.likelihoods.LogitImages`."""
+    model = build("vae", likelihood="gaussian", logit=0.05)
+    test = Images(Split(images[:40].numpy()), Preprocessing(dequantise=True, logit=0.05))
+    found = take_all(model, test, test, samples=5, first=40).measures
+    assert found["bits"] == pytest.approx(8 - found["log_likelihood"] / 64 / math.log(2), rel=1e-12)
+
+
+@every_model
+def test_the_latents_add_up_to_what_is_measured_of_all(build, images, name):
+    model = build(name)
+    found, each = evaluate(model, seen(images[:80])), by_latent(model, seen(images[:80]))
+    assert sum(variance > 0.01 for variance in each["variance"]) == found["active_units"]
+    assert np.mean(each["zero_fraction"]) == pytest.approx(found["zero_fraction"])
+    q = model.posterior(images[:2].float() / 255)
+    if coordinates(q) is None or coordinates(model.prior()) is None:
+        assert np.isnan(each["kl"]).all()
+        assert len(each["kl"]) == len(each["variance"])
+    else:
+        assert sum(each["kl"]) == pytest.approx(found["kl"], rel=1e-5)
+
+
+# What a small classifier reads from codes.
 
 
 class Coder(torch.nn.Module):
@@ -231,6 +300,22 @@ def probe(code, **changes) -> float:
 
 def test_perfect_codes_are_read_without_a_mistake():
     assert probe(lambda label: torch.nn.functional.one_hot(label, 10).float()) == 1.0
+
+
+def test_a_code_that_no_line_reads_is_read_by_an_mlp():
+    """The parity of the label, as the side of a ring's edge that a point is on."""
+
+    def ring(label):
+        angle = 2 * math.pi * torch.arange(len(label)) / 97
+        return (1 + 2 * (label % 2))[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+
+    def parity(n: int, seed: int) -> Split:
+        split = labelled(n, seed)
+        return split._replace(labels=split.labels % 2)
+
+    splits = {"train": parity(1200, 0), "test": parity(600, 1)}
+    assert probe(ring, **splits, classifier="mlp") > 0.9
+    assert probe(ring, **splits) < 0.7
 
 
 def test_the_scale_of_a_code_does_not_matter():
@@ -276,7 +361,8 @@ def test_codes_that_are_not_finite_leave_the_rest_of_an_evaluation(build, images
     model = build("vae")
     model.posterior_part.codes = model.posterior_part.means = lambda q: torch.full((*q.batch_shape, 6), math.nan)
     found = evaluate(model, seen(images))
-    assert [key for key, value in found.items() if math.isnan(value)] == ["zero_fraction", "hoyer", "active_units"]
+    lost = ["zero_fraction", "small_fraction", "hoyer", "active_units", "effective_latents"]
+    assert [key for key, value in found.items() if math.isnan(value)] == lost
     assert found["elbo"] == evaluate(build("vae"), seen(images))["elbo"]
 
 

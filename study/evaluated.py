@@ -1,0 +1,95 @@
+"""What `evaluate` says of an exported model on a data set: all that `confirm` takes of it, in the words of its card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from imagesets import Splits
+from models.base import VAE
+from models.measures import Measure
+from study.spec.checks import USUAL_TESTED
+from study.spec.measures import LATEST, MEASURES, TRUSTED, in_order, kind_of, measure, number_text, titled, too_few
+from study.spec.text import counted
+from study.told import Told
+from study.trial.evaluation import Tested, evaluate, take_all
+from study.trial.images import Images, images_of
+
+if TYPE_CHECKING:
+    from study.exported import TrainedOn
+
+
+def lines(model: VAE, splits: Splits, on: TrainedOn, name: str, samples: int, first: int | None) -> Iterator[str]:
+    """The measures of each report on the validation images, then every measure on the test images, a line each.
+
+    Args:
+        model: in evaluation mode.
+        splits: of the data set.
+        on: as what the model saw images.
+        name: of the data set.
+        samples: draws an image of importance-weighted numbers; with 0 these are left out.
+        first: how many of the images are read, from the first on; None is all, of which USUAL_TESTED are
+            importance-weighted.
+    """
+    valid, test = (
+        Told(f"{name}, {part}", getattr(splits, part), on.preprocessing, part=part, pairing=on.pairing)
+        for part in ("valid", "test")
+    )
+    train, weighted = images_of(splits, "train", on.preprocessing, on.pairing), first or USUAL_TESTED
+    yield _head(model, valid, name, "valid", first)
+    yield from _table(evaluate(model, valid, first=first), model, valid)
+    yield _head(model, test, name, "test", first)
+    found = take_all(model, train, test, samples, weighted, first=first)
+    yield from _table(found.measures, model, test)
+    yield from _of_latents(found)
+    if samples:
+        on_images = counted(min(weighted, len(test)), "image")
+        yield f"what is importance-weighted, is so with {samples} draws an image, on {on_images}"
+        if too_few(found.measures["effective_samples"]):
+            yield f"* fewer than {TRUSTED:g} effective samples an image on average: too few to trust the number"
+    yield from _left_out(found, samples, labelled=train.labels is not None and test.labels is not None)
+    yield f"one draw from the exact posterior an image, KL weight 1; measures of edition {LATEST}"
+
+
+def _head(model: VAE, images: Images, name: str, part: str, first: int | None) -> str:
+    pixels, kind = images.preprocessing.of(images.image_shape), model.likelihood_part.kind(images.pixels)
+    read = counted(len(range(len(images))[:first]), "image")
+    return f"{name}, {part}, {read}: the ELBO is a {kind} of {pixels} images"
+
+
+def _table(found: Mapping[str, float], model: VAE, images: Images) -> Iterator[str]:
+    """Title, value and kind of each measure."""
+    own, elbo = {each.name: each for each in model.measures()}, model.likelihood_part.kind(images.pixels)
+    rows = [
+        (titled(each), _text(found, each), kind_of(each, elbo))
+        for each in (own.get(name) or measure(name) for name in in_order({*found}))
+    ]
+    return (f"  {title:44s} {value:>12s}   {kind}" for title, value, kind in rows)
+
+
+def _text(found: Mapping[str, float], of: Measure) -> str:
+    value = number_text(found[of.name], of.unit)
+    distrusted = of.kind == "importance-weighted" and too_few(found["effective_samples"])
+    return f"{value} *" if distrusted else f"{value}  "
+
+
+def _of_latents(found: Tested) -> Iterator[str]:
+    """The KL of each latent, the largest first, where it has one."""
+    kl = found.latents["kl"]
+    if not math.isnan(kl[0]):  # it is NaN in all, or in none
+        largest = sorted(range(len(kl)), key=lambda latent: -kl[latent])
+        shares = ", ".join(f"{latent}: {number_text(kl[latent], 'nats')}" for latent in largest)
+        yield f"  KL of each latent (nats an image): {shares}"
+
+
+def _left_out(found: Tested, samples: int, *, labelled: bool) -> Iterator[str]:
+    """Which measures there are none of, and why."""
+    why = {
+        "labels": "" if labelled else "the data has no labels",
+        "weights": "the ELBO is no bound" if samples else "--samples 0",
+    }
+    for need, reason in why.items():
+        titles = [each.title for each in MEASURES if need in each.needs and each.name not in found.measures]
+        if titles and reason:
+            yield f"no {', no '.join(titles)}: {reason}"
