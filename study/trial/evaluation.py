@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -14,7 +15,9 @@ from torch import Tensor
 
 import metrics
 from models.base import VAE
+from study.spec.measures import SCORES, possible
 from study.trial.images import Images
+from study.trial.scores import Coded, scored
 
 SEED = 0
 BATCH = 500
@@ -35,7 +38,13 @@ def evaluating(model: VAE, images: Images, seed: int = SEED) -> Iterator[None]:
 
 
 def evaluate(
-    model: VAE, images: Images, seed: int = SEED, count: int | None = None, *, test: bool = False
+    model: VAE,
+    images: Images,
+    seed: int = SEED,
+    count: int | None = None,
+    *,
+    test: bool = False,
+    asked: Collection[str] = (),
 ) -> dict[str, float]:
     """Mean measures over a set of images; the model is looked at once a batch.
 
@@ -47,37 +56,73 @@ def evaluate(
         images: of one split.
         seed: of the draws, and of the choice of images.
         count: of how many images, where not of all; always the same ones.
-        test: take the model's own measures that are for `confirm`, too.
+        test: take the model's own measures that are for `confirm`, too, and no scores of codes, which have a table of
+            more codes there, see `coded`.
+        asked: the scores that are taken beside those of each report.
 
     Returns:
-        `study.spec.measures.METRICS` by name, and the model's own; the ELBO and its halves in nats an image.
+        `study.spec.measures.METRICS` by name, where the images have factors what needs them, and the model's own; the
+        ELBO and its halves in nats an image.
     """
-    reconstruction, kl, codes, means = [], [], [], []
+    reconstruction, kl, codes, mean_codes = [], [], [], []
     measures = {each: take for each, take in model.measures().items() if test or each.when == "report"}
     own: dict[str, list[Tensor]] = {measure.name: [] for measure in measures}
+    rows = None if count is None else _some(len(images), count, seed)
     with evaluating(model, images, seed):
-        for x in images.batches(BATCH, among=None if count is None else _some(len(images), count, seed)):
+        for x in images.batches(BATCH, among=rows):
             look = model.look(x)
             reconstruction.append(look.elbo.log_lik)
             kl.append(look.elbo.kl)
             codes.append(look.codes)
-            means.append(model.posterior_part.means(look.posterior))
+            mean_codes.append(model.posterior_part.means(look.posterior))
             for measure, take in measures.items():
                 own[measure.name].append(take(x, look))
     halves, z = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}, torch.cat(codes).cpu().numpy()
+    means = Coded(torch.cat(mean_codes).cpu().numpy(), _rows(images.factors, rows))
     return {
         "elbo": halves["reconstruction"] - halves["kl"],
         **halves,
         "zero_fraction": metrics.zero_fraction(z),
         "hoyer": metrics.hoyer(z),
-        "active_units": float(metrics.active_units(torch.cat(means).cpu().numpy())),
+        "active_units": float(metrics.active_units(means.codes)),
+        **({} if test else scored(means, _reported(images, asked))),
         **{key: _mean(parts) for key, parts in own.items()},
     }
+
+
+def _reported(images: Images, asked: Collection[str]) -> list[str]:
+    """The scores of a report on these images."""
+    has = ["factors"] if images.factors is not None else []
+    of_means = [measure for score in SCORES for measure in score.measures]
+    return [m.name for m in of_means if possible(m, has) and (m.when == "report" or m.name in asked)]
+
+
+def coded(model: VAE, several: Sequence[Images], seed: int = SEED) -> tuple[Coded, Coded]:
+    """Means and draws of the posterior of all images, each found once.
+
+    Args:
+        model: on the images' device.
+        several: splits of one data set, one after the other.
+        seed: of the draws.
+    """
+    means, draws = [], []
+    with evaluating(model, several[0], seed):
+        for x in itertools.chain.from_iterable(images.batches(BATCH) for images in several):
+            q = model.posterior(x)
+            means.append(model.posterior_part.means(q).cpu())
+            draws.append(q.sample().cpu())
+    known = [images.factors for images in several if images.factors is not None]
+    factors = np.concatenate(known) if known else None
+    return Coded(torch.cat(means).numpy(), factors), Coded(torch.cat(draws).numpy(), factors)
 
 
 def _some(n: int, count: int, seed: int) -> Tensor:
     """Some of n images in ascending order, or all of them."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count].sort().values
+
+
+def _rows(factors: NDArray[np.int64] | None, rows: Tensor | None) -> NDArray[np.int64] | None:
+    return factors if factors is None or rows is None else factors[rows.numpy()]
 
 
 def _mean(parts: list[Tensor]) -> float:
