@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from study.record import confirmation as results
 from study.record import folder, tables
 from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text
 
@@ -23,7 +24,11 @@ CONFIRMED = (
     "zero_fraction",
     "active_units",
     "accuracy",
-)
+    "mig",
+    "dci_disentanglement",
+    "factor_vae",
+    "udr",
+)  # of the scores of codes, what tells most together; the frame has the rest
 COMPARABLE = ("dataset", "preprocessing", "likelihood", "kind")  # ELBOs compare where these are equal
 HEADLINE = ("elbo", "reconstruction", "kl", "zero_fraction", "active_units")
 MARK = " *"  # behind an importance-weighted number that rests on too few effective samples
@@ -58,6 +63,22 @@ def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame
     Arguments and errors as for `trials`.
     """
     return _joined([tables.confirmed(folder.find(given, root)) for given in runs])
+
+
+def values(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
+    """One row a value that was measured in confirmation: study, configuration, repeat, budget, measure, value, kind,
+    version, and the settings that it depends on. Values of earlier settings and versions are among them.
+
+    Arguments and errors as for `trials`.
+    """
+    rows = []
+    for run in (folder.find(given, root) for given in runs):
+        for path in sorted(run.path.glob(f"confirm/*/{results.RESULT}")):
+            if found := results.read(path):
+                name, _, repeat = path.parent.name.rpartition("-")
+                about = {"study": run.name, "configuration": name, "repeat": int(repeat), "budget": found.budget}
+                rows += [{**about, **value._asdict(), **value.settings} for value in found.values]
+    return pd.DataFrame(rows).drop(columns="settings", errors="ignore")
 
 
 def _own(frame: pd.DataFrame) -> list[str]:
@@ -220,7 +241,20 @@ def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:
     return (
         f"{'best checkpoint' if stated else 'last state'} of each training on the test set; {kind}"
         f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, on {rows['images'].iloc[0]} images, "
-        f"where effective_samples of the S count; accuracy is a logistic regression's on codes"
+        f"where effective_samples of the S count; accuracy is a logistic regression's on codes{_scored_how(rows)}"
+    )
+
+
+def _scored_how(rows: pd.DataFrame) -> str:
+    """How scores of codes were taken, where some were."""
+    taken = [f"metrics.{name}" for name in ("mig", "dci_disentanglement", "factor_vae")]
+    if not any(column in rows and rows[column].notna().any() for column in taken) or "votes" not in rows:
+        return ""
+    how = rows.iloc[0]
+    images = "the test set" if how["codes_of"] == "test" else "the whole data set"
+    return (
+        f"; scores are of the posterior means of {images}: {how['votes']} votes, {how['examples']} examples, "
+        f"DCI of {how['trees']}'s trees"
     )
 
 

@@ -15,7 +15,7 @@ from models.base import VAE
 from models.measures import Measure
 from study.record.confirmation import DEFAULTS
 from study.spec import StudySpec
-from study.spec.measures import RENAMED, TRUSTED, in_order, measure, number_text
+from study.spec.measures import RENAMED, TRUSTED, in_order, kind_of, measure, number_text
 from study.spec.ranges import text
 from study.spec.text import command
 
@@ -185,7 +185,7 @@ def _ranges(spec: StudySpec) -> str:
 
 def _validation(found: Mapping[str, Any], model: VAE) -> str:
     rows = [
-        (_title(m), _text(found[m.name], m), _kind(m, found["kind"]))
+        (_title(m), _text(found[m.name], m), kind_of(m, found["kind"]))
         for m in _measures([name for name in found if name not in BESIDE], model)
     ]
     return _rows(("metric", "value", "kind"), rows)
@@ -206,7 +206,7 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
     ]
     names = in_order({name for seen in columns.values() for name in seen.measures})
     rows = [
-        (_title(m), *(_spread(seen, m) for seen in columns.values()), _kind(m, found["kind"]))
+        (_title(m), *(_spread(seen, m) for seen in columns.values()), kind_of(m, found["kind"]))
         for m in _measures(names, model)
     ]
     among = "one of them" if own == DEFAULTS else "of the trial's own training, which is not among them"
@@ -228,13 +228,6 @@ What is importance-weighted, is so with {draws} draws an image, on {images} imag
 def _measures(names: Iterable[str], model: VAE) -> list[Measure]:
     own = {m.name: m for m in model.measures()}
     return [own.get(name) or measure(name) for name in names]
-
-
-def _kind(measure: Measure, elbo: str | None) -> str:
-    """What kind of number a measure is, where the study's ELBO is such a one."""
-    if measure.kind == "bound":
-        return str(elbo)
-    return f"importance-weighted {elbo}" if measure.kind == "importance-weighted" else measure.kind
 
 
 def _title(measure: Measure) -> str:

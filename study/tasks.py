@@ -1,0 +1,219 @@
+"""What the processes of a confirmation do: train a configuration on a seed, and measure its best checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import metrics
+from imagesets import Splits
+from models import ModelError
+from models.base import VAE
+from models.latents import kl_by_latent
+from models.measures import Measure
+from study.record.confirmation import RESULT, Result, Value, settings_of, wanted
+from study.record.folder import Run
+from study.spec import StudySpec
+from study.spec.build import build
+from study.spec.measures import MEASURES, SAMPLED, SCORES, kind_of
+from study.trial import checkpoint
+from study.trial.checkpoint import CheckpointError
+from study.trial.evaluation import BATCH, coded, evaluate, evaluating, importance_weighted, probe_accuracy
+from study.trial.images import Images, Part, images_of
+from study.trial.scores import How, scored
+from study.trial.trial import Trial, cause, load_data
+
+OF_CODES = frozenset(measure.name for score in SCORES for measure in score.all)
+
+
+class Candidate(NamedTuple):
+    """A configuration to confirm."""
+
+    name: str  # "defaults", or "trial-12"
+    settings: dict[str, Any]
+
+
+class Job(NamedTuple):
+    """One configuration on one fresh seed."""
+
+    candidate: Candidate
+    repeat: int
+    seed: int
+
+
+def work(
+    run: Run,
+    spec: StudySpec,
+    job: Job,
+    data: str | None,
+    device: torch.device,
+    measures: Collection[Measure] | None = None,
+) -> Result:
+    """Trains one configuration on one seed at full budget, and reads the test set with its best checkpoint.
+
+    It goes on where it was interrupted; after the end of the training only the test set is read.
+
+    Args:
+        run: in whose folder.
+        spec: of the study.
+        job: which configuration and seed.
+        data: root of the data sets; None is the default one.
+        device: where model and data go.
+        measures: what to measure, none of it a score of codes; None is all that is wanted.
+
+    Returns:
+        The result, with the values of these measures; with none and a cause where something failed.
+    """
+    trial = None
+    try:
+        splits = load_data(spec, data)
+        trial = _trial(run, spec, job, splits, device)
+        while not trial.done:
+            report = trial.report()
+        best = checkpoint.load(trial.folder / checkpoint.BEST)
+        assert best is not None
+        model = trial.training.model
+        model.load_state_dict(best["training"]["model"])
+        test = images_of(splits, "test", spec.preprocessing, spec.pairing, device)
+        asked = _light(wanted(spec, model.measures())) if measures is None else measures
+        return Result(
+            cause="",
+            steps=report["steps"],
+            budget=spec.steps,
+            seconds=report["seconds"],
+            cpu_seconds=report.get("cpu_seconds", np.nan),  # a checkpoint of an earlier release
+            valid_elbo=best["report"]["elbo"],
+            values=_read(model, trial.training.train_images, test, spec, asked),
+        )
+    except Exception as error:
+        return Result(cause(error), trial.training.step if trial else 0, spec.steps)
+    finally:
+        if trial is not None:
+            trial.close()
+
+
+def _light(measures: Iterable[Measure]) -> list[Measure]:
+    return [measure for measure in measures if measure.name not in OF_CODES]
+
+
+def _read(model: VAE, train: Images, test: Images, spec: StudySpec, asked: Collection[Measure]) -> tuple[Value, ...]:
+    """What the test set says of a model, of these measures and those that come with them."""
+    found: dict[str, float] = {}
+    if any(not {"weights", "labels"} & {*measure.needs} for measure in asked):
+        found |= evaluate(model, test, test=True)
+    if any("weights" in measure.needs for measure in asked):
+        weighted = importance_weighted(model, test, spec.confirm.samples, first=spec.confirm.images)
+        found["log_likelihood"] = float(weighted.log_likelihood.mean())
+        found["effective_samples"] = float(weighted.effective_samples.mean())
+    if any("labels" in measure.needs for measure in asked):
+        found["accuracy"] = probe_accuracy(model, train, test)
+    return _values(found, [*MEASURES, *model.measures()], spec, model.likelihood_part.kind(test.pixels))
+
+
+def _values(
+    found: Mapping[str, float], measures: Iterable[Measure], spec: StudySpec, kind: str, among: Sequence[int] = ()
+) -> tuple[Value, ...]:
+    return tuple(
+        Value(m.name, found[m.name], kind_of(m, kind), m.version, settings_of(m, spec, among))
+        for m in measures
+        if m.name in found
+    )
+
+
+def score(
+    run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.device, measures: Collection[Measure]
+) -> tuple[Value, ...]:
+    """Takes scores of the codes of a training's best checkpoint: each image is encoded once.
+
+    Arguments as for `work`; the measures are scores of the codes of one model.
+
+    Returns:
+        Their values.
+    """
+    splits = load_data(spec, data)
+    model = best_model(run, spec, job, splits, device)
+    parts: tuple[Part, ...] = ("train", "valid", "test") if spec.confirm.codes_of == "all" else ("test",)
+    means, draws = coded(model, [images_of(splits, part, spec.preprocessing, spec.pairing, device) for part in parts])
+    how = How(spec.confirm.votes, spec.confirm.examples, spec.confirm.trees)
+    names = {measure.name for measure in measures}
+    found = scored(means, names, how)
+    of_draws = scored(draws, {name.removesuffix(SAMPLED) for name in names if name.endswith(SAMPLED)}, how)
+    found |= {f"{name}{SAMPLED}": value for name, value in of_draws.items()}
+    return _values(found, measures, spec, "")
+
+
+def rank(
+    run: Run, spec: StudySpec, jobs: Sequence[Job], data: str | None, device: torch.device
+) -> list[tuple[Value, ...]]:
+    """Compares the models of one configuration, which differ by their seeds, by UDR.
+
+    Where a latent has no KL of its own, see `models.latents.kl_by_latent`, it is not defined.
+
+    Args:
+        jobs: at least two of one configuration.
+        run, spec, data, device: as for `work`.
+
+    Returns:
+        The values of each job.
+    """
+    splits = load_data(spec, data)
+    test = images_of(splits, "test", spec.preprocessing, spec.pairing, device)
+    models = [best_model(run, spec, job, splits, device) for job in jobs]
+    codes, kl = zip(*(_means_and_kl(model, test, spec.confirm.images) for model in models))
+    (udr,) = (score for score in SCORES if score.name == "udr")
+    among = [job.repeat for job in jobs]
+    return [_values({"udr": float(value)}, udr.all, spec, "", among) for value in metrics.udr(codes, kl)]
+
+
+def _means_and_kl(model: VAE, images: Images, first: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Posterior means of the first images, [N, Z], and each latent's mean KL over them, [Z]; NaN where it has none."""
+    means, kl = [], []
+    with evaluating(model, images):
+        for x in images.batches(BATCH, first):
+            means.append(model.posterior_part.means(model.posterior(x)).cpu())
+            try:
+                kl.append(kl_by_latent(model, x).double().cpu())
+            except ModelError:
+                kl.append(torch.full(means[-1].shape, torch.nan, dtype=torch.float64))
+    return torch.cat(means).numpy(), torch.cat(kl).mean(0).numpy()
+
+
+def best_model(run: Run, spec: StudySpec, job: Job, splits: Splits, device: torch.device) -> VAE:
+    """The best checkpoint of a training, which is done again where that is gone or damaged."""
+    folder = run.confirmation(job.candidate.name, job.repeat)
+    if not _has_best(folder):
+        trial = _trial(run, spec, job, splits, device)
+        while not trial.done:
+            trial.report()
+        trial.close()
+    best = checkpoint.load(folder / checkpoint.BEST)
+    assert best is not None
+    model = build(spec, best["settings"], splits.test.images.shape[1:])
+    model.load_state_dict(best["training"]["model"])
+    return model.to(device).eval()
+
+
+def _trial(run: Run, spec: StudySpec, job: Job, splits: Splits, device: torch.device) -> Trial:
+    folder = run.confirmation(job.candidate.name, job.repeat)
+    if not _has_best(folder):
+        forget_training(folder)
+    return Trial(spec, job.candidate.settings, splits, seed=job.seed, folder=folder, device=device)
+
+
+def _has_best(folder: Path) -> bool:
+    """Whether a training's best checkpoint is there and sound."""
+    try:
+        return checkpoint.load(folder / checkpoint.BEST) is not None
+    except CheckpointError:
+        return False
+
+
+def forget_training(folder: Path) -> None:
+    """Removes a training's checkpoints, so that it starts again, and then its result."""
+    for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST, RESULT):
+        (folder / name).unlink(missing_ok=True)
