@@ -12,6 +12,7 @@ import pandas as pd
 
 from study.record import confirmation as results
 from study.record import folder, tables
+from study.record.words import how_scored
 from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text
 
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
@@ -238,23 +239,11 @@ def _kind(rows: pd.DataFrame) -> str:
 
 def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:
     stated = "checkpoint" in rows and rows["checkpoint"].notna().all()  # older tables are of the last state
+    scored = f"; {how}" if (how := how_scored(rows)) else ""
     return (
         f"{'best checkpoint' if stated else 'last state'} of each training on the test set; {kind}"
         f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, on {rows['images'].iloc[0]} images, "
-        f"where effective_samples of the S count; accuracy is a logistic regression's on codes{_scored_how(rows)}"
-    )
-
-
-def _scored_how(rows: pd.DataFrame) -> str:
-    """How scores of codes were taken, where some were."""
-    taken = [f"metrics.{name}" for name in ("mig", "dci_disentanglement", "factor_vae")]
-    if not any(column in rows and rows[column].notna().any() for column in taken) or "votes" not in rows:
-        return ""
-    how = rows.iloc[0]
-    images = "the test set" if how["codes_of"] == "test" else "the whole data set"
-    return (
-        f"; scores are of the posterior means of {images}: {how['votes']} votes, {how['examples']} examples, "
-        f"DCI of {how['trees']}'s trees"
+        f"where effective_samples of the S count; accuracy is a logistic regression's on codes{scored}"
     )
 
 

@@ -124,7 +124,7 @@ def settings_of(measure: Measure, spec: StudySpec, among: Iterable[int] = ()) ->
 
 
 def wanted(spec: StudySpec, own: Iterable[Measure] = ()) -> list[Measure]:
-    """What is to be measured of each model; which labels there are, only the data knows.
+    """What is to be measured of each model, its objectives in any case; which labels there are, only the data knows.
 
     Args:
         spec: of the study.
@@ -134,7 +134,8 @@ def wanted(spec: StudySpec, own: Iterable[Measure] = ()) -> list[Measure]:
     return [
         measure
         for measure in (*MEASURES, *own)
-        if (measure.name not in scores and possible(measure, ("labels",))) or scores.get(measure.name) in spec.scores
+        if measure.name in spec.objectives
+        or (scores[measure.name] in spec.scores if measure.name in scores else possible(measure, ("labels",)))
     ]
 
 

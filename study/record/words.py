@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,6 +17,9 @@ from study.record.trials import Outcome, best_trial, outcome, owed, reports
 from study.spec import StudySpec
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def describe(trial: FrozenTrial, spec: StudySpec) -> str:
@@ -33,6 +37,17 @@ def describe(trial: FrozenTrial, spec: StudySpec) -> str:
 def measured(name: str, value: float | None) -> str:
     """A measure in a line of text."""
     return f"{name} {'not finite' if value is None else number_text(value, measure(name).unit)}"
+
+
+def how_scored(confirmed: pd.DataFrame) -> str:
+    """How the scores of codes in rows of confirm.parquet were taken; empty where there are none."""
+    taken = [f"metrics.{name}" for name in ("mig", "dci_disentanglement", "factor_vae")]
+    if "votes" not in confirmed or not any(name in confirmed and confirmed[name].notna().any() for name in taken):
+        return ""
+    how = confirmed.iloc[0]
+    whose = "the test set" if how["codes_of"] == "test" else "the whole data set"
+    given = f"{how['votes']} votes, {how['examples']} examples, DCI of {how['trees']}'s trees"
+    return f"scores are of posterior means of {whose}: {given}"
 
 
 def duration(seconds: float) -> str:
