@@ -20,12 +20,12 @@ from study.record.confirmation import RESULT, Result, Value, settings_of, wanted
 from study.record.folder import Run
 from study.spec import StudySpec
 from study.spec.build import build
-from study.spec.measures import MEASURES, SAMPLED, SCORES, kind_of
+from study.spec.measures import MEASURES, SCORES, kind_of
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
-from study.trial.evaluation import BATCH, coded, evaluate, evaluating, importance_weighted, probe_accuracy
+from study.trial.evaluation import BATCH, evaluate, evaluating, importance_weighted, probe_accuracy, score_codes
 from study.trial.images import Images, Part, images_of
-from study.trial.scores import How, scored
+from study.trial.scores import How
 from study.trial.trial import Trial, cause, load_data
 
 OF_CODES = frozenset(measure.name for score in SCORES for measure in score.all)
@@ -138,13 +138,9 @@ def score(
     splits = load_data(spec, data)
     model = best_model(run, spec, job, splits, device)
     parts: tuple[Part, ...] = ("train", "valid", "test") if spec.confirm.codes_of == "all" else ("test",)
-    means, draws = coded(model, [images_of(splits, part, spec.preprocessing, spec.pairing, device) for part in parts])
+    several = [images_of(splits, part, spec.preprocessing, spec.pairing, device) for part in parts]
     how = How(spec.confirm.votes, spec.confirm.examples, spec.confirm.trees)
-    names = {measure.name for measure in measures}
-    found = scored(means, names, how)
-    of_draws = scored(draws, {name.removesuffix(SAMPLED) for name in names if name.endswith(SAMPLED)}, how)
-    found |= {f"{name}{SAMPLED}": value for name, value in of_draws.items()}
-    return _values(found, measures, spec, "")
+    return _values(score_codes(model, several, [m.name for m in measures], how), measures, spec, "")
 
 
 def rank(

@@ -15,9 +15,9 @@ from torch import Tensor
 
 import metrics
 from models.base import VAE
-from study.spec.measures import SCORES, possible
+from study.spec.measures import SAMPLED, SCORES, possible
 from study.trial.images import Images
-from study.trial.scores import Coded, scored
+from study.trial.scores import Coded, How, scored
 
 SEED = 0
 BATCH = 500
@@ -95,6 +95,23 @@ def _reported(images: Images, asked: Collection[str]) -> list[str]:
     has = ["factors"] if images.factors is not None else []
     of_means = [measure for score in SCORES for measure in score.measures]
     return [m.name for m in of_means if possible(m, has) and (m.when == "report" or m.name in asked)]
+
+
+def score_codes(model: VAE, several: Sequence[Images], names: Collection[str], how: How) -> dict[str, float]:
+    """Scores of a model's codes, of which there is one table for all: each image is encoded once.
+
+    Args:
+        model: on the images' device.
+        several: splits of one data set, whose codes the table has.
+        names: of measures that scores of one model's codes give, of means and of draws.
+        how: they are taken.
+
+    Returns:
+        Their values, by name.
+    """
+    means, draws = coded(model, several)
+    of_draws = scored(draws, {name.removesuffix(SAMPLED) for name in names if name.endswith(SAMPLED)}, how)
+    return scored(means, names, how) | {f"{name}{SAMPLED}": value for name, value in of_draws.items()}
 
 
 def coded(model: VAE, several: Sequence[Images], seed: int = SEED) -> tuple[Coded, Coded]:

@@ -25,6 +25,7 @@ from study.record.confirmation import RESULT, Result, result
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.spec import StudySpec
+from study.trial import evaluation
 from study.trial.evaluation import evaluating
 from study.trial.images import Images
 from study.trial.training import Training
@@ -159,8 +160,8 @@ def test_other_settings_take_what_depends_on_them_and_come_back_for_nothing(run,
 
 
 def test_the_codes_of_the_whole_data_set_can_be_scored(run, again, monkeypatch):
-    read, coded = [], tasks.coded
-    monkeypatch.setattr(tasks, "coded", lambda model, parts: read.append([*map(len, parts)]) or coded(model, parts))
+    read, load = [], evaluation.coded
+    monkeypatch.setattr(evaluation, "coded", lambda model, parts: read.append([*map(len, parts)]) or load(model, parts))
     assert len(again(codes_of="all")) == 2
     assert read == [[520, 28, 28]] * 2
 
@@ -246,7 +247,7 @@ def test_a_result_of_an_earlier_release_lacks_only_what_came_since(whole, run, a
 
 def test_what_fails_is_told_and_done_the_next_time(spec, run, again, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "coded", lambda *_: (_ for _ in ()).throw(MemoryError("not enough memory")))
+        patch.setattr(evaluation, "coded", lambda *_: (_ for _ in ()).throw(MemoryError("not enough memory")))
         other = spec.model_copy(update={"confirm": spec.confirm.model_copy(update={"votes": 9})})
         agenda = Agenda(run, other, jobs(open_run(run)))
         task = next(agenda.ready())
