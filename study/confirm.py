@@ -77,6 +77,7 @@ def jobs(opened: OpenRun) -> list[Job]:
 def confirm(
     run: Run,
     *,
+    spec: StudySpec | None = None,
     data: str | None = None,
     address: str | None = None,
     say: Callable[[str], None] = print,
@@ -88,6 +89,7 @@ def confirm(
 
     Args:
         run: whose search is finished, or which has none.
+        spec: takes the place of the run's own, with other settings of the confirmation.
         data: root of the data sets; None is the default one.
         address: of a Ray cluster; None starts Ray on this machine.
         say: is given a line for each finished job.
@@ -101,10 +103,13 @@ def confirm(
         SpecError, DataError, MachineError: as for a search.
     """
     with run.locked():
-        opened = open_run(run, create=not run.spec().trials)
+        opened = open_run(run, spec, create=not run.spec().trials)
         if owed(opened):
             raise RunError(f"the search is not finished; go on with `{command('resume', run.argument)}` first")
         check_space(opened)
+        if spec is not None:
+            run.rewrite(spec)
+            opened.study.set_user_attr(SPEC, dump(spec))
         spec = opened.spec
         if not spec.trials and KIND not in opened.study.user_attrs:
             describe_data(opened, load_data(spec, data))

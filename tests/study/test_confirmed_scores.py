@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from here import CPU, all_done, flat
 
 import analysis
@@ -22,6 +21,7 @@ from study import tasks
 from study.agenda import Agenda
 from study.confirm import confirm, jobs
 from study.record.confirmation import RESULT, Result, result
+from study.record.extension import confirmed_otherwise
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.spec import StudySpec
@@ -68,9 +68,7 @@ def again(run, monkeypatch, no_ray) -> Callable[..., list[tuple]]:
     """Confirms with other settings, without a step of training: which tasks were done, for which seeds and measures."""
 
     def call(**changes: Any) -> list[tuple]:
-        given, done = yaml.safe_load(run.study_yaml.read_text()), []
-        given["confirm"].update(changes)
-        run.study_yaml.write_text(yaml.safe_dump(given))
+        done = []
 
         def noted(agenda: Agenda, *_: Any) -> None:
             while ready := list(agenda.ready()):
@@ -82,7 +80,8 @@ def again(run, monkeypatch, no_ray) -> Callable[..., list[tuple]]:
 
         monkeypatch.setattr(confirming, "_work_all", noted)
         monkeypatch.setattr(Training, "advance", None)
-        confirm(run)
+        overrides = [f"confirm.{key}={json.dumps(value)}" for key, value in changes.items()]
+        confirm(run, spec=confirmed_otherwise(run, overrides))
         return done
 
     return call
@@ -169,10 +168,7 @@ def test_the_codes_of_the_whole_data_set_can_be_scored(run, again, monkeypatch):
 def test_another_seed_is_trained_alone_and_the_ranking_done_anew(whole, run, monkeypatch):
     done = []
     monkeypatch.setattr(confirming, "_work_all", lambda agenda, *_: done.extend(agenda.left()) or all_done(agenda))
-    given = yaml.safe_load(run.study_yaml.read_text())
-    given["confirm"]["seeds"] = 3
-    run.study_yaml.write_text(yaml.safe_dump(given))
-    confirm(run)
+    confirm(run, spec=confirmed_otherwise(run, ["confirm.seeds=3"]))
     assert [(task.kind, [job.repeat for job in task.jobs]) for task in done] == [
         ("work", [2]),
         ("score", [2]),
@@ -273,3 +269,21 @@ def test_a_seed_that_failed_has_no_scores_and_is_compared_with_nobody(spec, tmp_
 
 def test_without_factors_only_seeds_are_compared(raw):
     assert StudySpec(**raw()).scores == ("udr",)
+
+
+def test_the_command_takes_other_settings_of_the_confirmation_alone(run, command, monkeypatch, no_ray):
+    before = table(run)
+    monkeypatch.setattr(confirming, "_work_all", all_done)
+    code, out, err = command("confirm", run.path, "--set", "confirm.votes=10", "--set", "confirm.scores=[factor_vae]")
+    assert (code, err) == (0, "")
+    assert run.spec().confirm.votes == 10
+    assert (table(run)["metrics.factor_vae"] != before["metrics.factor_vae"]).any()
+    assert table(run)["metrics.mig"].tolist() == before["metrics.mig"].tolist()  # which is there
+    assert command("doctor", run.path)[0] == 0
+    kept = run.study_yaml.read_text()
+    code, out, err = command("confirm", run.path, "--set", "budget.steps=9", "--set", "confirm.votes=9")
+    assert (code, out, err) == (2, "", "--set: budget.steps: only what is below `confirm` can be set here\n")
+    code, _, err = command("confirm", run.path, "--set", "confirm.scores=[migg]")
+    assert code == 2
+    assert "score 'migg' is not known; known: mig" in err
+    assert run.study_yaml.read_text() == kept
