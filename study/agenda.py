@@ -96,7 +96,7 @@ class Agenda:
             return
         if isinstance(found, Result):
             old = self.result(task.jobs[0])
-            kept = old.values if old is not None and old.budget in (None, found.budget) else ()
+            kept = old.values if old is not None and old.budget == found.budget else ()
             self._keep(task.jobs[0], found._replace(values=kept).having(found.values))
             return
         for job, values in zip(task.jobs, found):

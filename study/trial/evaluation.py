@@ -21,6 +21,7 @@ from study.trial.scores import Coded, How, scored
 
 SEED = 0
 BATCH = 500
+ENCODED = 200  # at once, where nothing is decoded: what convolutions of 500 images hold at once leaves a CPU's caches
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def coded(model: VAE, several: Sequence[Images], seed: int = SEED) -> tuple[Code
     """
     means, draws = [], []
     with evaluating(model, several[0], seed):
-        for x in itertools.chain.from_iterable(images.batches(BATCH) for images in several):
+        for x in itertools.chain.from_iterable(images.batches(ENCODED) for images in several):
             q = model.posterior(x)
             means.append(model.posterior_part.means(q).cpu())
             draws.append(q.sample().cpu())
