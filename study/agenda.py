@@ -43,7 +43,9 @@ class Agenda:
         self._alike: dict[str, list[Job]] = {}
         for job in jobs:
             self._alike.setdefault(job.candidate.name, []).append(job)
-        self._measures = {job.candidate.name: wanted(spec, _own_measures(spec, job.candidate)) for job in jobs}
+        self._measures = {
+            name: wanted(spec, _own_measures(spec, alike[0].candidate)) for name, alike in self._alike.items()
+        }
         self._begun: set[Any] = set()  # keys of tasks
         self._left_alone: set[Any] = set()  # keys of those that the machine failed, or an error
 

@@ -103,7 +103,7 @@ def _light(measures: Iterable[Measure]) -> list[Measure]:
 
 def _read(model: VAE, train: Images, test: Images, spec: StudySpec, asked: Collection[Measure]) -> tuple[Value, ...]:
     """What the test set says of a model, of these measures and those that come with them."""
-    found: dict[str, float] = {}
+    found = dict.fromkeys([measure.name for measure in asked], np.nan)  # so that what there is not is asked for once
     if any(not {"weights", "labels"} & {*measure.needs} for measure in asked):
         found |= evaluate(model, test, test=True)
     if any("weights" in measure.needs for measure in asked):
@@ -181,6 +181,7 @@ def _means_and_kl(model: VAE, images: Images, first: int) -> tuple[NDArray[np.fl
 
 def best_model(run: Run, spec: StudySpec, job: Job, splits: Splits, device: torch.device) -> VAE:
     """The best checkpoint of a training, which is done again where that is gone or damaged."""
+    torch.set_num_threads(spec.resources.cpus)
     folder = run.confirmation(job.candidate.name, job.repeat)
     if not _has_best(folder):
         trial = _trial(run, spec, job, splits, device)
