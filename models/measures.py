@@ -40,5 +40,5 @@ class Measure(NamedTuple):
     better: Literal["more", "less"]
     kind: Literal["bound", "importance-weighted", "estimate", "share", "score"]
     needs: tuple[Need, ...] = ("elbo",)
-    when: Literal["report", "asked", "confirm"] = "report"  # "asked": at reports where the preset names it, else as last
+    when: Literal["report", "asked", "confirm"] = "report"  # "asked": at reports if the preset names it
     version: int = 1  # goes up with every change that moves a value; a model's own gets another name instead

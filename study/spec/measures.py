@@ -82,7 +82,15 @@ SCORES = (
 correlations 0.3. Those that the preset must name cost more: `explicitness` 24, `factor_vae` 29, `beta_vae` 85, `sap`
 93."""
 
-MEASURES = (*_BASIC, *(measure for score in SCORES for measure in score.all))
+
+def _with_its_metrics_version(measure: Measure) -> Measure:
+    """Of a newer version where the metric that it is taken by is."""
+    metric = {"effective_samples": "effective_sample_size"}.get(measure.name, measure.name)
+    score = metrics.scores().get(metric)
+    return measure if score is None else measure._replace(version=measure.version + score.version - 1)
+
+
+MEASURES = (*map(_with_its_metrics_version, _BASIC), *(measure for score in SCORES for measure in score.all))
 
 SETTINGS = {
     "weights": ("samples", "images"),

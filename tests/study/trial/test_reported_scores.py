@@ -8,7 +8,7 @@ import metrics
 import models
 from imagesets import Split, Splits
 from models.base import VAE
-from study.spec import StudySpec, check
+from study.spec import StudySpec, check, measures
 from study.spec.measures import METRICS, SCORES
 from study.trial.evaluation import coded, evaluate
 from study.trial.images import Images
@@ -94,6 +94,16 @@ def test_every_score_is_taken_as_its_metric_has_it():
     assert tuple(found[f"dci_{name}"] for name in metrics.DCI._fields) == dci
     assert found["beta_vae"] == metrics.beta_vae(*table, np.random.default_rng(0), votes=30)
     assert scored(table, ["sap"], How(examples=60)) == {"sap": metrics.sap(*train, test=test)}
+
+
+def test_a_measure_is_of_a_newer_version_where_its_metric_is(monkeypatch):
+    newer = {name: score._replace(version=3) for name, score in metrics.scores().items()}
+    monkeypatch.setattr(metrics, "scores", lambda: newer)
+    for name in ("hoyer", "effective_samples", "active_units"):
+        today = measures.measure(name)
+        assert measures._with_its_metrics_version(today).version == today.version + 2
+    assert measures._scored("mig", "MIG", needs=()).measures[0].version == 3
+    assert measures._with_its_metrics_version(measures.measure("elbo")).version == 1
 
 
 @pytest.mark.parametrize(
