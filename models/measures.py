@@ -9,9 +9,7 @@ if TYPE_CHECKING:
     from torch.distributions import Distribution
 
 
-Need = Literal[
-    "elbo", "codes", "means", "draws", "weights", "factors", "labels", "examples", "votes", "trees", "seeds"
-]
+Need = Literal["elbo", "codes", "means", "draws", "weights", "factors", "labels", "examples", "votes", "trees", "seeds"]
 """What a measure is taken of: the halves of the ELBO; codes, posterior means, draws from the posterior; importance
 weights; what the data must have; how it is fitted, see `study.spec.measures.SETTINGS`; the models of other seeds."""
 
