@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.tables import confirmed, curves, latents, train, trials
+    from analysis.tables import confirmed, curves, latents, train, trials, values
 
-__all__ = ["confirmed", "curves", "latents", "train", "trials"]
+__all__ = ["confirmed", "curves", "latents", "train", "trials", "values"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from study.record import confirmation as results
 from study.record import folder, tables
+from study.record.words import how_scored
 from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text, too_few
 from study.spec.text import counted
 
@@ -25,7 +27,11 @@ CONFIRMED = (
     "active_units",
     "bits",
     "accuracy",
-)
+    "mig",
+    "dci_disentanglement",
+    "factor_vae",
+    "udr",
+)  # of the scores of codes, what tells most together; the frame has the rest
 LATENT = ("kl", "variance", "zero_fraction")  # of each latent
 COMPARABLE = ("dataset", "preprocessing", "likelihood", "kind")  # ELBOs compare where these are equal
 HEADLINE = ("elbo", "reconstruction", "kl", "zero_fraction", "active_units")
@@ -82,6 +88,22 @@ def latents(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
     frame = frame.assign(latent=[range(len(values)) for values in frame[of_each[0]]])
     long = frame.explode([*of_each, "latent"], ignore_index=True).rename(columns=lambda c: c.removeprefix("latents."))
     return long[[*about, "latent", *LATENT]].astype({"latent": int, **dict.fromkeys(LATENT, float)})
+
+
+def values(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
+    """One row a value that was measured in confirmation: study, configuration, repeat, budget, measure, value, kind,
+    version, and the settings that it depends on. Values of earlier settings and versions are among them.
+
+    Arguments and errors as for `trials`.
+    """
+    rows = []
+    for run in (folder.find(given, root) for given in runs):
+        for path in sorted(run.path.glob(f"confirm/*/{results.RESULT}")):
+            if found := results.read(path):
+                name, _, repeat = path.parent.name.rpartition("-")
+                about = {"study": run.name, "configuration": name, "repeat": int(repeat), "budget": found.budget}
+                rows += [{**about, **value._asdict(), **value.settings} for value in found.values]
+    return pd.DataFrame(rows).drop(columns="settings", errors="ignore")
 
 
 def _own(frame: pd.DataFrame) -> list[str]:
@@ -242,11 +264,12 @@ def _kind(rows: pd.DataFrame) -> str:
 
 def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:
     stated = "checkpoint" in rows and rows["checkpoint"].notna().all()  # older tables are of the last state
+    scored = f"; {how}" if (how := how_scored(rows)) else ""
     return (
         f"{'best checkpoint' if stated else 'last state'} of each training on the test set; {kind}"
         f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, "
         f"on {counted(rows['images'].iloc[0], 'image')}, where effective_samples of the S count; "
-        "accuracy is a logistic regression's on codes"
+        f"accuracy is a logistic regression's on codes{scored}"
     )
 
 

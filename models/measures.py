@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from torch.distributions import Distribution
 
 
+Need = Literal["elbo", "codes", "means", "draws", "weights", "factors", "labels", "examples", "votes", "trees", "seeds"]
+"""What a measure is taken of: the halves of the ELBO; codes, posterior means, draws from the posterior; importance
+weights; what the data must have; how it is fitted, see `study.spec.measures.SETTINGS`; the models of other seeds."""
+
+
 class Elbo(NamedTuple):
     """The two halves of an evidence lower bound, each [B], in nats; the bound is their difference."""
 
@@ -32,5 +37,6 @@ class Measure(NamedTuple):
     unit: str  # "nats", "share", "units", ...
     better: Literal["more", "less"]
     kind: Literal["bound", "importance-weighted", "estimate", "share", "score"]
-    needs: tuple[Literal["elbo", "codes", "means", "weights", "factors", "labels"], ...] = ("elbo",)
-    when: Literal["report", "confirm"] = "report"
+    needs: tuple[Need, ...] = ("elbo",)
+    when: Literal["report", "asked", "confirm"] = "report"  # "asked": at reports if the preset names it
+    version: int = 1  # goes up with every change that moves a value; a model's own gets another name instead

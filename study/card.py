@@ -14,8 +14,9 @@ import models
 from models.base import VAE
 from models.measures import Measure
 from study.record.confirmation import DEFAULTS
+from study.record.words import how_scored
 from study.spec import StudySpec
-from study.spec.measures import RENAMED, TRUSTED, in_order, kind_of, measure, number_text, titled, too_few
+from study.spec.measures import RENAMED, SAMPLED, TRUSTED, in_order, kind_of, measure, number_text, titled, too_few
 from study.spec.ranges import text
 from study.spec.text import command, counted
 
@@ -204,7 +205,8 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
         f"{name} (n = {seen.seeds}{f', {seen.failed} more failed' if seen.failed else ''})"
         for name, seen in columns.items()
     ]
-    names = in_order({name for seen in columns.values() for name in seen.measures})
+    found_of = {name for seen in columns.values() for name in seen.measures}
+    names = [name for name in in_order(found_of) if not name.endswith(SAMPLED)]
     rows = [
         (titled(m), *(_spread(seen, m) for seen in columns.values()), kind_of(m, found["kind"]))
         for m in _measures(names, model)
@@ -212,6 +214,7 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
     among = "one of them" if own == DEFAULTS else "of the trial's own training, which is not among them"
     draws, images = table["samples"].iloc[0], table["images"].iloc[0]
     others = ", and of the defaults" if len(columns) > 1 else ""
+    scored = f"\n{how[0].upper()}{how[1:]}." if (how := how_scored(table)) else ""
     star = (
         f"\n\\* fewer than {TRUSTED:g} effective samples an image on average: too few to trust the number."
         if any(_distrusted(seen) for seen in columns.values())
@@ -220,7 +223,7 @@ def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table
     return f"""Mean ± standard deviation over n trainings on fresh seeds at full budget, of which the
 {"best checkpoint" if stated else "last state"} was read once on the test set: of this checkpoint's configuration,
 `{own}`{others}. The checkpoint itself is {among}.
-What is importance-weighted, is so with {counted(draws, "draw")} an image, on {counted(images, "image")}.{star}
+What is importance-weighted, is so with {counted(draws, "draw")} an image, on {counted(images, "image")}.{scored}{star}
 
 {_rows(("metric", *heads, "kind"), rows)}"""
 

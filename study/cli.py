@@ -202,12 +202,15 @@ def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Addres
 
 
 @app.command()
-def confirm(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
-    """Train the defaults and the best configurations over fresh seeds, and read the test set."""
+def confirm(given: RunName, set_: Set = None, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
+    """Train the defaults and the best configurations over fresh seeds, and read the test set; only what is missing."""
     run = find(given, root)
+    from study.record.extension import confirmed_otherwise
+
+    spec = confirmed_otherwise(run, set_ or [])
     from study import confirm as confirmation
 
-    stopped = confirmation.confirm(run, data=data, address=address, say=lambda line: print(line, flush=True))
+    stopped = confirmation.confirm(run, spec=spec, data=data, address=address, say=lambda line: print(line, flush=True))
     if stopped is not None:
         sys.exit(128 + stopped)
     print(f"table: {command('table', run.argument, package='analysis')}")

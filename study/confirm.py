@@ -6,21 +6,22 @@ A search's own numbers flatter its winner. Only confirmed numbers go into a pape
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 import torch
 from optuna.trial import TrialState
 
 import imagesets
-from study.record.confirmation import DEFAULTS, LATENTS, RESULT, is_as_wanted, made_with, result
+from study.agenda import Agenda, Task
+from study.record.confirmation import DEFAULTS, LATENTS, Result, Value, in_columns
 from study.record.folder import OpenRun, Run, RunError
 from study.record.seeds import with_more
 from study.record.storage import (
@@ -39,35 +40,15 @@ from study.record.trials import owed
 from study.record.words import duration, measured
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
-from study.spec.measures import EDITION, LATEST, MEASURES, in_order
+from study.spec.measures import in_order
 from study.spec.text import command
-from study.trial import checkpoint
-from study.trial.checkpoint import CheckpointError
-from study.trial.evaluation import take_all
+from study.tasks import Candidate, Job, rank, score, work
 from study.trial.files import write_whole
-from study.trial.images import images_of
 from study.trial.seeds import derived_seed
-from study.trial.trial import Trial, failed, load_data
+from study.trial.trial import cause, load_data
 
 SEEDS = 1_000_003  # sets the seeds of confirmation apart from those of trials, which are (study's seed, number)
-TEST = tuple(measure.name for measure in MEASURES)
-# in a result, besides measures
-BESIDE = ("valid_elbo", "steps", "seconds", "cpu_seconds", "cause", "samples", "images", "budget", EDITION, LATENTS)
-
-
-class Candidate(NamedTuple):
-    """A configuration to confirm."""
-
-    name: str  # "defaults", or "trial-12"
-    settings: dict[str, Any]
-
-
-class Job(NamedTuple):
-    """One configuration on one fresh seed."""
-
-    candidate: Candidate
-    repeat: int
-    seed: int
+HEADLINE = ("mig", "dci_disentanglement", "factor_vae", "udr")  # of the scores, in a line
 
 
 def candidates(opened: OpenRun) -> list[Candidate]:
@@ -94,64 +75,22 @@ def jobs(opened: OpenRun) -> list[Job]:
     ]
 
 
-def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.device) -> dict[str, Any]:
-    """Trains one configuration on one seed at full budget, and reads the test set with its best checkpoint.
-
-    It goes on where it was interrupted; after the end of the training only the test set is read.
-
-    Returns:
-        `TEST` by name, NaN where there is none; `latents`, `valid_elbo`, `steps`, `seconds`, `cpu_seconds` and `cause`,
-        which is empty unless the training failed.
-    """
-    trial = None
-    try:
-        splits = load_data(spec, data)
-        folder = run.confirmation(job.candidate.name, job.repeat)
-        if not _has_best(folder):
-            _forget_training(folder)
-        trial = Trial(spec, job.candidate.settings, splits, seed=job.seed, folder=folder, device=device)
-        while not trial.done:
-            report = trial.report()
-        best = checkpoint.load(folder / checkpoint.BEST)
-        assert best is not None
-        model = trial.training.model
-        model.load_state_dict(best["training"]["model"])
-        test = images_of(splits, "test", spec.preprocessing, spec.pairing, device)
-        tested = take_all(model, trial.training.train_images, test, spec.confirm.samples, spec.confirm.images)
-        return {
-            **dict.fromkeys(TEST, math.nan),
-            **tested.measures,
-            LATENTS: tested.latents,
-            "valid_elbo": best["report"]["elbo"],
-            "steps": report["steps"],
-            "seconds": report["seconds"],
-            "cpu_seconds": report.get("cpu_seconds", math.nan),  # a checkpoint of an earlier release
-            "cause": "",
-        }
-    except Exception as error:
-        lost = failed(error, trial.training.step if trial else 0, spec)
-        return {
-            **dict.fromkeys((*TEST, "valid_elbo", "seconds", "cpu_seconds"), math.nan),
-            "steps": lost["steps"],
-            "cause": lost["cause"],
-        }
-    finally:
-        if trial is not None:
-            trial.close()
-
-
 def confirm(
     run: Run,
     *,
+    spec: StudySpec | None = None,
     data: str | None = None,
     address: str | None = None,
     say: Callable[[str], None] = print,
     stop: Stop | None = None,
 ) -> int | None:
-    """Does all jobs that have no result as the specification wants it, as Ray tasks, and writes confirm.parquet.
+    """Does what is missing of all jobs, as Ray tasks, and writes confirm.parquet.
+
+    Scores of codes are tasks of their own, which no training waits for.
 
     Args:
         run: whose search is finished, or which has none.
+        spec: takes the place of the run's own, with other settings of the confirmation.
         data: root of the data sets; None is the default one.
         address: of a Ray cluster; None starts Ray on this machine.
         say: is given a line for each finished job.
@@ -165,19 +104,22 @@ def confirm(
         SpecError, DataError, MachineError: as for a search.
     """
     with run.locked():
-        opened = open_run(run, create=not run.spec().trials)
+        opened = open_run(run, spec, create=not run.spec().trials)
         if owed(opened):
             raise RunError(f"the search is not finished; go on with `{command('resume', run.argument)}` first")
         check_space(opened)
-        spec, wanted = opened.spec, jobs(opened)
+        if spec is not None:
+            run.rewrite(spec)
+            opened.study.set_user_attr(SPEC, dump(spec))
+        spec = opened.spec
         if not spec.trials and KIND not in opened.study.user_attrs:
             describe_data(opened, load_data(spec, data))
-        missing = [job for job in wanted if not _is_done(run, spec, job)]
-        if missing:
+        agenda = Agenda(run, spec, jobs(opened))
+        if agenda.left():
             check_data(opened)
-        signum = _work_all(run, spec, missing, imagesets.data_root(data), address, say, stop)
-        results = [(job, found) for job in wanted if (found := _result(run, job)) and is_as_wanted(found, spec)]
-        table = of_one_type(pd.DataFrame([_row(opened, job, found) for job, found in results]))
+        signum = _work_all(agenda, imagesets.data_root(data), address, say, stop)
+        results = [(job, found) for job in agenda.jobs if (found := agenda.result(job)) and found.budget == spec.steps]
+        table = of_one_type(pd.DataFrame([_row(opened, agenda, job, found) for job, found in results]))
         if len(table):
             write_whole(run.table("confirm"), lambda path: to_parquet(table, path))
         return signum
@@ -229,15 +171,10 @@ def _at_work(run: Run, spec: StudySpec, address: str | None) -> Iterator[Stop]:
 
 
 def _work_all(
-    run: Run,
-    spec: StudySpec,
-    missing: list[Job],
-    data: Path,
-    address: str | None,
-    say: Callable[[str], None],
-    given: Stop | None,
+    agenda: Agenda, data: Path, address: str | None, say: Callable[[str], None], given: Stop | None
 ) -> int | None:
-    if not missing:
+    run, spec = agenda.run, agenda.spec
+    if not agenda.left():
         return None
     with nullcontext(given) if given else _at_work(run, spec, address) as stop:
         import ray
@@ -245,68 +182,75 @@ def _work_all(
         from study.tune.trainable import device
 
         @ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus, max_retries=3)
-        def task(job: Job) -> dict[str, Any]:
-            return work(run, spec, job, str(data), device())
+        def done(task: Task) -> Outcome:
+            return do(task, run, spec, str(data), device())
 
-        for job in missing:
-            if (old := _result(run, job)) and old.get("budget", old["steps"]) != spec.steps:
-                _forget_training(run.confirmation(job.candidate.name, job.repeat))
-        pending = {task.remote(job): job for job in missing}
-        started, done = time.monotonic(), 0
-        while pending and stop.signal is None:
+        agenda.forget_other_budgets()
+        pending: dict[Any, Task] = {}
+        started, ended = time.monotonic(), 0
+        while stop.signal is None:
+            pending |= {done.remote(task): task for task in agenda.ready()}
+            if not pending:
+                break
             finished, _ = ray.wait(list(pending), timeout=0.5)
             for reference in finished:
-                job = pending.pop(reference)
+                task = pending.pop(reference)
                 try:
                     found = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    found = {**failed(error, 0), "cause": f"lost: {type(error).__name__}"}
-                _keep(run, job, {**found, **made_with(spec)})
-                by = spec.objectives[0]
-                outcome = found["cause"] or f"test {measured(by, found[by])}, {found['seconds']:.0f} s"
-                done += 1
-                how_far = f"{done} of {len(missing)}"
-                if pending:
-                    left = (time.monotonic() - started) / done * len(pending)
-                    how_far += f", about {duration(left)} left"
-                say(f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}: {outcome}   ({how_far})")
+                    why = f"lost: {type(error).__name__}"
+                    found = Result(why, 0, spec.steps) if task.kind == "work" else why
+                agenda.take(task, found)
+                ended += 1
+                left = len(agenda.left())
+                how_far = f"{ended} of {ended + left}"
+                if left:
+                    how_far += f", about {duration((time.monotonic() - started) / ended * left)} left"
+                say(f"{_outcome(agenda, task, found)}   ({how_far})")
         for reference in pending:
             ray.cancel(reference, force=True)
         return stop.signal
 
 
-def _has_best(folder: Path) -> bool:
-    """Whether a training's best checkpoint is there and sound."""
+Outcome = Result | Sequence[Sequence[Value]] | str
+
+
+def do(task: Task, run: Run, spec: StudySpec, data: str | None, device: torch.device) -> Outcome:
+    """Does a task; what `Agenda.take` takes."""
+    job = task.jobs[0]
+    if task.kind == "work":
+        return work(run, spec, job, data, device, task.measures)
     try:
-        return checkpoint.load(folder / checkpoint.BEST) is not None
-    except CheckpointError:
-        return False
+        if task.kind == "score":
+            return [score(run, spec, job, data, device, task.measures)]
+        return rank(run, spec, task.jobs, data, device)
+    except Exception as error:
+        return cause(error)
 
 
-def _forget_training(folder: Path) -> None:
-    """Removes a training's checkpoints, so that it starts again, and then its result."""
-    for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST, RESULT):
-        (folder / name).unlink(missing_ok=True)
+def _outcome(agenda: Agenda, task: Task, found: Outcome) -> str:
+    """What came of a task, in a line."""
+    spec, job = agenda.spec, task.jobs[0]
+    if task.kind == "rank":
+        who = f"{job.candidate.name}, {len(task.jobs)} seeds"
+    else:
+        who = f"{job.candidate.name}, seed {job.repeat + 1} of {spec.confirm.seeds}"
+    if isinstance(found, str):
+        return f"{who}: no {task.kind}, {found}"
+    if isinstance(found, Result):
+        known = in_columns(found, spec)
+        by = next((name for name in (spec.objectives[0], "elbo") if name in known), "log_likelihood")
+        return f"{who}: {found.cause or f'test {measured(by, known.get(by))}, {found.seconds:.0f} s'}"
+    means = {value.measure: np.mean([one.value for one in alike]) for alike in zip(*found) for value in alike[:1]}
+    shown = [name for name in HEADLINE if name in means] or list(means)[:2]
+    return f"{who}: {', '.join(measured(name, means[name]) for name in shown)}"
 
 
-def _keep(run: Run, job: Job, found: dict[str, Any]) -> None:
-    path = run.confirmation(job.candidate.name, job.repeat) / RESULT
-    write_whole(path, lambda temporary: temporary.write_text(json.dumps({**found, EDITION: LATEST})))
-
-
-def _result(run: Run, job: Job) -> dict[str, Any] | None:
-    return result(run, job.candidate.name, job.repeat)
-
-
-def _is_done(run: Run, spec: StudySpec, job: Job) -> bool:
-    """Whether the job has a result that doing it again would not change: not if its process was lost, or the disk."""
-    found = _result(run, job)
-    return found is not None and is_as_wanted(found, spec) and not found["cause"].startswith(("lost", "disk"))
-
-
-def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
+def _row(opened: OpenRun, agenda: Agenda, job: Job, found: Result) -> dict[str, Any]:
     """One row of confirm.parquet; `metrics.*` are those of the test set."""
     _, spec, study = opened
+    known = {} if found.cause else in_columns(found, spec, agenda.among(job))
+    names = in_order({*known, *(measure.name for measure in agenda.measures(job))})
     return {
         "study": spec.name,
         "model": spec.title,
@@ -317,15 +261,16 @@ def _row(opened: OpenRun, job: Job, found: dict[str, Any]) -> dict[str, Any]:
         "configuration": job.candidate.name,
         "repeat": job.repeat,
         "seed": job.seed,
-        "cause": found["cause"],
-        "steps": found["steps"],
-        "seconds": found.get("seconds"),
-        "cpu_seconds": found.get("cpu_seconds"),
-        "samples": found["samples"],
-        "images": min(found["images"], spec.tested),
+        "cause": found.cause,
+        "steps": found.steps,
+        "seconds": found.seconds,
+        "cpu_seconds": found.cpu_seconds,
+        "samples": spec.confirm.samples,
+        "images": spec.tested,
+        **{key: getattr(spec.confirm, key) for key in ("votes", "examples", "trees", "codes_of")},
         "checkpoint": "best",
-        "valid_elbo": found.get("valid_elbo"),
-        **{f"metrics.{key}": found.get(key) for key in in_order({*TEST, *found} - {*BESIDE})},
-        **{f"{LATENTS}.{key}": values for key, values in found.get(LATENTS, {}).items()},
+        "valid_elbo": found.valid_elbo,
+        **{f"metrics.{key}": known.get(key, math.nan) for key in names},
+        **{f"{LATENTS}.{key}": values for key, values in (found.latents or {}).items()},
         **{f"params.{key}": cell(value) for key, value in job.candidate.settings.items()},
     }

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from imagesets import Splits
 from models.base import VAE
 from models.measures import Measure
-from study.spec.checks import USUAL_TESTED
-from study.spec.measures import LATEST, MEASURES, TRUSTED, in_order, kind_of, measure, number_text, titled, too_few
+from study.record.words import scored_with
+from study.spec.measures import (
+    MEASURES,
+    SCORES,
+    TRUSTED,
+    in_order,
+    kind_of,
+    measure,
+    number_text,
+    possible,
+    titled,
+    too_few,
+    versions,
+)
+from study.spec.specification import Confirm
 from study.spec.text import counted
 from study.told import Told
-from study.trial.evaluation import Tested, evaluate, take_all
+from study.trial.evaluation import Tested, evaluate, score_codes, take_all
 from study.trial.images import Images, images_of
+from study.trial.scores import How
 
 if TYPE_CHECKING:
     from study.exported import TrainedOn
+
+USUAL = Confirm()  # as `confirm` does, if not told otherwise
 
 
 def lines(model: VAE, splits: Splits, on: TrainedOn, name: str, samples: int, first: int | None) -> Iterator[str]:
@@ -29,19 +45,21 @@ def lines(model: VAE, splits: Splits, on: TrainedOn, name: str, samples: int, fi
         on: as what the model saw images.
         name: of the data set.
         samples: draws an image of importance-weighted numbers; with 0 these are left out.
-        first: how many of the images are read, from the first on; None is all, of which USUAL_TESTED are
-            importance-weighted.
+        first: how many of the images are read, from the first on; None is all, of which as many are
+            importance-weighted as `confirm` takes.
     """
     valid, test = (
         Told(f"{name}, {part}", getattr(splits, part), on.preprocessing, part=part, pairing=on.pairing)
         for part in ("valid", "test")
     )
-    train, weighted = images_of(splits, "train", on.preprocessing, on.pairing), first or USUAL_TESTED
+    train, weighted = images_of(splits, "train", on.preprocessing, on.pairing), first or USUAL.images
     yield _head(model, valid, name, "valid", first)
     yield from _table(evaluate(model, valid, first=first), model, valid)
     yield _head(model, test, name, "test", first)
     found = take_all(model, train, test, samples, weighted, first=first)
-    yield from _table(found.measures, model, test)
+    how = How(USUAL.votes, USUAL.examples, USUAL.trees)
+    scores = score_codes(model, [test], _scores(test), how, first=first)
+    yield from _table(found.measures | scores, model, test)
     yield from _of_latents(found)
     if samples:
         on_images = counted(min(weighted, len(test)), "image")
@@ -49,7 +67,11 @@ def lines(model: VAE, splits: Splits, on: TrainedOn, name: str, samples: int, fi
         if too_few(found.measures["effective_samples"]):
             yield f"* fewer than {TRUSTED:g} effective samples an image on average: too few to trust the number"
     yield from _left_out(found, samples, labelled=train.labels is not None and test.labels is not None)
-    yield f"one draw from the exact posterior an image, KL weight 1; measures of edition {LATEST}"
+    if test.factors is None:
+        yield f"of the scores of codes those without factors: {name} has none"
+    else:
+        yield f"scores are of posterior means of these images: {scored_with(USUAL.votes, USUAL.examples, USUAL.trees)}"
+    yield f"one draw from the exact posterior an image, KL weight 1; {_versions([*found.measures, *scores])}"
 
 
 def _head(model: VAE, images: Images, name: str, part: str, first: int | None) -> str:
@@ -69,18 +91,31 @@ def _table(found: Mapping[str, float], model: VAE, images: Images) -> Iterator[s
 
 
 def _text(found: Mapping[str, float], of: Measure) -> str:
-    value = number_text(found[of.name], of.unit)
+    value = "not defined" if math.isnan(found[of.name]) else number_text(found[of.name], of.unit)
     distrusted = of.kind == "importance-weighted" and too_few(found["effective_samples"])
     return f"{value} *" if distrusted else f"{value}  "
 
 
 def _of_latents(found: Tested) -> Iterator[str]:
     """The KL of each latent, the largest first, where it has one."""
+    assert found.latents is not None
     kl = found.latents["kl"]
     if not math.isnan(kl[0]):  # it is NaN in all, or in none
         largest = sorted(range(len(kl)), key=lambda latent: -kl[latent])
         shares = ", ".join(f"{latent}: {number_text(kl[latent], 'nats')}" for latent in largest)
         yield f"  KL of each latent (nats an image): {shares}"
+
+
+def _scores(images: Images) -> list[str]:
+    """The scores of posterior means that one model's codes of these images give."""
+    has = () if images.factors is None else ("factors",)
+    measures = [measure for score in SCORES for measure in score.measures if "seeds" not in measure.needs]
+    return [measure.name for measure in measures if possible(measure, has)]
+
+
+def _versions(names: Iterable[str]) -> str:
+    said = ", ".join(f"{name} {version}" for name, version in versions(names).items())
+    return f"all measures are of version 1{f' but {said}' if said else ''}"
 
 
 def _left_out(found: Tested, samples: int, *, labelled: bool) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,18 @@ def extended(given: str, overrides: list[str], more: str, root: str | Path) -> t
         )
     trials = own.trials + int(more)
     return run, wanted.model_copy(update={"trials": trials, "storage": own.storage})
+
+
+def confirmed_otherwise(run: Run, overrides: Sequence[str]) -> StudySpec | None:
+    """The specification of a run with other settings of its confirmation; None where none are given.
+
+    Raises:
+        SpecError: another key is given, or the specification is not sound.
+    """
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    if wrong := [key for key in keys if not key.startswith("confirm.")]:
+        raise SpecError("--set", [f"{key}: only what is below `confirm` can be set here" for key in wrong])
+    return specs.load(run.study_yaml, overrides) if overrides else None
 
 
 def differences(own: StudySpec, wanted: StudySpec, free: Mapping[str, Any] = dict.fromkeys(FREE, True)) -> list[str]:

@@ -18,7 +18,7 @@ from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, open_run
 from study.record.trials import Outcome, reports
 from study.spec import StudySpec
-from study.spec.measures import EDITION, LATEST, METRICS, taken, todays_names
+from study.spec.measures import MEASURES, METRICS, VERSIONS, column, taken, versions, versions_said
 from study.spec.text import command
 from study.trial.files import write_whole
 from study.trial.seeds import derived_seed
@@ -173,16 +173,22 @@ def _to_parquet(frame: pd.DataFrame, read: int, path: Path) -> None:
 
 
 def to_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """Writes a table, with the edition of its measures."""
-    frame.attrs[EDITION] = LATEST
+    """Writes a table, with the versions of its measures."""
+    frame.attrs[VERSIONS] = versions(measure.name for measure in MEASURES)
     frame.to_parquet(path, index=False)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
     """A table with today's names, whichever release wrote it."""
     frame = pd.read_parquet(path)
-    names = todays_names(frame.attrs.pop(EDITION, 1)).items()
-    return frame.rename(columns={f"{lead}{old}": f"{lead}{new}" for old, new in names for lead in ("", "metrics.")})
+    said = versions_said(frame.attrs)
+    frame.attrs = {}
+
+    def todays(name: str) -> str:
+        measure = name.removeprefix("metrics.")
+        return name.removesuffix(measure) + column(measure, said.get(measure, 1))
+
+    return frame.rename(columns=todays)
 
 
 def _changed(run: Run) -> int:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record.folder import OpenRun
 from study.spec import StudySpec
-from study.spec.measures import EDITION, KEPT, LATEST, RENAMED, STOPPED, current
+from study.spec.measures import KEPT, RENAMED, STOPPED, VERSIONS, current, versions
 
 REPORT = "report:"
 TAKEN_UP = "taken_up"  # an attribute of a trial: when a process last began to work on it, in seconds since 1970
@@ -110,7 +110,7 @@ def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) 
     """
     steps = report["steps"]
     names = (*report["measures"], *(key for key in KEPT if key in report))  # an older checkpoint's has not all
-    kept = {key: _finite(report[key]) for key in names} | {EDITION: LATEST}
+    kept = {key: _finite(report[key]) for key in names} | {VERSIONS: versions(report["measures"])}
     if report.get("done"):
         kept[STOPPED] = True
     study._storage.set_trial_user_attr(trial_id, f"{REPORT}{steps}", kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,6 +18,9 @@ from study.spec import StudySpec
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
 from study.spec.text import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
@@ -41,6 +45,20 @@ def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
 def measured(name: str, value: float | None) -> str:
     """A measure in a line of text."""
     return f"{name} {'not finite' if value is None else number_text(value, measure(name).unit)}"
+
+
+def how_scored(confirmed: pd.DataFrame) -> str:
+    """How the scores of codes in rows of confirm.parquet were taken; empty where there are none."""
+    taken = [f"metrics.{name}" for name in ("mig", "dci_disentanglement", "factor_vae")]
+    if "votes" not in confirmed or not any(name in confirmed and confirmed[name].notna().any() for name in taken):
+        return ""
+    how = confirmed.iloc[0]
+    whose = "the test set" if how["codes_of"] == "test" else "the whole data set"
+    return f"scores are of posterior means of {whose}: {scored_with(how['votes'], how['examples'], how['trees'])}"
+
+
+def scored_with(votes: int, examples: int, trees: str) -> str:
+    return f"{votes} votes, {examples} examples, DCI of {trees}'s trees"
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ import models
 import searchspaces
 from models.measures import Measure
 from study.spec.build import build
-from study.spec.measures import BESIDE, MEASURES
+from study.spec.measures import BESIDE, MEASURES, SCORES, possible
 from study.spec.problems import nearest
 from study.spec.ranges import Range, is_whole, outside, own_ranges
 from study.spec.settings import SETTINGS, is_setting
@@ -303,19 +303,44 @@ def _wrong_objectives(spec: StudySpec, own: list[Measure] | None) -> list[str]:
         if measure.name in taken
     ]
     known = {measure.name: measure for measure in (*MEASURES, *(own or ()))}
-    eligible = [name for name, measure in known.items() if measure.when == "report" and measure.better == "more"]
+    has = ["factors"] if _has_factors(spec) else []
+    eligible = [name for name, m in known.items() if m.when != "confirm" and m.better == "more" and possible(m, has)]
     for name in spec.objectives:
         if name not in known and own is None:
             continue
         if name not in known:
             lead = f"metric {name!r} is not known; known: {', '.join(eligible)}{nearest(name, eligible)}"
             problems.append(f"objective: {lead}")
-        elif known[name].when != "report":
+        elif known[name].when == "confirm":
             problems.append(f"objective: {name} is taken on the test set only; known: {', '.join(eligible)}")
         elif known[name].better != "more":
             problems.append(
                 f"objective: less {name} is better, and objectives are maximised; known: {', '.join(eligible)}"
             )
+        elif not possible(known[name], has):
+            problems.append(f"objective: {name} {_needs_factors(spec)}; known: {', '.join(eligible)}")
+    return problems
+
+
+def _has_factors(spec: StudySpec) -> bool:
+    """Whether the data has factors, as far as can be told yet."""
+    told = hasattr(spec, "dataset") and hasattr(spec, "dataset_options") and sizes_known(spec)
+    return not told or bool(spec.images.factors)
+
+
+def _needs_factors(spec: StudySpec) -> str:
+    having = [name for name in imagesets.names() if imagesets.about(name).factors]
+    return f"needs factors, which {spec.dataset} does not have; {', '.join(having)} have them, and `images` may"
+
+
+def _check_scores(spec: StudySpec) -> list[str]:
+    """What `confirm` is asked for by name and cannot be had; of what it is not asked for, it takes what it can."""
+    named, problems = spec.confirm.scores or [], []
+    for score in SCORES:
+        if score.name in named and "factors" in score.measures[0].needs and not _has_factors(spec):
+            problems.append(f"confirm.scores: {score.name} {_needs_factors(spec)}")
+    if "udr" in named and spec.confirm.seeds < 2:
+        problems.append("confirm.scores: udr compares seeds, where confirm.seeds is 1; ask for more, or take it out")
     return problems
 
 
@@ -351,6 +376,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("budget",), _check_lengths),
     (("budget", "dataset", "dataset_options"), _check_batch),
     (("validation", "confirm", "dataset", "dataset_options"), _check_images),
+    (("confirm", "dataset", "dataset_options"), _check_scores),
     (("budget", "asha"), _check_grace),
     (("budget", "dataset", "dataset_options", "asha", "fixed", "space", "model"), _check_rungs),
     (("dataset", "dataset_options"), _check_dataset_options),
@@ -370,7 +396,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
 OF_MODELS = (_check_builds, _check_measures, _check_grid)
 WITHOUT: dict[Callable[..., list[str]], Callable[[StudySpec], list[str]]] = {_check_measures: _check_common_measures}
 """What stands in for some of them where no model is built."""
-LATER = (_check_images, _check_idle)
+LATER = (_check_images, _check_idle, _check_scores)
 
 
 def of(kept: bool, building: bool = True) -> list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]]:

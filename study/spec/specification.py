@@ -26,7 +26,7 @@ from models.domains import LikelihoodName
 from study.output import masked
 from study.spec import checks
 from study.spec.build import batches
-from study.spec.measures import RENAMED
+from study.spec.measures import RENAMED, SCORES
 from study.spec.own import Code, with_code
 from study.spec.preprocessing import Pairing, Preprocessing
 from study.spec.problems import nearest
@@ -78,6 +78,14 @@ def _metrics(value: str | list[str]) -> str | list[str]:
     return given[0] if isinstance(value, str) else given
 
 
+def _scores(value: list[str] | None) -> list[str] | None:
+    known = [score.name for score in SCORES]
+    for name in value or ():
+        if name not in known:
+            raise ValueError(_unknown("score", name, known))
+    return value
+
+
 def _share_or_whole(value: float) -> float:
     if value > 1 and not float(value).is_integer():
         raise ValueError(f"must be a share of one GPU, such as 0.25, or a whole number of them, got {value}")
@@ -122,12 +130,22 @@ class Asha(_Part):
 
 
 class Confirm(_Part):
-    """The best `top` configurations and the defaults, each over `seeds` fresh seeds, on the test set."""
+    """The best `top` configurations and the defaults, each over `seeds` fresh seeds, on the test set.
+
+    What is importance-weighted, is so with `samples` draws an image, on `images` test images; UDR is of these, too.
+    `scores` are of the codes of the test set, or of the whole data set, as published ones are. They draw `votes`, or
+    are fitted on `examples`, and half as many more evaluate.
+    """
 
     top: int = Field(default=3, ge=0, le=MANY)
     seeds: Several = 5
     samples: Several = 5000
     images: Long = checks.USUAL_TESTED
+    scores: Annotated[list[str] | None, AfterValidator(_scores)] = None  # if not given, all that the data can give
+    votes: Several = 10_000
+    examples: Several = 10_000
+    trees: Literal["lightgbm", "scikit-learn"] = "lightgbm"  # of DCI, which is defined by the second, in minutes
+    codes_of: Literal["test", "all"] = "test"
 
 
 class Resources(_Part):
@@ -243,6 +261,17 @@ class StudySpec(_Part):
         """How many test images are importance-weighted: no more than there are, as far as that is known."""
         count = self.confirm.images
         return min(count, self.images.test) if checks.sizes_known(self) else count
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The scores of codes that `confirm` takes: those that are named, or all that the data can give.
+
+        Without factors that is UDR alone; the correlations need none either, and are taken where they are named.
+        """
+        if self.confirm.scores is not None:
+            return tuple(self.confirm.scores)
+        known = checks.sizes_known(self) and bool(self.images.factors)
+        return tuple(score.name for score in SCORES) if known else ("udr",)
 
     @property
     def steps(self) -> int:

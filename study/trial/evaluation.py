@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -15,11 +16,15 @@ from torch import Tensor
 import metrics
 from models.base import VAE
 from models.latents import kl_shares
+from models.measures import Measure, Need
+from study.spec.measures import SAMPLED, SCORES, possible
 from study.trial.images import Images
+from study.trial.scores import Coded, How, scored
 from study.trial.seeds import derived_seed
 
 SEED = 0
 BATCH = 500
+ENCODED = 200  # at once, where nothing is decoded: what convolutions of 500 images hold at once leaves a CPU's caches
 
 
 @contextmanager
@@ -44,6 +49,7 @@ def evaluate(
     *,
     first: int | None = None,
     test: bool = False,
+    asked: Collection[str] = (),
 ) -> dict[str, float]:
     """Mean measures over a set of images; the model is looked at once a batch.
 
@@ -56,40 +62,96 @@ def evaluate(
         seed: of the draws, and of the choice of images.
         count: of how many images, where not of all; always the same ones.
         first: only so many of them, from the first on.
-        test: take the model's own measures that are for `confirm`, too.
+        test: take the model's own measures that are for `confirm`, too, and no scores of codes, which have a table of
+            more codes there, see `coded`.
+        asked: the scores that are taken beside those of each report.
 
     Returns:
-        `study.spec.measures.METRICS` by name, and the model's own; the ELBO and its halves in nats an image.
+        `study.spec.measures.METRICS` by name, where the images have factors what needs them, and the model's own; the
+        ELBO and its halves in nats an image.
     """
-    reconstruction, kl, codes, means = [], [], [], []
+    reconstruction, kl, codes, mean_codes = [], [], [], []
     measures = {each: take for each, take in model.measures().items() if test or each.when == "report"}
     own: dict[str, list[Tensor]] = {measure.name: [] for measure in measures}
+    rows = None if count is None else _some(len(images), count, seed)
     with evaluating(model, images, seed):
-        for x in images.batches(BATCH, first, among=None if count is None else _some(len(images), count, seed)):
+        for x in images.batches(BATCH, first, among=rows):
             look = model.look(x)
             reconstruction.append(look.elbo.log_lik)
             kl.append(look.elbo.kl)
             codes.append(look.codes)
-            means.append(model.posterior_part.means(look.posterior))
+            mean_codes.append(model.posterior_part.means(look.posterior))
             for measure, take in measures.items():
                 own[measure.name].append(take(x, look))
-    halves = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}
-    z, mu = torch.cat(codes).cpu().numpy(), torch.cat(means).cpu().numpy()
+    halves, z = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}, torch.cat(codes).cpu().numpy()
+    means = Coded(torch.cat(mean_codes).cpu().numpy(), _rows(images.factors, rows, first))
     return {
         "elbo": halves["reconstruction"] - halves["kl"],
         **halves,
         "zero_fraction": metrics.zero_fraction(z),
         "small_fraction": metrics.small_fraction(z),
         "hoyer": metrics.hoyer(z),
-        "active_units": float(metrics.active_units(mu)),
-        "effective_latents": metrics.effective_latents(mu),
+        "active_units": float(metrics.active_units(means.codes)),
+        "effective_latents": metrics.effective_latents(means.codes),
+        **({} if test else scored(means, _reported(images, asked))),
         **{key: _mean(parts) for key, parts in own.items()},
     }
+
+
+def _reported(images: Images, asked: Collection[str]) -> list[str]:
+    """The scores of a report on these images."""
+    has = ["factors"] if images.factors is not None else []
+    of_means = [measure for score in SCORES for measure in score.measures]
+    return [m.name for m in of_means if possible(m, has) and (m.when == "report" or m.name in asked)]
+
+
+def score_codes(
+    model: VAE, several: Sequence[Images], names: Collection[str], how: How, *, first: int | None = None
+) -> dict[str, float]:
+    """Scores of a model's codes, of which there is one table for all: each image is encoded once.
+
+    Args:
+        model: on the images' device.
+        several: splits of one data set, whose codes the table has.
+        names: of measures that scores of one model's codes give, of means and of draws.
+        how: they are taken.
+        first: only so many images of each split, from the first on.
+
+    Returns:
+        Their values, by name.
+    """
+    means, draws = coded(model, several, first=first)
+    of_draws = scored(draws, {name.removesuffix(SAMPLED) for name in names if name.endswith(SAMPLED)}, how)
+    return scored(means, names, how) | {f"{name}{SAMPLED}": value for name, value in of_draws.items()}
+
+
+def coded(model: VAE, several: Sequence[Images], seed: int = SEED, *, first: int | None = None) -> tuple[Coded, Coded]:
+    """Means and draws of the posterior of all images, each found once.
+
+    Args:
+        model: on the images' device.
+        several: splits of one data set, one after the other.
+        seed: of the draws.
+        first: only so many images of each, from the first on.
+    """
+    means, draws = [], []
+    with evaluating(model, several[0], seed):
+        for x in itertools.chain.from_iterable(images.batches(ENCODED, first) for images in several):
+            q = model.posterior(x)
+            means.append(model.posterior_part.means(q).cpu())
+            draws.append(q.sample().cpu())
+    known = [images.factors[:first] for images in several if images.factors is not None]
+    factors = np.concatenate(known) if known else None
+    return Coded(torch.cat(means).numpy(), factors), Coded(torch.cat(draws).numpy(), factors)
 
 
 def _some(n: int, count: int, seed: int) -> Tensor:
     """Some of n images in ascending order, or all of them."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count].sort().values
+
+
+def _rows(factors: NDArray[np.int64] | None, rows: Tensor | None, first: int | None) -> NDArray[np.int64] | None:
+    return None if factors is None else factors[slice(None) if rows is None else rows.numpy()][:first]
 
 
 def _mean(parts: list[Tensor]) -> float:
@@ -195,13 +257,20 @@ class Tested(NamedTuple):
     """What is measured of a trained model, once."""
 
     measures: dict[str, float]  # of `study.spec.measures.MEASURES` what the data gives, and the model's own
-    latents: dict[str, list[float]]  # see `by_latent`
+    latents: dict[str, list[float]] | None  # see `by_latent`; None where not looked at
 
 
 def take_all(
-    model: VAE, train: Images, test: Images, samples: int, weighted: int, *, first: int | None = None
+    model: VAE,
+    train: Images,
+    test: Images,
+    samples: int,
+    weighted: int,
+    *,
+    first: int | None = None,
+    asked: Collection[Measure] | None = None,
 ) -> Tested:
-    """Every measure of a trained model on the test set.
+    """Every measure of a trained model on the test set but scores of codes, for which see `score_codes`.
 
     Args:
         model: on the images' device.
@@ -210,14 +279,21 @@ def take_all(
         samples: draws an image of importance-weighted numbers; with 0 these are left out.
         weighted: how many of the test images are importance-weighted, from the first on.
         first: only so many of the test images, from the first on.
+        asked: only these, and what comes with them.
     """
-    found = evaluate(model, test, first=first, test=True)
-    if samples:
+    found, latents = {}, None
+    if asked is None or any(not {"weights", "labels"} & {*measure.needs} for measure in asked):
+        found, latents = evaluate(model, test, first=first, test=True), by_latent(model, test, first=first)
+    if samples and _is_needed("weights", asked):
         found |= _likelihood(model, test, samples, weighted)
-    if train.labels is not None and test.labels is not None:
+    if train.labels is not None and test.labels is not None and _is_needed("labels", asked):
         found["accuracy"] = probe_accuracy(model, train, test, first=first)
         found["accuracy_mlp"] = probe_accuracy(model, train, test, classifier="mlp", first=first)
-    return Tested(found, by_latent(model, test, first=first))
+    return Tested(found, latents)
+
+
+def _is_needed(need: Need, asked: Collection[Measure] | None) -> bool:
+    return asked is None or any(need in measure.needs for measure in asked)
 
 
 def _likelihood(model: VAE, test: Images, samples: int, first: int) -> dict[str, float]:

@@ -45,7 +45,7 @@ class Images:
         device: torch.device | str = "cpu",
     ):
         self.preprocessing, self.device = preprocessing, torch.device(device)
-        self.image_shape, self.labels = tuple(split.images.shape[1:]), split.labels
+        self.image_shape, self.labels, self.factors = tuple(split.images.shape[1:]), split.labels, split.factors
         self._seed = Splits._fields.index(part)
         self._rows: Tensor | None = None
         if isinstance(split.images, PackedImages):

@@ -119,7 +119,7 @@ class Trial:
         report = {
             **found,
             "measures": list(found),
-            measures.EDITION: measures.LATEST,
+            measures.VERSIONS: measures.versions(found),
             "steps": self.training.step,
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,

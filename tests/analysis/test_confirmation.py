@@ -242,3 +242,17 @@ def test_bits_are_marked_as_the_log_likelihood_is():
     assert found.loc["defaults", "bits"].endswith(MARK)
     assert found.loc["defaults", "log_likelihood"].endswith(MARK)
     assert not found.loc["defaults", "accuracy"].endswith(MARK)
+
+
+def test_a_table_shows_the_scores_that_tell_most_and_says_how_they_were_taken():
+    how = {"votes": 90, "examples": 70, "trees": "lightgbm", "codes_of": "all", "checkpoint": "best"}
+    scores = {"metrics.mig_sampled": 0.1, "metrics.sap": 0.2}
+    frame = pd.DataFrame([row("defaults", i, -100.0, **how, **scores) for i in range(2)])
+    frame = frame.assign(kind="bound", preprocessing="grey", likelihood="bernoulli")
+    shown = confirmation(frame)
+    assert {"mig", "dci_disentanglement", "factor_vae", "udr"} <= {*shown}
+    assert {"mig_sampled", "sap"}.isdisjoint(shown)
+    said = "scores are of posterior means of the whole data set: 90 votes, 70 examples, DCI of lightgbm's trees"
+    [line] = notes(pd.DataFrame({"study": []}), frame)
+    assert line.endswith(f"{said}.")
+    assert said not in "".join(notes(pd.DataFrame({"study": []}), frame.drop(columns=[*how])))

@@ -329,7 +329,7 @@ def make(raw) -> Callable[..., StudySpec]:
         trials=len(SEARCH),
         seed=11,
         budget={"steps": FULL, "report_every": EVERY},
-        confirm={"top": 2, "seeds": SEEDS, "samples": 8, "images": 40},
+        confirm={"top": 2, "seeds": SEEDS, "samples": 8, "images": 40, "scores": []},
     )
 
 

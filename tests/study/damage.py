@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-import torch
+from here import all_done
 
 import imagesets
 from study import confirm
+from study.agenda import Agenda
 from study.export import export
 from study.record import tables
-from study.record.confirmation import made_with
 from study.record.folder import Run
 from study.record.storage import describe_data, open_run
 from study.record.trials import fail, finish, store_report
@@ -68,9 +68,7 @@ def complete(run: Run) -> None:
     trial.close()
     finish(opened, 3, report)
     tables.write(run)
-    for job in confirm.jobs(opened):
-        found = confirm.work(run, spec, job, None, torch.device("cpu"))
-        confirm._keep(run, job, {**found, **made_with(spec)})
+    all_done(Agenda(run, spec, confirm.jobs(opened)))
     confirm.confirm(run)
     export(run, run.path / "best")
 

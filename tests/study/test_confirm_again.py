@@ -11,14 +11,17 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from here import TEST, defined, flat
 
 import imagesets
 from study import confirm as confirming
-from study.confirm import TEST, confirm, jobs, work
-from study.record.confirmation import RESULT, made_with
+from study.agenda import Agenda
+from study.confirm import confirm, jobs
+from study.record.confirmation import RESULT
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.spec import StudySpec
+from study.tasks import work
 from study.trial import checkpoint
 from study.trial.evaluation import evaluate
 from study.trial.images import Images
@@ -32,7 +35,7 @@ CPU = torch.device("cpu")
 def confirmed(raw, ray_up, tmp_path_factory) -> Run:
     """A run without a complete trial, whose defaults are confirmed over two seeds."""
     run = Run(tmp_path_factory.mktemp("confirmed") / "tiny")
-    budget, seeds = {"steps": FULL, "report_every": EVERY}, {"seeds": 2, "samples": 3, "images": 10}
+    budget, seeds = {"steps": FULL, "report_every": EVERY}, {"seeds": 2, "samples": 3, "images": 10, "scores": []}
     spec = StudySpec(**raw(trials=1, budget=budget, confirm=seeds))
     run.create(spec)
     study = open_run(run, spec, create=True).study
@@ -69,9 +72,8 @@ def trainings(run: Run) -> dict[Path, bytes]:
 
 def afresh(run: Run, folder: Path) -> list[dict[str, Any]]:
     """What every job gives in a folder where nothing is, without the times; NaN as None."""
-    spec, aside = run.spec(), ("seconds", "cpu_seconds", "latents")
-    found = [work(Run(folder), spec, job, None, CPU) for job in jobs(open_run(run, spec))]
-    return [{key: None if value != value else value for key, value in one.items() if key not in aside} for one in found]
+    spec = run.spec()
+    return [flat(work(Run(folder), spec, job, None, CPU), spec) for job in jobs(open_run(run, spec))]
 
 
 def results(run: Run) -> list[dict[str, Any]]:
@@ -114,7 +116,7 @@ def test_a_result_that_does_not_state_its_settings_is_read_again(copied):
         found = json.loads(path.read_text())
         path.write_text(
             json.dumps(
-                {**{key: found[key] for key in (*TEST, "valid_elbo", "steps", "seconds", "cause")}, "elbo": -1.0}
+                {**dict.fromkeys(TEST, 0.5), **{key: found[key] for key in ("valid_elbo", "steps", "seconds", "cause")}}
             )
         )
     confirm(copied, say=said.append)
@@ -125,15 +127,18 @@ def test_a_result_that_does_not_state_its_settings_is_read_again(copied):
 
 def test_stopped_on_the_way_its_table_has_nothing_of_the_old_settings(copied, monkeypatch):
     change(copied, confirm={"samples": 5})
-    done = jobs(open_run(copied))[0]
 
-    def one(run: Run, spec: StudySpec, *_: Any) -> int:
-        confirming._keep(run, done, {**work(run, spec, done, None, CPU), **made_with(spec)})
+    def one(agenda: Agenda, *_: Any) -> int:
+        task = next(agenda.ready())
+        agenda.take(task, confirming.do(task, agenda.run, agenda.spec, None, CPU))
         return 15
 
     monkeypatch.setattr(confirming, "_work_all", one)
     assert confirm(copied) == 15
-    assert [(row["repeat"], row["samples"]) for row in rows(copied)] == [(0, 5)]
+    found = rows(copied)
+    assert [row["samples"] for row in found] == [5, 5]
+    assert [math.isfinite(row["metrics.log_likelihood"]) for row in found] == [True, False]
+    assert all(math.isfinite(row["metrics.elbo"]) for row in found)  # which no samples change
 
 
 @pytest.fixture
@@ -151,11 +156,11 @@ def test_the_best_checkpoint_is_tested(confirmed, tmp_path, falling):
     spec = confirmed.spec()
     job = jobs(open_run(confirmed, spec))[0]
     found = work(Run(tmp_path), spec, job, None, CPU)
-    assert (found["valid_elbo"], found["steps"]) == (-100.0 - EVERY, FULL)
+    assert (found.valid_elbo, found.steps) == (-100.0 - EVERY, FULL)
     splits = imagesets.load("mnist5k")
     training = Training(spec, job.candidate.settings, splits, seed=job.seed)
     training.advance(EVERY)
-    assert found["elbo"] == evaluate(training.model, Images(splits.test, part="test"))["elbo"]
+    assert flat(found, spec)["elbo"] == evaluate(training.model, Images(splits.test, part="test"))["elbo"]
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"PK no archive")])
@@ -165,7 +170,6 @@ def test_without_its_best_checkpoint_it_is_trained_again(confirmed, copied, spoi
     folder = copied.confirmation(job.candidate.name, job.repeat)
     spoil(folder / checkpoint.BEST)
     found = work(copied, spec, job, None, CPU)
-    assert found["cause"] == ""
-    assert math.isfinite(found["elbo"])
-    defined = [key for key in TEST if not math.isnan(found[key])]
-    assert {key: found[key] for key in defined} == {key: rows(confirmed)[0][f"metrics.{key}"] for key in defined}
+    assert found.cause == ""
+    before = defined(rows(confirmed)[0])
+    assert {key: flat(found, spec)[key] for key in TEST} == {key: before[f"metrics.{key}"] for key in TEST}

@@ -1,6 +1,7 @@
 """`python -m study datasets`: what there is, what is on this machine, and how to get the rest."""
 
 import json
+import math
 import re
 import socket
 
@@ -19,8 +20,11 @@ from study.spec.measures import kind_of, measure, number_text, titled
 from study.spec.preprocessing import Preprocessing
 from study.told import Told
 from study.trial import evaluation
-from study.trial.evaluation import evaluate, take_all
+from study.trial.evaluation import evaluate, score_codes, take_all
 from study.trial.images import images_of
+from study.trial.scores import How
+
+CHEAP = ("mig", "modularity", "gaussian_total_correlation")
 
 
 @pytest.fixture(autouse=True)
@@ -181,10 +185,16 @@ def test_an_export_is_evaluated_on_the_images_that_it_was_trained_on(trained, co
     model, splits = models.load(tmp_path / "best"), imagesets.load(given.dataset, **given.dataset_options)
     train, valid, test = (images_of(splits, part, given.preprocessing, "index") for part in Splits._fields)
     found, (first, second) = take_all(model, train, test, 5, 20, first=20), re.split("\n[^ ]+, test, ", out)
-    for part, taken in ((first, evaluate(model, valid, first=20)), (second, found.measures)):
+    scores = score_codes(
+        model, [test], CHEAP if splits.test.factors is not None else (), How(examples=10_000), first=20
+    )
+    for part, taken in ((first, evaluate(model, valid, first=20)), (second, found.measures | scores)):
         for of in map(measure, taken):
+            if math.isnan(taken[of.name]):
+                continue
             value, kind = re.search(rf"^  {re.escape(titled(of))} +(\S+)(?: \*)? +(.+)$", part, re.M).groups()
             assert (value, kind) == (number_text(taken[of.name], of.unit), kind_of(of, "bound"))
+    assert ("MIG" in second) == (splits.test.factors is not None)
     assert f"{given.dataset}, valid, {min(20, len(valid))} images: " in first
     few = "fewer than 10 effective samples an image on average: too few to trust the number"
     assert f"with 5 draws an image, on {min(20, len(test))} images\n* {few}" in second

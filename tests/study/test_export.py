@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from here import TEST, made
 
 import imagesets
 import models
 from models.base import VAE
 from models.measures import Measure
-from study.confirm import TEST, _row, jobs
+from study.agenda import Agenda
+from study.confirm import _row, jobs
 from study.export import export
 from study.record.folder import Run, RunError
 from study.record.storage import describe_data, open_run
@@ -158,12 +160,13 @@ def confirmed(run: Run, elbos: dict[str, list[float]], effective: float = 12.0) 
     for job in jobs(opened):
         elbo = elbos[job.candidate.name][job.repeat]
         found = dict.fromkeys(TEST, elbo / 2) | {"elbo": elbo, "accuracy": math.nan, "effective_samples": effective}
-        found |= {"steps": 30, "samples": 8, "images": 40, "cause": "nan: at step 3" if math.isnan(elbo) else ""}
-        rows.append(_row(opened, job, found))
+        cause = "nan: at step 3" if math.isnan(elbo) else ""
+        agenda = Agenda(run, opened.spec, [job])
+        rows.append(_row(opened, agenda, job, made(opened.spec, found, cause=cause)))
     pd.DataFrame(rows).to_parquet(run.table("confirm"), index=False)
 
 
-CONFIRM = {"top": 2, "seeds": 3, "samples": 8, "images": 40}
+CONFIRM = {"top": 2, "seeds": 3, "samples": 8, "images": 40, "scores": []}
 
 
 def test_the_card_has_the_confirmed_numbers_of_this_configuration_and_of_the_defaults(searched, tmp_path):

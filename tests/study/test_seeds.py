@@ -1,7 +1,6 @@
 """`python -m study seeds`: one configuration over fresh seeds, without a search."""
 
 import json
-import math
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,21 +10,24 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from here import TEST, defined, flat
 
 import analysis
 import analysis.__main__
 import models
 import searchspaces.vae
 from study import confirm as confirming
-from study.confirm import TEST, Job, jobs, work
+from study.agenda import Agenda
+from study.confirm import jobs
 from study.export import best, export
 from study.record import tables
-from study.record.confirmation import RESULT, made_with
+from study.record.confirmation import result
 from study.record.folder import Run, RunError
 from study.record.seeds import without_search
 from study.record.storage import KIND, open_run
 from study.signals import Stop
 from study.spec import SpecError, StudySpec, load
+from study.tasks import work
 from study.trial import checkpoint
 from study.tune import runner
 
@@ -34,7 +36,7 @@ SMALL = {
     "trials": 4,
     "asha": {"grace": 10},
     "budget": {"steps": 20, "report_every": 10},
-    "confirm": {"top": 2, "seeds": 9, "samples": 4, "images": 20},
+    "confirm": {"top": 2, "seeds": 9, "samples": 4, "images": 20, "scores": []},
 }
 
 
@@ -59,13 +61,14 @@ class Here:
         self.most = 99  # of jobs; a signal comes then
         self.fails: set[int] = set()
 
-    def work_all(self, run: Run, spec: StudySpec, missing: list[Job], *_: Any) -> int | None:
-        for i, job in enumerate(missing):
+    def work_all(self, agenda: Agenda, *_: Any) -> int | None:
+        for i, task in enumerate(agenda.ready()):
             if i == self.most:
                 return 15
+            [job] = task.jobs
             settings = {"lr": 1e18} if job.repeat in self.fails else {}
             made = job._replace(candidate=job.candidate._replace(settings={**job.candidate.settings, **settings}))
-            confirming._keep(run, job, {**work(run, spec, made, None, CPU), **made_with(spec)})
+            agenda.take(task, work(agenda.run, agenda.spec, made, None, CPU))
             self.done.append(job.repeat)
         return None
 
@@ -175,9 +178,8 @@ def test_it_is_the_confirmation_of_the_defaults(seeded, raw, tmp_path):
     made = jobs(open_run(other, searched, create=True))[:2]
     assert frame.seed.tolist() == [job.seed for job in made]
     for job, row in zip(made, rows(run)):
-        found = work(Run(tmp_path / "afresh"), searched, job, None, CPU)
-        defined = [key for key in TEST if not math.isnan(found[key])]
-        assert {key: row[f"metrics.{key}"] for key in defined} == {key: found[key] for key in defined}
+        found, row = flat(work(Run(tmp_path / "afresh"), searched, job, None, CPU), searched), defined(row)
+        assert {key: row[f"metrics.{key}"] for key in TEST} == {key: found[key] for key in TEST}
 
 
 def test_the_command_line_says_where_it_stands_and_what_it_writes(command, given, run, here):
@@ -394,20 +396,20 @@ def test_a_search_is_not_made_one_of_seeds(command, given, run, here):
 
 
 def test_interrupted_on_ray_it_goes_on_by_the_printed_command(command, given, run, ray_up, monkeypatch, tmp_path):
-    stop, printed, keep = Stop(), [], confirming._keep
+    stop, printed, take = Stop(), [], Agenda.take
 
     @contextmanager
     def stopping(how_to_go_on: Callable[[], str]) -> Iterator[Stop]:
         yield stop
         printed.append(how_to_go_on())
 
-    def keep_and_stop(*args: Any) -> None:
-        keep(*args)
+    def take_and_stop(*args: Any) -> None:
+        take(*args)
         stop.signal = 15
 
     with monkeypatch.context() as patch:
         patch.setattr(confirming, "stopping_on_signals", stopping)
-        patch.setattr(confirming, "_keep", keep_and_stop)
+        patch.setattr(Agenda, "take", take_and_stop)
         code, out, _ = command("seeds", given, "--seeds", "4", "--set", "budget.steps=200")
     assert code == 143
     done = [row["repeat"] for row in rows(run)]
@@ -419,14 +421,9 @@ def test_interrupted_on_ray_it_goes_on_by_the_printed_command(command, given, ru
     assert (code, err) == (0, "")
     assert out.count("test elbo") == 4 - len(done)
     spec = run.spec()
-    found = {path.parent.name: json.loads(path.read_text()) for path in run.path.glob(f"confirm/*/{RESULT}")}
     for job in jobs(open_run(run)):
         undisturbed = work(Run(tmp_path / "undisturbed"), spec, job, None, CPU)
-        one = found[f"defaults-{job.repeat}"]
-        compared = [key for key in undisturbed if "seconds" not in key]
-        assert json.dumps([one[key] for key in compared]) == json.dumps(
-            [undisturbed[key] for key in compared]
-        )  # with NaN
+        assert flat(result(run, "defaults", job.repeat), spec) == flat(undisturbed, spec)
 
 
 def test_the_usual_number_of_test_images_is_no_more_than_there_are(command, preset, tmp_path, run, here):

@@ -10,10 +10,10 @@ from ended import EVERY, FULL, searched
 import analysis
 import imagesets
 from imagesets import Splits
-from study import confirm as confirming
-from study import solo
-from study.confirm import jobs, work
+from study import solo, tasks
+from study.confirm import jobs
 from study.record.folder import Run
+from study.tasks import work
 from study.trial.trial import Trial
 
 CPU = torch.device("cpu")
@@ -34,9 +34,9 @@ def poisoned() -> Splits:
 
 def test_the_poison_works(make, tmp_path, poisoned, monkeypatch):
     spec = make()
-    monkeypatch.setattr(confirming, "load_data", lambda *_: poisoned)
+    monkeypatch.setattr(tasks, "load_data", lambda *_: poisoned)
     job = jobs(searched(spec, Run(tmp_path / "tiny")))[0]
-    assert "the test set was read" in work(Run(tmp_path / "tiny"), spec, job, None, CPU)["cause"]
+    assert "the test set was read" in work(Run(tmp_path / "tiny"), spec, job, None, CPU).cause
 
 
 def test_a_trial_does_not_read_the_test_set(make, poisoned, tmp_path):

@@ -5,20 +5,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from here import TEST, made
 
 import analysis.tables
 from analysis.tables import LATENT
 from models.measures import Measure
 from study import confirm
-from study.confirm import TEST, Candidate, Job
+from study.agenda import Agenda
 from study.record import tables
 from study.record.columns import COLUMNS
-from study.record.confirmation import LATENTS
 from study.record.folder import OpenRun, Run
 from study.record.storage import open_run
 from study.record.trials import finish, store_report
 from study.spec import StudySpec
-from study.spec.measures import MEASURES, METRICS
+from study.spec.measures import MEASURES, METRICS, SAMPLED
+from study.tasks import Candidate, Job
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "tables.md"
 
@@ -44,9 +45,9 @@ def frame(opened: OpenRun, name: str) -> pd.DataFrame:
     if name in tables.TABLES:
         return tables.TABLES[name](opened)
     job = Job(Candidate("defaults", opened.spec.defaults()), 0, 1)
-    made = {**dict.fromkeys(TEST, 0.5), **confirm.made_with(opened.spec), "cause": "", "steps": 60, "seconds": 2.0}
-    made[LATENTS] = {name: [0.5, 0.1] for name in LATENT}
-    return pd.DataFrame([confirm._row(opened, job, {**made, "cpu_seconds": 1.5, "valid_elbo": -1.0})])
+    found = made(opened.spec, dict.fromkeys(TEST, 0.5), seconds=2.0, cpu_seconds=1.5, valid_elbo=-1.0)
+    found = found._replace(latents={name: [0.5, 0.1] for name in LATENT})
+    return pd.DataFrame([confirm._row(opened, Agenda(opened.run, opened.spec, [job]), job, found)])
 
 
 def family(table: str, column: str) -> str:
@@ -77,12 +78,18 @@ def test_the_page_shows_them(name):
 
 
 def test_the_page_shows_every_measure():
-    def say(measure: Measure) -> str:
-        return (
-            f"{measure.title} | {measure.unit} | {'test set' if measure.when == 'confirm' else 'each report, test set'}"
-        )
+    taken = {
+        "report": "each report, test set",
+        "asked": "reports of a preset that names it, test set",
+        "confirm": "test set",
+    }
 
-    assert rows("Measures") == {measure.name: say(measure) for measure in MEASURES}
+    def say(measure: Measure) -> str:
+        return f"{measure.title} | {measure.unit} | {taken[measure.when]}"
+
+    sampled = {"*_sampled": "the same of a draw from the posterior of each image, not its mean |  | test set"}
+    shown = {measure.name: say(measure) for measure in MEASURES if not measure.name.endswith(SAMPLED)}
+    assert rows("Measures") == shown | sampled
 
 
 def test_the_page_shows_what_there_is_of_each_latent(opened, monkeypatch):

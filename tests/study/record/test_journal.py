@@ -33,7 +33,8 @@ def test_the_unfinished_end_of_a_journal_is_cut_off_and_nothing_else(tmp_path, c
     done = backend.mend_journal(path)
     assert path.read_bytes() == left
     lost = len(content) - len(left)
-    assert done == ([f"optuna.journal: its last line was unfinished; {lost} bytes cut off"] if lost else [])
+    cut = "1 byte" if lost == 1 else f"{lost} bytes"
+    assert done == ([f"optuna.journal: its last line was unfinished; {cut} cut off"] if lost else [])
     if not lost:
         assert path.stat().st_mtime_ns == 1
     assert backend.mend_journal(path) == []

@@ -12,7 +12,7 @@ from study.record.folder import Run, RunError
 from study.record.storage import open_run
 from study.record.trials import Outcome, best_trial, fail, finish, outcome, owed, reports, store_report
 from study.spec import SpecError, StudySpec
-from study.spec.measures import EDITION, LATEST, METRICS
+from study.spec.measures import METRICS, VERSIONS, versions
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_report_is_kept_whole_and_its_value_beside_it(make):
     (stored,) = open_run(run, spec).study.get_trials()
     assert list(reports(stored)) == [10, 20, 100]
     whole = {key: value for key, value in report(20, elbo=-20.0).items() if key not in OWN}
-    assert reports(stored)[20] == {**whole, EDITION: LATEST}
+    assert reports(stored)[20] == {**whole, VERSIONS: versions(METRICS)}
     assert stored.intermediate_values == {10: -10.0, 20: -20.0, 100: -100.0}
 
 

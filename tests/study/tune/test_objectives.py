@@ -37,6 +37,41 @@ def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exit
     assert "no complete trial yet" in err
 
 
+@pytest.mark.long
+def test_a_score_of_codes_is_searched_with_pruning_and_confirmed_by_tasks_of_its_own(ray_up, command, preset, tmp_path):
+    path = preset(
+        tmp_path,
+        dataset="sprites",
+        dataset_options={"scale": 2, "orientation": 6, "pos_x": 4, "pos_y": 4},
+        objective=["elbo", "mig"],
+        trials=4,
+        asha={"grace": 4, "reduction": 2},
+        budget={"steps": 8, "report_every": 4, "batch": 8},
+        confirm={"top": 0, "seeds": 2, "samples": 2, "images": 20, "scores": ["factor_vae", "udr"], "votes": 20},
+    )
+    assert command("run", path, "--root", tmp_path / "runs")[::2] == (0, "")
+    run = Run(tmp_path / "runs" / "tiny")
+    trials = open_run(run).study.get_trials()
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in trials:
+        made = reports(trial)
+        assert all(0 <= report["mig"] <= 1 for report in made.values())
+        assert "factor_vae" not in made[4]
+        assert trial.values in (None, [made[max(made)]["elbo"], made[max(made)]["mig"]])
+    code, out, err = command("confirm", run.path)
+    assert (code, err) == (0, "")
+    lines = [line.partition(": ") for line in out.splitlines()]
+    assert sorted(who for who, _, _ in lines[:-1]) == sorted(
+        ["defaults, seed 1 of 2", "defaults, seed 2 of 2"] * 2 + ["defaults, 2 seeds"]
+    )
+    assert lines[-2][2].startswith("udr ")
+    assert lines[-2][2].endswith("(5 of 5)")
+    frame = analysis.confirmed(run.path)
+    assert frame[["metrics.mig", "metrics.factor_vae_sampled", "metrics.udr"]].notna().all(axis=None)
+    _, out, _ = command("table", run.path, app=analysis.__main__.app)
+    assert "scores are of posterior means of the test set: 20 votes, 10000 examples, DCI of lightgbm's trees" in out
+
+
 def test_several_objectives_with_pruning(ray_up, command, preset, tmp_path):
     """More trials than the sampler draws at random: TPE fails on pruned trials that have intermediate values."""
     path = preset(

@@ -25,7 +25,7 @@ from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import reports
 from study.spec import StudySpec
-from study.spec.measures import EDITION, KEPT, METRICS, STOPPED
+from study.spec.measures import KEPT, METRICS, STOPPED, VERSIONS
 from study.trial import checkpoint
 from study.trial.seeds import derived_seed
 from study.tune import runner
@@ -95,7 +95,7 @@ def test_every_report_is_stored_without_gaps_and_the_last_is_that_of_the_checkpo
         made, final = reports(trial), last(searched, trial.number)
         assert list(made) == list(range(EVERY, final["steps"] + 1, EVERY))
         stored = made[final["steps"]]
-        assert set(stored) == {*METRICS, *KEPT, EDITION, STOPPED}
+        assert set(stored) == {*METRICS, *KEPT, VERSIONS, STOPPED}
         assert all(same(stored[key], final[key]) for key in final if key not in ("steps", "measures"))
         assert [steps for steps, report in made.items() if report.get(STOPPED)] == [final["steps"]]
 
