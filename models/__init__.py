@@ -2,7 +2,8 @@
 
 A model is a module of this folder with a function `build(image_shape, *, ...)`: `models.build("vsc", ...)` calls
 `build` in models/vsc.py. Its keyword arguments are its hyperparameters, their types the domains. With `**shared` it
-takes those that all models share, `models.base.Shared`, of which its `PAPER` may hold the paper's own values.
+takes those that all models share, `models.base.Shared`, of which its `PAPER` may hold the paper's own values. With
+`PAIRS = True` it is a model of pairs of images.
 
 A model outside the folder is named by its path or its dotted module, see `models.outside`.
 """
@@ -85,6 +86,11 @@ def _check_known(name: str) -> None:
 def parts_of(kind: type[P]) -> dict[str, type[P]]:
     """The parts of a kind that have a name, wherever in the folder they are, by their names."""
     return outline.parts_among(outline.imported().values(), kind)
+
+
+def takes_pairs(name: str) -> bool:
+    """Whether a model is one of pairs of images, [2, C, H, W]: its file says `PAIRS`. Errors as for `described`."""
+    return bool(getattr(described(name), "PAIRS", False))
 
 
 def hyperparameters(name: str) -> dict[str, Any]:

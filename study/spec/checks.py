@@ -67,6 +67,16 @@ def _check_pairing(spec: StudySpec) -> list[str]:
     return []
 
 
+def _check_pairs(spec: StudySpec) -> list[str]:
+    """Of a model of one's own the build says what it takes."""
+    known = sizes_known(spec) and not models.outside.is_outside(spec.model)
+    if not known or spec.images.paired == models.takes_pairs(spec.model):
+        return []
+    found, needed = ("pairs of images", "single ones") if spec.images.paired else ("single images", "pairs")
+    fitting = [name for name in imagesets.names() if imagesets.about(name).paired != spec.images.paired]
+    return [f"dataset: {spec.dataset} is of {found}, and {spec.title} takes {needed}: {', '.join(fitting)}"]
+
+
 def _check_preprocessing(spec: StudySpec) -> list[str]:
     if spec.preprocessing.dequantise and spec.likelihood != "gaussian":
         return [f"preprocessing.dequantise: is for the gaussian likelihood, a density; this one is {spec.likelihood}"]
@@ -233,7 +243,7 @@ def _never(spec: StudySpec, name: str) -> str:
 
 def _check_builds(spec: StudySpec) -> list[str]:
     """Whether what the space draws beside the pins can be built: the paper's values, then each way through it."""
-    before = (_check_fixed, _check_space, _check_sigma, _check_preprocessing)
+    before = (_check_fixed, _check_space, _check_sigma, _check_preprocessing, _check_pairs)
     if any(check(spec) for check in before) or not sizes_known(spec):
         return []
     problems = _check_build(spec, spec.defaults())
@@ -342,6 +352,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("budget", "dataset", "dataset_options", "asha", "fixed", "space", "model"), _check_rungs),
     (("dataset", "dataset_options"), _check_dataset_options),
     (("dataset", "dataset_options", "pairing"), _check_pairing),
+    (("dataset", "dataset_options", "model"), _check_pairs),
     (("likelihood", "preprocessing"), _check_preprocessing),
     (("likelihood", "sigma"), _check_sigma),
     (("fixed", "model"), _check_fixed),
