@@ -13,9 +13,11 @@ Nowozin & Geiger, "Adversarial Variational Bayes" (ICML 2017). Departures: docs/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import accumulate, pairwise
+from types import MappingProxyType
 from typing import Any, Literal, Unpack
 
 import torch
@@ -24,11 +26,11 @@ from torch.distributions import Distribution
 
 from models.base import VAE, Shared, assemble, merged
 from models.distributions import Gaussian
-from models.domains import Count, Init, Network, Shape, Whole, Widths, widths
+from models.domains import Count, Network, Shape, Whole, Widths, widths
 from models.gaussian import GaussianPosterior, StandardPrior
-from models.implicit import AVERAGED, Adversarial, Discriminator, Implicit, seeded
+from models.implicit import AVERAGED, Adversarial, Implicit, seeded
 from models.inputs import Given, images_from
-from models.networks import NETWORKS, Encoder, Networks
+from models.networks import NETWORKS, Encoder, Networks, dense
 from models.parts import Part, PosteriorPart
 from models.schedules import Step
 
@@ -162,13 +164,44 @@ def _seen_by(heads: nn.ModuleDict, both: Tensor) -> list[tuple[Any, Tensor]]:
     return [(heads[name], seen) for name, seen in zip(LATENTS, (first, second, both)) if name in heads]
 
 
+class Discriminator(Part):
+    """T(x, z) = n(u(x), v(z)) + |z|^2 / 2, so that what n has to learn is log q(z|x) alone.
+
+    Two images and the whole code are what it has to see: zs depends on both.
+
+    Args:
+        image_shape: of what x is, a pair or an image.
+        latent: size of z.
+        hidden: widths: of u and of v, a layer each, then of the layers on both.
+    """
+
+    optimiser = "discriminator"
+    adam = MappingProxyType({"lr": 1e-3, "betas": (0.5, 0.999)})  # the playground's, synthetic pairs; 2e-4 for digits
+
+    def __init__(self, image_shape: Shape, latent: int, hidden: Widths):
+        super().__init__()
+        if not widths(hidden):
+            raise ValueError("discriminator_hidden: needs a layer at least, on the images and on the code, got ()")
+        first, *rest = widths(hidden)
+        self.of_x = nn.Sequential(*dense([math.prod(image_shape), first]))
+        self.of_z = nn.Sequential(*dense([latent, first]))
+        self.of_both = nn.Sequential(*dense([2 * first, *rest]), nn.Linear((2 * first, *rest)[-1], 1))
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """T, [..., B], of images [B, ...] and codes [..., B, Z]."""
+        v = self.of_z(z)
+        u = self.of_x(x.flatten(1)).expand_as(v)
+        learned: Tensor = self.of_both(torch.cat([u, v], -1))[..., 0]
+        return learned + 0.5 * z.square().sum(-1)
+
+
 class AdditiveDiscriminator(Part):
     """T_1(x1, [z1, zs]) + T_2(x2, [z2, zs]), the playground's, which cannot say what zs has of both images together.
 
     Args:
         image_shape: [2, C, H, W].
         sizes: of the latents.
-        hidden: widths of the hidden layers of each network.
+        hidden: see `Discriminator`, of which there are two.
     """
 
     optimiser, adam = Discriminator.optimiser, Discriminator.adam
@@ -177,10 +210,6 @@ class AdditiveDiscriminator(Part):
         super().__init__()
         self.sizes, (z1, z2, zs) = sizes, sizes
         self.first, self.second = (Discriminator(image_shape[1:], own + zs, hidden) for own in (z1, z2))
-
-    def start(self, init: Init) -> None:
-        self.first.start(init)
-        self.second.start(init)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """T, [..., B], of pairs [B, 2, C, H, W] and codes [..., B, Z]."""

@@ -19,24 +19,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
-from types import MappingProxyType
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, constraints
-from torch.nn.functional import elu, softplus
+from torch.nn.functional import softplus
 
 from models.base import VAE, Update
 from models.distributions import Gaussian, PrecisionGaussian, Size
-from models.domains import Shape, Widths, widths
 from models.measures import Elbo, Look, Measure
 from models.memory import at_once
 from models.parts import Part
 from models.schedules import Step
-
-Form = Literal["full", "relu_dot"]
 
 SEED = 0  # of the noise behind codes and moments, which is the same for all images and at all times
 AVERAGED = 32  # draws behind a code that has no closed form
@@ -45,8 +40,6 @@ FITTED = 200  # draws that a proposal is fitted to
 SPREAD = 1.5  # times their covariance: a proposal shall have heavier tails than what it is for
 DEFENSIVE = 0.1  # share of the prior in a proposal, so that no weight exceeds 10 p(x|z)
 CORRELATED = 20  # latents up to which a proposal has a full covariance
-SLOPE = 0.2  # of T's leaky ReLUs: the authors'
-PRODUCTS = 4  # times its last width are T's products: gdikov's, 1024 of 256 and 2048 of 512; the authors have 8 times
 SURE = math.log(999)  # nats: beyond it T tells a draw with a probability of 0.999
 
 ADVERSARIAL_ELBO = Measure("adversarial_elbo", "ELBO by the discriminator", "nats", "more", "estimate")
@@ -122,53 +115,6 @@ class Implicit(Distribution):
 def seeded(*shape: int) -> Tensor:
     """Standard normal noise that is the same at all times, [*shape]."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float32, device="cpu")
-
-
-class Discriminator(Part):
-    """T(x, z): the log-odds that z is from q(z|x) and not from what it is contrasted with.
-
-    "full": theta(x) . s(z) + a(x) + b(z) + |z|^2 / 2, the authors': the last term leaves log q(z|x) to be learned.
-    "relu_dot": relu(theta(x)) . relu(s(z)), gdikov's, which is never negative, as log q - log r has to be.
-
-    Args:
-        image_shape: [C, H, W].
-        latent: Z.
-        hidden: widths of the hidden layers of each network.
-        form: see above.
-    """
-
-    optimiser = "discriminator"
-    adam = MappingProxyType({"lr": 2e-4, "betas": (0.5, 0.999)})  # the authors': twice the rate; gdikov's for MNIST
-
-    def __init__(self, image_shape: Shape, latent: int, hidden: Widths, form: Form = "full"):
-        super().__init__()
-        pixels, sizes = math.prod(image_shape), widths(hidden)
-
-        def network(size: int, out: int) -> nn.Sequential:
-            layers = [layer for a, b in pairwise((size, *sizes)) for layer in (nn.Linear(a, b), nn.LeakyReLU(SLOPE))]
-            return nn.Sequential(*layers, nn.Linear((size, *sizes)[-1], out))
-
-        products = PRODUCTS * (sizes or (latent,))[-1]
-        self.theta, self.s = network(pixels, products), network(latent, products)
-        self.full = form == "full"
-        if self.full:
-            self.a, self.b = network(pixels, 1), network(latent, 1)
-
-    def start(self, init: Any) -> None:
-        """With next to nothing learned, as the authors do: "full" starts as |z|^2 / 2."""
-        super().start(init)
-        for network in (self.theta, self.a, self.b) if self.full else ():
-            nn.init.normal_(network[-1].weight, std=1e-5)  # type: ignore[arg-type]  # the last layer is linear
-            nn.init.zeros_(network[-1].bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """T, [..., B], of images [B, C, H, W] and codes [..., B, Z]."""
-        pixels = 2 * x.flatten(1) - 1
-        theta, s = self.theta(pixels), self.s(z)
-        if not self.full:
-            return (theta.relu() * s.relu()).sum(-1)
-        learned = (elu(theta) * s).sum(-1) + self.a(pixels)[..., 0] + self.b(z)[..., 0]
-        return learned + 0.5 * z.square().sum(-1)
 
 
 class Defensive(Distribution):
