@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import FixedTrial
+from shapes import shape_for
 
 import models
 import searchspaces
@@ -85,7 +86,8 @@ def test_draws_can_be_built(name):
     own = models.hyperparameters(name)
     for seed in range(5):
         settings = draw(name, seed)
-        model = models.build(name, (1, 8, 8), **{key: value for key, value in settings.items() if key in own})
+        shape = shape_for(name)
+        model = models.build(name, shape, **{key: value for key, value in settings.items() if key in own})
         assert model.hyperparameters["latent"] == settings["latent"]
 
 
