@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 import models
+from imagesets import Splits
 
 
 def shape_for(name: str, single: tuple[int, ...] = (1, 8, 8)) -> tuple[int, ...]:
@@ -19,3 +20,8 @@ def shown_to(name: str, images: Tensor) -> Tensor:
 def data_set_for(name: str) -> str:
     """A small data set of digits."""
     return "mnist_backgrounds" if models.takes_pairs(name) else "mnist5k"
+
+
+def splits_for(name: str, splits: Splits) -> Splits:
+    """Splits of single images as a model takes them."""
+    return Splits(*(split._replace(images=shown_to(name, torch.from_numpy(split.images)).numpy()) for split in splits))

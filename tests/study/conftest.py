@@ -19,6 +19,7 @@ import torch
 import yaml
 from damage import build
 from ended import EVERY, FULL, SEARCH, SEEDS
+from shapes import data_set_for
 
 import imagesets
 import searchspaces
@@ -78,7 +79,8 @@ def small(raw) -> Callable[..., StudySpec]:
     """Makes a small specification of a model, with the objectives that leave all of its hyperparameters free."""
 
     def make(model: str = "vae", **changes: Any) -> StudySpec:
-        given = raw(model=model, objective=["elbo", *searchspaces.trade_offs(model).values()], **changes)
+        objective = ["elbo", *searchspaces.trade_offs(model).values()]
+        given = raw(model=model, dataset=data_set_for(model), objective=objective, **changes)
         return StudySpec(**{**given, "fixed": changes.get("fixed", {})})
 
     return make

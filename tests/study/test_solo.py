@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from optuna.trial import TrialState
+from shapes import data_set_for
 
 import imagesets
 import models
@@ -81,7 +82,7 @@ def test_it_trains_the_defaults_and_what_is_pinned(trained, model):
 @every_model
 def test_it_equals_a_trial_by_hand_exactly(trained, model, tmp_path):
     run = trained(model)
-    spec, splits = run.spec(), imagesets.load("mnist5k")
+    spec, splits = run.spec(), imagesets.load(data_set_for(model))
     trial = Trial(spec, spec.defaults(), splits, seed=derived_seed(5, 0), folder=tmp_path)
     made = {}
     while not trial.done:

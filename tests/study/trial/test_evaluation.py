@@ -1,10 +1,12 @@
 """Evaluation: the exact form at beta = 1, the same numbers at each call; and who imports whom."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from shapes import shape_for, shown_to
 from trainings import sizes
 
 import metrics
@@ -25,7 +27,7 @@ def build():
 
     def make(name: str, **settings):
         torch.manual_seed(0)
-        model = models.build(name, (1, 8, 8), **{**sizes(name), "latent": 6, **settings})
+        model = models.build(name, shape_for(name), **{**sizes(name), "latent": 6, **settings})
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
@@ -35,8 +37,15 @@ def build():
 
 
 @pytest.fixture(scope="module")
-def images():
+def single():
     return torch.from_numpy(np.random.default_rng(1).integers(0, 256, (700, 1, 8, 8), dtype=np.uint8))
+
+
+@pytest.fixture
+def images(single, request):
+    """As the model under test takes them."""
+    name = getattr(request.node, "callspec", SimpleNamespace(params={})).params.get("name", "vae")
+    return shown_to(name, single)
 
 
 def seen(images: torch.Tensor) -> Images:
@@ -122,7 +131,7 @@ def test_the_weight_of_the_kl_does_not_enter(build, images, name, setting):
 
 def drawn_at_random(model) -> set[str]:
     """Metrics that depend on the draw from the posterior; a KL in closed form does not."""
-    x = torch.zeros(1, 1, 8, 8)
+    x = torch.zeros(1, *model.image_shape)
     closed = closed_kl(model.posterior(x), model.prior()) is not None
     return {"elbo", "reconstruction"} if closed else {"elbo", "reconstruction", "kl"}
 
@@ -291,7 +300,8 @@ def check(modules, *absent):
 
 check(["imagesets", "models", "metrics", "models.base"], "ray", "optuna")
 import imagesets, models
-models.names(), imagesets.names(), [models.build(name, (1, 8, 8), latent=2, hidden=4) for name in models.names()]
+shapes = {name: (2, 1, 8, 8) if models.takes_pairs(name) else (1, 8, 8) for name in models.names()}
+imagesets.names(), [models.build(name, shape, latent=2, hidden=4) for name, shape in shapes.items()]
 trial = ["images", "training", "evaluation", "checkpoint", "snapshot", "trial"]
 check(["study", "study.spec", *(f"study.trial.{file}" for file in trial)], "ray", "optuna")
 record = ["folder", "sampling", "storage", "trials", "tables", "extension", "words"]

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+from shapes import shape_for, splits_for
 from torch import nn
 
 import imagesets
@@ -39,12 +40,12 @@ def valid(splits) -> Images:
 
 def model_of(name: str = "vae") -> VAE:
     torch.manual_seed(0)
-    return models.build(name, (1, 8, 8), latent=3, hidden=8)
+    return models.build(name, shape_for(name), latent=3, hidden=8)
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_an_evaluation_finds_the_posterior_once_a_batch(name, valid, monkeypatch):
-    model, asked = model_of(name), []
+def test_an_evaluation_finds_the_posterior_once_a_batch(name, splits, monkeypatch):
+    model, asked, valid = model_of(name), [], Images(splits_for(name, splits).valid)
     posterior = VAE.posterior
     monkeypatch.setattr(VAE, "posterior", lambda *given: asked.append(given) or posterior(*given))
     evaluate(model, valid)
