@@ -66,6 +66,11 @@ class Images:
         return self._count
 
     @property
+    def second(self) -> Tensor:
+        """Of which pair in the data set the second image of each pair is, [N]: its own, or by target its partner."""
+        return torch.arange(len(self)) if self._partners is None else self._partners
+
+    @property
     def pixels(self) -> Pixels:
         """What the pixels that a model sees are: 0 and 1, any of 256 grey levels, or dequantised."""
         if self.preprocessing.dequantise:
