@@ -1,0 +1,497 @@
+"""Adversarial Variational Bayes, Mescheder, Nowozin & Geiger (ICML 2017): a posterior that can be drawn from and has no
+density, and a discriminator T that learns what its density would be needed for.
+
+    z = f(x, eps),   eps ~ N(0, I)
+    loss             = E_q [ T(x, z) - log p(x|z) ],                                   T held fixed
+    loss of T        = E_q softplus(-T(x, z)) + E_r softplus(T(x, z)),                 q held fixed
+    at the best T:     T(x, z) = log q(z|x) - log r(z|x),   r(z|x) = p(z)
+
+With adaptive contrast r is the Gaussian that has q's moments in place of the prior, and T's codes are whitened by it:
+
+    KL(q || p) = E_q [ T(x, (z - m) / s) + log r(z|x) - log p(z) ],   r(z|x) = N(m(x), diag s(x)^2)
+
+T's value is an estimate and no bound. The decoder and the prior have densities, so that the likelihood needs no T: it is
+importance-weighted from a proposal that is fitted to draws of q.
+
+Departures: docs/adversarial.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, Literal, NoReturn, Unpack
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+from torch.nn.functional import elu, softplus
+
+from models.base import VAE, Shared, Update, assemble, merged
+from models.distributions import Gaussian, PrecisionGaussian, Size
+from models.domains import Count, Shape, Widths, widths
+from models.gaussian import StandardPrior
+from models.measures import Elbo, Look, Measure
+from models.memory import at_once
+from models.networks import NETWORKS, Encoder
+from models.parts import Part, PosteriorPart
+from models.schedules import Step
+
+Form = Literal["full", "relu_dot"]
+
+OBJECTIVE = "log_likelihood"  # what trials are compared on: there is no ELBO to compare
+
+SEED = 0  # of the noise behind codes and moments, which is the same for all images and at all times
+AVERAGED = 32  # draws behind a code that has no closed form
+MOMENTS = 100  # noises behind the moments of each v_i: as many as gdikov/vae-playground draws
+NARROWEST = 1e-4  # variance that r has at least: as in the authors' code
+FITTED = 200  # draws that a proposal is fitted to
+SPREAD = 1.5  # times their covariance: a proposal shall have heavier tails than what it is for
+DEFENSIVE = 0.1  # share of the prior in a proposal, so that no weight exceeds 10 p(x|z)
+CORRELATED = 20  # latents up to which a proposal has a full covariance
+SLOPE = 0.2  # of T's leaky ReLUs: the authors'
+PRODUCTS = 4  # times its last width are T's products: gdikov's, 1024 of 256 and 2048 of 512; the authors have 8 times
+SURE = math.log(999)  # nats: beyond it T tells a draw with a probability of 0.999
+
+ADVERSARIAL_ELBO = Measure("adversarial_elbo", "ELBO by the discriminator", "nats", "more", "estimate")
+SATURATION = Measure("discriminator_saturation", "saturation of the discriminator", "share", "less", "share")
+
+
+class Implicit(Distribution):
+    """Codes z = f(noise), which can be drawn and have no density.
+
+    Args:
+        f: from standard normal noise [..., B, *noise] to codes [..., B, Z].
+        noise: shape of one draw's noise.
+        like: a tensor [B, ...] of the codes' type, on their device.
+        latent: Z.
+        centre: gives E[z], or what comes near it, [B, Z].
+        contrast: the Gaussian that has its moments, batch [B], without a gradient; None to contrast it with the prior.
+        numbers: in the largest tensor that a draw makes, see `models.memory`.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(
+        self,
+        f: Callable[[Tensor], Tensor],
+        noise: tuple[int, ...],
+        like: Tensor,
+        latent: int,
+        centre: Callable[[], Tensor],
+        contrast: Gaussian | None = None,
+        numbers: int = 1,
+    ):
+        self.f, self.noise, self.like, self.centre = f, noise, like, centre
+        self.contrast, self.numbers = contrast, numbers
+        super().__init__(like.shape[:1], torch.Size([latent]), validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.centre()
+
+    def rsample(self, sample_shape: Size = (), noise: Tensor | None = None) -> Tensor:
+        """Reparameterised draws, [*sample_shape, B, Z].
+
+        Args:
+            sample_shape: how many, ignored where the noise is given.
+            noise: standard normal, [..., B, *noise].
+        """
+        if noise is None:
+            shape = torch.Size(sample_shape) + self.batch_shape + self.noise
+            noise = torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
+        return self.f(noise)
+
+    def sample(self, sample_shape: Size = ()) -> Tensor:
+        """Draws, [*sample_shape, B, Z], without a gradient, and so some at a time."""
+        shape = torch.Size(sample_shape)
+        each = at_once(shape.numel(), len(self.like) * self.numbers)
+        with torch.no_grad():
+            pieces = [self.rsample([min(each, shape.numel() - done)]) for done in range(0, shape.numel(), each)]
+        return torch.cat(pieces).reshape(*shape, *self.batch_shape, *self.event_shape)
+
+    def log_prob(self, value: Tensor) -> NoReturn:
+        """There is none.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "AVB's posterior has no density; log_weights uses its fitted proposal, and adversarial_elbo is no bound"
+        )
+
+
+def _seeded(*shape: int) -> Tensor:
+    """Standard normal noise that is the same at all times, [*shape]."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float32, device="cpu")
+
+
+class NoisyEncoder(Encoder):
+    """An encoder with a linear image of one noise added to what each of its weights gives, before it is activated.
+
+    Args:
+        encoder: whose layers.
+        image_shape: [C, H, W].
+        noise: size of the noise, M.
+
+    Attributes:
+        numbers: of its largest tensor, for an image.
+    """
+
+    def __init__(self, encoder: Encoder, image_shape: Shape, noise: int):
+        super().__init__(features=encoder.features)
+        self.layers, self.images, self.noise, self.numbers = nn.ModuleList(encoder), nn.ModuleDict(), noise, 1
+        h = torch.zeros(1, *image_shape)
+        with torch.no_grad():
+            for i, layer in enumerate(encoder):
+                h = layer(h)
+                self.numbers = max(self.numbers, h.numel())
+                if isinstance(layer, nn.Linear | nn.Conv2d):
+                    self.images[str(i)] = nn.Linear(noise, h.numel(), bias=False)
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Features, [..., B, F], of images [B, C, H, W] and noise [..., B, M]; what comes before it is found once."""
+        if noise is None:
+            noise = torch.randn(len(x), self.noise, dtype=x.dtype, device=x.device)
+        h, B = x, len(x)
+        for i, layer in enumerate(self.layers):
+            h = layer(h)
+            if str(i) in self.images:
+                added = self.images[str(i)](noise).reshape(-1, B, *h.shape[1:])
+                h = (h.reshape(-1, B, *h.shape[1:]) + added).flatten(0, 1)
+        return h.reshape(-1, B, self.features).expand(noise[..., 0].numel() // B, -1, -1).reshape(*noise.shape[:-1], -1)
+
+
+class NoisyPosterior(PosteriorPart):
+    """z = f(x, eps), with eps in every layer: in those of a `NoisyEncoder`, and in the last one, which is here.
+
+    Args:
+        features: of the encoder.
+        latent: Z.
+        noise: size of the noise, M.
+    """
+
+    name = "implicit"
+    density = "none"
+    codes_are = f"the mean of {AVERAGED} draws from the posterior, always by the same noise"
+
+    def __init__(self, features: int, latent: int, noise: int):
+        super().__init__()
+        self.z, self.image = nn.Linear(features, latent), nn.Linear(noise, latent, bias=False)
+        self.averaged: Tensor
+        self.register_buffer("averaged", _seeded(AVERAGED, noise), persistent=False)
+
+    def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Implicit:
+        assert isinstance(model.encoder, NoisyEncoder)
+        seen = model.likelihood_part.seen(x)
+
+        def f(noise: Tensor) -> Tensor:
+            z: Tensor = self.z(model.encoder(seen, noise)) + self.image(noise)
+            return z
+
+        noises, latent = self.averaged[:, None].expand(-1, len(x), -1), self.z.out_features
+        return Implicit(
+            f, (self.image.in_features,), x, latent, lambda: f(noises).mean(0), numbers=model.encoder.numbers
+        )
+
+    def codes(self, q: Distribution) -> Tensor:
+        return q.mean
+
+
+class Bank(nn.Module):
+    """K small networks side by side, each with an input of its own: linear layers with an ELU between them.
+
+    Args:
+        count: K.
+        sizes: of their layers, from input to output.
+    """
+
+    def __init__(self, count: int, sizes: tuple[int, ...]):
+        super().__init__()
+        self.weights = nn.ParameterList(torch.empty(count, a, b) for a, b in pairwise(sizes))
+        self.biases = nn.ParameterList(torch.empty(count, 1, b) for b in sizes[1:])
+        for weight, bias in zip(self.weights, self.biases):
+            for each in (weight, bias):  # as torch starts a linear layer
+                nn.init.uniform_(each, -(weight.shape[1] ** -0.5), weight.shape[1] ** -0.5)
+
+    def forward(self, given: Tensor) -> Tensor:
+        """[..., K, b], of inputs [..., K, a]."""
+        h = given.reshape(-1, *given.shape[-2:]).transpose(0, 1)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):
+            h = torch.baddbmm(bias, elu(h) if i else h, weight)
+        return h.transpose(0, 1).reshape(*given.shape[:-1], -1)
+
+
+class MomentPosterior(PosteriorPart):
+    """z = z0(x) + sum_i a_i(x) * v_i(eps_i), whose moments follow from those of the v_i: the noises are independent.
+
+    E[z] = z0 + sum_i a_i E[v_i],   Var[z] = sum_i a_i^2 Var[v_i]
+
+    E[v_i] and Var[v_i] are over noises that are always the same. The bound holds for any Gaussian r, so that their
+    error costs nothing but contrast.
+
+    Args:
+        features: of the encoder.
+        latent: Z.
+        noises: how many there are, K.
+        noise: size of each, M.
+        hidden: widths of the hidden layers of each v_i.
+    """
+
+    density = "none"
+    codes_are = "the mean of the posterior"
+
+    def __init__(self, features: int, latent: int, noises: int, noise: int, hidden: Widths):
+        super().__init__()
+        sizes = (noise, *widths(hidden), latent)
+        self.z0, self.a = nn.Linear(features, latent), nn.Linear(features, noises * latent)
+        self.v, self.numbers = Bank(noises, sizes), noises * max(sizes)
+        self.averaged: Tensor
+        self.register_buffer("averaged", _seeded(MOMENTS, noises, noise), persistent=False)
+
+    def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Implicit:
+        h = model.features(x)
+        z0, a = self.z0(h), 1 + elu(self.a(h) - 5).reshape(len(x), -1, self.z0.out_features)  # the authors': near 0.007
+        v = self.v(self.averaged)
+        mean = z0 + (a * v.mean(0)).sum(-2)
+        with torch.no_grad():
+            variance = (a.square() * v.var(0)).sum(-2) + NARROWEST
+            contrast = Gaussian(mean.detach(), variance.sqrt())
+
+        def f(noise: Tensor) -> Tensor:
+            return z0 + (a * self.v(noise)).sum(-2)
+
+        return Implicit(
+            f, tuple(self.averaged.shape[1:]), x, self.z0.out_features, lambda: mean, contrast, self.numbers
+        )
+
+    def codes(self, q: Distribution) -> Tensor:
+        return q.mean
+
+
+class Discriminator(Part):
+    """T(x, z): the log-odds that z is from q(z|x) and not from what it is contrasted with.
+
+    "full": theta(x) . s(z) + a(x) + b(z) + |z|^2 / 2, the authors': the last term leaves log q(z|x) to be learned.
+    "relu_dot": relu(theta(x)) . relu(s(z)), gdikov's, which is never negative, as log q - log r has to be.
+
+    Args:
+        image_shape: [C, H, W].
+        latent: Z.
+        hidden: widths of the hidden layers of each network.
+        form: see above.
+    """
+
+    optimiser = "discriminator"
+    adam = MappingProxyType({"lr": 2e-4, "betas": (0.5, 0.999)})  # the authors': twice the rate; gdikov's for MNIST
+
+    def __init__(self, image_shape: Shape, latent: int, hidden: Widths, form: Form = "full"):
+        super().__init__()
+        pixels, sizes = math.prod(image_shape), widths(hidden)
+
+        def network(size: int, out: int) -> nn.Sequential:
+            layers = [layer for a, b in pairwise((size, *sizes)) for layer in (nn.Linear(a, b), nn.LeakyReLU(SLOPE))]
+            return nn.Sequential(*layers, nn.Linear((size, *sizes)[-1], out))
+
+        products = PRODUCTS * (sizes or (latent,))[-1]
+        self.theta, self.s = network(pixels, products), network(latent, products)
+        self.full = form == "full"
+        if self.full:
+            self.a, self.b = network(pixels, 1), network(latent, 1)
+
+    def start(self, init: Any) -> None:
+        """With next to nothing learned, as the authors do: "full" starts as |z|^2 / 2."""
+        super().start(init)
+        for last in (self.theta[-1], self.a[-1], self.b[-1]) if self.full else ():
+            nn.init.normal_(last.weight, std=1e-5)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """T, [..., B], of images [B, C, H, W] and codes [..., B, Z]."""
+        pixels = 2 * x.flatten(1) - 1
+        theta, s = self.theta(pixels), self.s(z)
+        if not self.full:
+            return (theta.relu() * s.relu()).sum(-1)
+        learned = (elu(theta) * s).sum(-1) + self.a(pixels)[..., 0] + self.b(z)[..., 0]
+        return learned + 0.5 * z.square().sum(-1)
+
+
+class Defensive(Distribution):
+    """A mixture of what was fitted and of what is everywhere.
+
+    Args:
+        near: batch [B], event [Z].
+        wide: batch [], event [Z].
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+    support = constraints.real_vector
+
+    def __init__(self, near: Distribution, wide: Distribution):
+        self.near, self.wide = near, wide
+        super().__init__(near.batch_shape, near.event_shape, validate_args=False)
+
+    def sample(self, sample_shape: Size = ()) -> Tensor:
+        """Draws, [*sample_shape, B, Z]."""
+        near = self.near.sample(torch.Size(sample_shape))
+        wide = self.wide.sample(near.shape[:-1])
+        return torch.where(torch.rand_like(near[..., :1]) < DEFENSIVE, wide, near)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density, nats; value [..., B, Z]."""
+        near = self.near.log_prob(value) + math.log(1 - DEFENSIVE)
+        return torch.logaddexp(near, self.wide.log_prob(value) + math.log(DEFENSIVE))
+
+
+def fitted(z_SBZ: Tensor) -> Distribution:
+    """A Gaussian with the mean and `SPREAD` times the covariance of draws [S, B, Z], the diagonal of many latents."""
+    z = z_SBZ.double()  # so that the covariance of draws near a line has a factor
+    loc, latent = z.mean(0), z.shape[-1]
+    if latent > CORRELATED:
+        return Gaussian(loc.to(z_SBZ), (SPREAD * z.var(0) + NARROWEST).sqrt().to(z_SBZ))
+    centred = z - loc
+    covariance = SPREAD / (len(z) - 1) * torch.einsum("sbi,sbj->bij", centred, centred)
+    factor = torch.linalg.cholesky(covariance + NARROWEST * torch.eye(latent).to(z))
+    return PrecisionGaussian(loc.to(z_SBZ), torch.linalg.cholesky(torch.cholesky_inverse(factor)).to(z_SBZ))
+
+
+class AVB(VAE):
+    """A VAE whose posterior has no density.
+
+    Args:
+        *parts: see `VAE`; the posterior gives an `Implicit`.
+        discriminator: T.
+        discriminator_steps: of T's optimiser, after each of the model's.
+    """
+
+    def __init__(self, *parts: Any, discriminator: Discriminator, discriminator_steps: int, **more: Any):
+        super().__init__(*parts, **more)
+        self.discriminator, self.discriminator_steps = discriminator, discriminator_steps
+
+    def parts(self) -> list[Part]:
+        return [*super().parts(), self.discriminator]
+
+    def contrast(self, q: Distribution) -> Gaussian:
+        """r(z|x), which T tells q from."""
+        r = q.contrast if isinstance(q, Implicit) and q.contrast is not None else self.prior()
+        assert isinstance(r, Gaussian)
+        return r
+
+    def log_ratio(self, x: Tensor, q: Distribution, z: Tensor) -> Tensor:
+        """T's estimate of log q(z|x) - log p(z), of images [B, C, H, W] and codes [B, Z]: [B], in nats."""
+        r, p = self.contrast(q), self.prior()
+        estimate: Tensor = self.discriminator(x, _white(z, r)) + r.log_prob(z) - p.log_prob(z)
+        return estimate
+
+    def _elbo(self, x: Tensor, q: Distribution, kl: str = "closed", noise: Any = None) -> Elbo:
+        """log p(x|z) and T's estimate of the KL, at one draw: no bound, whatever `kl` asks for."""
+        z = q.rsample() if noise is None else q.rsample(noise=noise)  # type: ignore[call-arg]  # our own take it
+        return Elbo(self.log_likelihood(x, z), self.log_ratio(x, q, z))
+
+    def _told(self, x: Tensor, q: Distribution) -> Tensor:
+        """T of draws from q and of draws from r, [2, B]."""
+        with torch.no_grad():
+            z = _white(q.rsample(), self.contrast(q))
+        told: Tensor = self.discriminator(x, torch.stack([z, torch.randn_like(z)]))
+        return told
+
+    def discriminator_loss(self, x: Tensor, step: Step) -> Tensor:
+        """Twice the cross-entropy of telling q's draws from r's, in nats; 2 log 2 where there is nothing to tell."""
+        with torch.no_grad():
+            q = self.posterior(x, step)
+        of_q, of_r = self._told(x, q)
+        return softplus(-of_q).mean() + softplus(of_r).mean()
+
+    def updates(self) -> list[Update]:
+        second = Update("discriminator", "density ratio", self.discriminator_loss)
+        return [Update("model", "adversarial elbo", self.loss), *[second] * self.discriminator_steps]
+
+    def proposal(self, x: Tensor) -> Distribution:
+        """A Gaussian that is fitted to draws of q(z|x), with a share of the prior."""
+        return Defensive(fitted(self.posterior(x).sample([FITTED])), self.prior())
+
+    def measures(self) -> dict[Measure, Callable[[Tensor, Look], Tensor]]:
+        """T's value of the ELBO, and the share of draws, q's and r's, that T tells beyond doubt."""
+
+        def saturation(x: Tensor, look: Look) -> Tensor:
+            of_q, of_r = self._told(x, look.posterior)
+            return torch.stack([of_q > SURE, of_r < -SURE]).double().mean(0)
+
+        return {ADVERSARIAL_ELBO: lambda x, look: look.elbo.log_lik - look.elbo.kl, SATURATION: saturation}
+
+
+def _white(z: Tensor, r: Gaussian) -> Tensor:
+    """Codes in r's coordinates, in which it is N(0, I)."""
+    return (z - r.loc) / r.scale
+
+
+PAPER: Shared = {"hidden": (256, 256), "init": "glorot"}
+"""Of the settings that all models share, gdikov's for its synthetic data, and Keras's start; presets of digits have
+convolutions."""
+
+
+def idle(given: Mapping[str, Any]) -> set[str]:
+    """Of these settings, those that do nothing beside the others."""
+    return set() if given["adaptive_contrast"] else {"noises", "noise_hidden"}
+
+
+def build(
+    image_shape: Shape,
+    *,
+    latent: Count = 8,
+    adaptive_contrast: bool = True,
+    noise: Count = 16,
+    noises: Count = 32,
+    noise_hidden: Widths = (128, 128, 128),
+    discriminator_hidden: Widths = (512, 512, 512),
+    discriminator_form: Form = "full",
+    discriminator_steps: Count = 1,
+    **shared: Unpack[Shared],
+) -> VAE:
+    """An AVB for images of that shape.
+
+    Args:
+        image_shape: [C, H, W].
+        latent: size of the code, Z.
+        adaptive_contrast: whether T tells q from the Gaussian that has its moments, and not from the prior. The
+            encoder is then z0(x) + sum_i a_i(x) * v_i(eps_i), else it has noise in every layer.
+        noise: size of a noise, M.
+        noises: of adaptive contrast, how many v_i there are.
+        noise_hidden: of adaptive contrast, widths of the hidden layers of each v_i.
+        discriminator_hidden: widths of the hidden layers of each of T's networks.
+        discriminator_form: see `Discriminator`.
+        discriminator_steps: T's steps for each of the model's, on the same images with fresh noise.
+        **shared: see `models.base.Shared`.
+    """
+    given: dict[str, Any] = {**merged(PAPER, shared)}
+    if not adaptive_contrast:
+        sizes = given.pop("hidden"), given.pop("decoder_hidden", None)
+        given["network"] = partial(_noisy, NETWORKS[given.pop("network", "mlp")], noise, sizes)
+
+    def posterior(features: int) -> PosteriorPart:
+        if adaptive_contrast:
+            return MomentPosterior(features, latent, noises, noise, noise_hidden)
+        return NoisyPosterior(features, latent, noise)
+
+    def kind(*parts: Any, **more: Any) -> AVB:
+        discriminator = Discriminator(image_shape, latent, discriminator_hidden, discriminator_form)
+        return AVB(*parts, discriminator=discriminator, discriminator_steps=discriminator_steps, **more)
+
+    return assemble(image_shape, latent=latent, posterior=posterior, prior=StandardPrior(latent), kind=kind, **given)
+
+
+def _noisy(
+    network: Callable[..., tuple[Encoder, nn.Sequential]],
+    noise: int,
+    sizes: tuple[Widths, Widths | None],
+    image_shape: Shape,
+    latent: int,
+    channels: int,
+) -> tuple[Encoder, nn.Sequential]:
+    encoder, decoder = network(image_shape, latent, channels, *sizes)
+    return NoisyEncoder(encoder, image_shape, noise), decoder
