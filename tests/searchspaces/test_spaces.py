@@ -188,7 +188,7 @@ def test_beside_a_pinned_prior_the_posteriors_that_go_with_it_are_drawn(prior):
     assert not {"prior", "sparse_prior"} & names_asked
 
 
-@pytest.mark.parametrize("posterior", PAIRS)
+@pytest.mark.parametrize("posterior", [name for name, priors in PAIRS.items() if priors])
 def test_beside_a_pinned_posterior_the_priors_that_go_with_it_are_drawn(posterior):
     pairs, names_asked = drawn_beside({"posterior": posterior})
     assert pairs == {(posterior, prior) for prior in PAIRS[posterior]}
