@@ -54,7 +54,8 @@ DEFENSIVE = 0.1  # share of the prior in a proposal, so that no weight exceeds 1
 CORRELATED = 20  # latents up to which a proposal has a full covariance
 SLOPE = 0.2  # of T's leaky ReLUs: the authors'
 PRODUCTS = 4  # times its last width are T's products: gdikov's, 1024 of 256 and 2048 of 512; the authors have 8 times
-SURE = math.log(999)  # nats: beyond it T tells a draw with a probability of 0.999
+SURE = math.log(999)  # nats: beyond it T tells a draw with a probability of 0.999, and has 0.001 of the gradient
+SATURATED = 0.99  # share of draws that are told so from which on T has next to nothing to learn from
 
 ADVERSARIAL_ELBO = Measure("adversarial_elbo", "ELBO by the discriminator", "nats", "more", "estimate")
 SATURATION = Measure("discriminator_saturation", "saturation of the discriminator", "share", "less", "share")
@@ -102,18 +103,19 @@ class Implicit(Distribution):
             sample_shape: how many, ignored where the noise is given.
             noise: standard normal, [..., B, *noise].
         """
-        if noise is None:
-            shape = torch.Size(sample_shape) + self.batch_shape + self.noise
-            noise = torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
-        return self.f(noise)
+        return self.f(self._noise(sample_shape) if noise is None else noise)
 
     def sample(self, sample_shape: Size = ()) -> Tensor:
         """Draws, [*sample_shape, B, Z], without a gradient, and so some at a time."""
         shape = torch.Size(sample_shape)
         each = at_once(shape.numel(), len(self.like) * self.numbers)
         with torch.no_grad():
-            pieces = [self.rsample([min(each, shape.numel() - done)]) for done in range(0, shape.numel(), each)]
+            pieces = [self.f(noise) for noise in self._noise([shape.numel()]).split(each)]
         return torch.cat(pieces).reshape(*shape, *self.batch_shape, *self.event_shape)
+
+    def _noise(self, sample_shape: Size) -> Tensor:
+        shape = torch.Size(sample_shape) + self.batch_shape + self.noise
+        return torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
 
     def log_prob(self, value: Tensor) -> NoReturn:
         """There is none.
@@ -388,7 +390,7 @@ class AVB(VAE):
         estimate: Tensor = self.discriminator(x, _white(z, r)) + r.log_prob(z) - p.log_prob(z)
         return estimate
 
-    def _elbo(self, x: Tensor, q: Distribution, kl: str = "closed", noise: Any = None) -> Elbo:
+    def _elbo(self, x: Tensor, q: Distribution, kl: Literal["closed", "sampled"] = "closed", noise: Any = None) -> Elbo:
         """log p(x|z) and T's estimate of the KL, at one draw: no bound, whatever `kl` asks for."""
         z = q.rsample() if noise is None else q.rsample(noise=noise)  # type: ignore[call-arg]  # our own take it
         return Elbo(self.log_likelihood(x, z), self.log_ratio(x, q, z))
@@ -423,6 +425,12 @@ class AVB(VAE):
             return torch.stack([of_q > SURE, of_r < -SURE]).double().mean(0)
 
         return {ADVERSARIAL_ELBO: lambda x, look: look.elbo.log_lik - look.elbo.kl, SATURATION: saturation}
+
+    def doubts(self, measured: Mapping[str, float]) -> str:
+        share = measured.get(SATURATION.name, 0.0)
+        if share < SATURATED:
+            return ""
+        return f"the discriminator is saturated: it tells {share:.1%} of its draws beyond doubt, and learns from the rest"
 
 
 def _white(z: Tensor, r: Gaussian) -> Tensor:

@@ -22,6 +22,7 @@ from torch.testing import assert_close
 from waiting import Kernels
 
 import models
+from models.avb import NoisyEncoder
 from models.distributions import coordinates, unchecked
 from models.latents import interpolate, kl_by_latent, sample_aggregated
 from models.vae import pairs
@@ -33,6 +34,7 @@ GOLDEN_LOSSES = Path(__file__).with_name("losses")
 REWRITE = bool(os.environ.get("REWRITE_GOLDEN_LOSSES"))
 RECORDED = models.names() if REWRITE else sorted(path.stem for path in GOLDEN_LOSSES.glob("*.json"))
 PAPERS = {
+    "avb",
     "conjoint",
     "disentangled",
     "factor",
@@ -53,6 +55,7 @@ BUILDS = [(name, {"network": network}) for name in models.names() for network in
 BUILDS += [(name, {"network": network}) for name in ("vampprior", "hvae") for network in ("gated", "vamp_conv")]
 BUILDS += [(name, {"prior": "standard"}) for name in ("vampprior", "hvae")]
 BUILDS += [("conjoint", {"posterior": "adversarial"})]
+BUILDS += [("avb", {"adaptive_contrast": False, "network": network}) for network in ("mlp", "conv")]
 BUILDS += [
     ("vae", {"posterior": posterior, "prior": prior, "flow_hidden": 32})
     for posterior, priors in pairs().items()
@@ -63,8 +66,16 @@ BUILDS += [
 
 def build(name: str, network: str = "mlp", image_shape: tuple[int, int, int] = SHAPE, **settings):
     """A small model; of the settings, those that it has."""
-    small = {"latent": 4, "hidden": 32, "discriminator_hidden": 32, "pseudo_inputs": 10, "network": network, **settings}
     image_shape = shape_for(name, image_shape)
+    small = {
+        "latent": 4,
+        "hidden": 32,
+        "discriminator_hidden": 32,
+        "pseudo_inputs": 10,
+        "noises": 4,
+        "noise_hidden": 16,
+    }
+    small |= {"network": network, **settings}
     model = models.build(name, image_shape, **{k: v for k, v in small.items() if k in models.hyperparameters(name)})
     model.budget = STEPS
     return model
@@ -209,6 +220,11 @@ def test_the_posterior_of_an_image_is_found_once_however_many_draws(model, x):
     calls = []
     model.encoder.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
     model.log_weights(x, 20, rows=2 * B)  # in ten chunks
+    if isinstance(model.encoder, NoisyEncoder):  # which is run for every draw that a proposal is fitted to
+        before = list(calls)
+        model.log_weights(x, 1)
+        assert calls == 2 * before
+        return
     assert calls in ([B], [B, 10])  # and the pseudo-inputs' once
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 import models
+from models.avb import Defensive
 from models.base import VAE
 from models.distributions import Gaussian, PrecisionGaussian, SpikeSlab
 from models.householder import Reflected
@@ -43,6 +44,8 @@ SETTINGS: dict[str, dict] = {
     "householder": NEAR,
     "iaf": {**NEAR, "flow_hidden": 16},
     "factor": {"discriminator_hidden": 16},
+    "avb": {"discriminator_hidden": 16, "noises": 8, "noise_hidden": 16},
+    "avb-noisy": {"adaptive_contrast": False, "discriminator_hidden": 16},
     "vampprior": {**NEAR, "pseudo_inputs": 5},
     "hvae": {**NEAR, "pseudo_inputs": 5},  # a level a coordinate
     "conjoint": {"private": 0},  # or there would be more than two
@@ -223,6 +226,8 @@ def rescaled(r: Distribution, rescale: Callable[[Tensor], Tensor]) -> Distributi
         return Flowed(rescaled(r.base, rescale), r.steps, r.contexts)
     if isinstance(r, TwoLevels):
         return TwoLevels(rescaled(r.top, rescale), lambda z2: rescaled(r.lower(z2), rescale), r.sizes)
+    if isinstance(r, Defensive):
+        return Defensive(rescaled(r.near, rescale), r.wide)
     raise TypeError(f"no scale is known of {type(r).__name__}, to plant an error in")
 
 
