@@ -197,6 +197,15 @@ def idle(name: str, settings: Mapping[str, Any]) -> set[str]:
     return set(getattr(described(name), "idle", lambda given: ())({**hyperparameters(name), **settings}))
 
 
+def objective(name: str) -> str:
+    """The measure that a model's trainings are compared on: its file's `OBJECTIVE`, else the ELBO.
+
+    Raises:
+        ModelError: no model has that name.
+    """
+    return str(getattr(described(name), "OBJECTIVE", "elbo"))
+
+
 def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = False) -> VAE:
     """Restores an exported model: `config.json` says what to build, `model.safetensors` holds its state.
 

@@ -122,7 +122,7 @@ def work(run: Run, spec: StudySpec, job: Job, data: str | None, device: torch.de
             "log_likelihood": float(weighted.log_likelihood.mean()),
             "effective_samples": float(weighted.effective_samples.mean()),
             "accuracy": probe_accuracy(model, trial.training.train_images, test),
-            "valid_elbo": best["report"]["elbo"],
+            "valid_elbo": best["report"].get("elbo", math.nan),  # of a posterior without a density
             "steps": report["steps"],
             "seconds": report["seconds"],
             "cpu_seconds": report.get("cpu_seconds", math.nan),  # a checkpoint of an earlier release

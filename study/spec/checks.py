@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optuna.distributions import BaseDistribution
 
@@ -276,38 +276,50 @@ def _check_sigma(spec: StudySpec) -> list[str]:
     return []
 
 
-def _own_measures(spec: StudySpec) -> list[Measure] | None:
-    """The model's own measures; none of a model that is not known, None of one that cannot be built yet."""
+class _Measures(NamedTuple):
+    """What a model measures that others do not, and what it lacks."""
+
+    own: list[Measure]
+    lacking: list[str]
+
+
+def _measures(spec: StudySpec) -> _Measures | None:
+    """Those of the model; nothing of a model that is not known, None of one that cannot be built yet."""
     if not all(hasattr(spec, key) for key in BUILT) or not sizes_known(spec):
-        return []
+        return _Measures([], [])
     if _check_fixed(spec) or _check_space(spec):
         return None
     import torch
 
     try:
         with torch.device("meta"):
-            return list(build(spec, spec.defaults()).measures())
+            model = build(spec, spec.defaults())
     except ValueError:  # which `_check_builds` tells
         return None
+    return _Measures(list(model.measures()), ["elbo"] if model.posterior_part.density == "none" else [])
 
 
 def _check_measures(spec: StudySpec) -> list[str]:
-    own = _own_measures(spec)
+    found = _measures(spec)
+    own, lacking = found or _Measures([], [])
     taken = {*(measure.name for measure in MEASURES), *BESIDE}
     problems = [
         f"model: its measure {measure.name!r} has the name of another number; call it something else"
-        for measure in own or ()
+        for measure in own
         if measure.name in taken
     ]
-    known = {measure.name: measure for measure in (*MEASURES, *(own or ()))}
-    eligible = [name for name, measure in known.items() if measure.when == "report" and measure.better == "more"]
+    known = {measure.name: measure for measure in (*MEASURES, *own) if measure.name not in lacking}
+    eligible = [name for name, m in known.items() if m.when != "confirm" and m.better == "more"]
     for name in spec.objectives:
-        if name not in known and own is None:
+        if name not in known and found is None:
             continue
-        if name not in known:
+        if name in lacking:
+            without = f"{spec.title} has no {name}, because its posterior has no density"
+            problems.append(f"objective: {without}; known: {', '.join(eligible)}")
+        elif name not in known:
             lead = f"metric {name!r} is not known; known: {', '.join(eligible)}{nearest(name, eligible)}"
             problems.append(f"objective: {lead}")
-        elif known[name].when != "report":
+        elif known[name].when == "confirm":
             problems.append(f"objective: {name} is taken on the test set only; known: {', '.join(eligible)}")
         elif known[name].better != "more":
             problems.append(

@@ -17,7 +17,7 @@ MEASURES = (
     Measure("zero_fraction", "share of exact zeros in codes", "share", "more", "share", ("codes",)),
     Measure("hoyer", "Hoyer sparsity of codes", "score", "more", "score", ("codes",)),
     Measure("active_units", "active units", "units", "more", "score", ("means",)),
-    Measure("log_likelihood", "log p(x)", "nats", "more", "importance-weighted", ("weights",), "confirm"),
+    Measure("log_likelihood", "log p(x)", "nats", "more", "importance-weighted", ("weights",), "asked"),
     Measure("effective_samples", "effective samples", "draws", "more", "score", ("weights",), "confirm"),
     Measure("accuracy", "accuracy of a probe on codes", "share", "more", "share", ("codes", "labels"), "confirm"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -35,7 +35,14 @@ def evaluating(model: VAE, images: Images, seed: int = SEED) -> Iterator[None]:
 
 
 def evaluate(
-    model: VAE, images: Images, seed: int = SEED, count: int | None = None, *, test: bool = False
+    model: VAE,
+    images: Images,
+    seed: int = SEED,
+    count: int | None = None,
+    *,
+    test: bool = False,
+    asked: Collection[str] = (),
+    samples: int = 500,
 ) -> dict[str, float]:
     """Mean measures over a set of images; the model is looked at once a batch.
 
@@ -48,15 +55,19 @@ def evaluate(
         seed: of the draws, and of the choice of images.
         count: of how many images, where not of all; always the same ones.
         test: take the model's own measures that are for `confirm`, too.
+        asked: what is taken beside the measures of each report.
+        samples: draws an image of what is importance-weighted, where that is asked.
 
     Returns:
-        `study.spec.measures.METRICS` by name, and the model's own; the ELBO and its halves in nats an image.
+        `study.spec.measures.METRICS` by name, and the model's own; the ELBO and its halves in nats an image. There is
+        no ELBO where the posterior has no density.
     """
     reconstruction, kl, codes, means = [], [], [], []
     measures = {each: take for each, take in model.measures().items() if test or each.when == "report"}
     own: dict[str, list[Tensor]] = {measure.name: [] for measure in measures}
+    rows = None if count is None else _some(len(images), count, seed)
     with evaluating(model, images, seed):
-        for x in images.batches(BATCH, among=None if count is None else _some(len(images), count, seed)):
+        for x in images.batches(BATCH, among=rows):
             look = model.look(x)
             reconstruction.append(look.elbo.log_lik)
             kl.append(look.elbo.kl)
@@ -66,13 +77,19 @@ def evaluate(
                 own[measure.name].append(take(x, look))
     halves, z = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}, torch.cat(codes).cpu().numpy()
     return {
-        "elbo": halves["reconstruction"] - halves["kl"],
+        **({} if model.posterior_part.density == "none" else {"elbo": halves["reconstruction"] - halves["kl"]}),
         **halves,
         "zero_fraction": metrics.zero_fraction(z),
         "hoyer": metrics.hoyer(z),
         "active_units": float(metrics.active_units(torch.cat(means).cpu().numpy())),
+        **(_weighted(model, images, samples, rows, seed) if "log_likelihood" in asked else {}),
         **{key: _mean(parts) for key, parts in own.items()},
     }
+
+
+def _weighted(model: VAE, images: Images, samples: int, rows: Tensor | None, seed: int) -> dict[str, float]:
+    found = importance_weighted(model, images, samples, among=rows, seed=seed)
+    return {name: float(values.mean()) for name, values in found._asdict().items()}
 
 
 def _some(n: int, count: int, seed: int) -> Tensor:
@@ -92,7 +109,13 @@ class Importance(NamedTuple):
 
 
 def importance_weighted(
-    model: VAE, images: Images, samples: int, *, first: int | None = None, seed: int = SEED
+    model: VAE,
+    images: Images,
+    samples: int,
+    *,
+    first: int | None = None,
+    among: Tensor | None = None,
+    seed: int = SEED,
 ) -> Importance:
     """The bound of Burda et al. (2016) for each image, with S draws from the model's proposal.
 
@@ -101,11 +124,12 @@ def importance_weighted(
         images: of one split.
         samples: S.
         first: how many of the images, from the first on; None is all.
+        among: only those of these numbers, [N].
         seed: of the draws.
     """
     parts = []
     with evaluating(model, images, seed):
-        for x in images.batches(100, first):
+        for x in images.batches(100, first, among):
             log_weights = model.log_weights(x, samples).double().cpu().numpy()
             parts.append((metrics.log_likelihood(log_weights), metrics.effective_sample_size(log_weights)))
     return Importance(*map(np.concatenate, zip(*parts)))

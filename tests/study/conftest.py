@@ -22,6 +22,7 @@ from ended import EVERY, FULL, SEARCH, SEEDS
 from shapes import data_set_for
 
 import imagesets
+import models
 import searchspaces
 from benchmarks import postgres
 from imagesets import Split, Splits
@@ -79,7 +80,7 @@ def small(raw) -> Callable[..., StudySpec]:
     """Makes a small specification of a model, with the objectives that leave all of its hyperparameters free."""
 
     def make(model: str = "vae", **changes: Any) -> StudySpec:
-        objective = ["elbo", *searchspaces.trade_offs(model).values()]
+        objective = [models.objective(model), *searchspaces.trade_offs(model).values()]
         given = raw(model=model, dataset=data_set_for(model), objective=objective, **changes)
         return StudySpec(**{**given, "fixed": changes.get("fixed", {})})
 
