@@ -20,7 +20,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -197,13 +197,18 @@ def idle(name: str, settings: Mapping[str, Any]) -> set[str]:
     return set(getattr(described(name), "idle", lambda given: ())({**hyperparameters(name), **settings}))
 
 
-def objective(name: str) -> str:
+def objective(name: str, settings: Mapping[str, Any] = MappingProxyType({})) -> str:
     """The measure that a model's trainings are compared on: its file's `OBJECTIVE`, else the ELBO.
+
+    Where that depends on hyperparameters, the file has a function `objective` of them.
 
     Raises:
         ModelError: no model has that name.
     """
-    return str(getattr(described(name), "OBJECTIVE", "elbo"))
+    file = described(name)
+    if hasattr(file, "objective"):
+        return str(file.objective({**hyperparameters(name), **settings}))
+    return str(getattr(file, "OBJECTIVE", "elbo"))
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = False) -> VAE:

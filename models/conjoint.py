@@ -29,7 +29,7 @@ from models.distributions import Gaussian
 from models.domains import Count, Network, Shape, Whole, Widths, widths
 from models.gaussian import GaussianPosterior, StandardPrior
 from models.implicit import AVERAGED, Adversarial, Implicit, seeded
-from models.inputs import Given, images_from
+from models.inputs import Given, pairs_from
 from models.networks import NETWORKS, Encoder, Networks, dense
 from models.parts import Part, PosteriorPart
 from models.schedules import Step
@@ -252,8 +252,7 @@ class Conjoint(VAE):
         Raises:
             ModelError: the images are none that the model takes.
         """
-        pairs = torch.stack([torch.as_tensor(first), torch.as_tensor(second)], 1)
-        x = images_from(pairs, self)
+        x = pairs_from(first, second, self)
         chain = [x[:, 1]]
         for _ in range(steps):
             z = self.posterior(torch.stack([x[:, 0], chain[-1]], 1)).sample()
@@ -275,6 +274,11 @@ def idle(given: Mapping[str, Any]) -> set[str]:
     """Of these settings, those of the adversarial kind where it is not chosen."""
     own = {"noise", "noise_hidden", "discriminator", "discriminator_hidden", "discriminator_steps"}
     return set() if given["posterior"] == "adversarial" else own
+
+
+def objective(given: Mapping[str, Any]) -> str:
+    """What trainings are compared on: the adversarial kind has no ELBO."""
+    return "log_likelihood" if given["posterior"] == "adversarial" else "elbo"
 
 
 def build(

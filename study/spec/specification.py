@@ -149,7 +149,7 @@ def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:
 def _own_objective(given: dict[str, Any]) -> str:
     """What a model's trials are compared on, if the preset does not say; of a model that is not known, the ELBO."""
     try:
-        return models.objective(given["model"])
+        return models.objective(given["model"], given.get("fixed", {}))
     except (KeyError, models.ModelError):
         return "elbo"
 
