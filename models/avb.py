@@ -10,8 +10,8 @@ With adaptive contrast r is the Gaussian that has q's moments in place of the pr
 
     KL(q || p) = E_q [ T(x, (z - m) / s) + log r(z|x) - log p(z) ],   r(z|x) = N(m(x), diag s(x)^2)
 
-T's value is an estimate and no bound. The decoder and the prior have densities, so that the likelihood needs no T: it is
-importance-weighted from a proposal that is fitted to draws of q.
+T's value is an estimate and no bound. The decoder and the prior have densities, so that the likelihood needs no T: it
+is importance-weighted from a proposal that is fitted to draws of q, see `models.implicit`.
 
 Departures: docs/adversarial.md.
 """
@@ -23,19 +23,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, Literal, NoReturn, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
-from torch.nn.functional import elu, softplus
+from torch.distributions import Distribution
+from torch.nn.functional import elu
 
-from models.base import VAE, Shared, Update, assemble, merged
-from models.distributions import Gaussian, PrecisionGaussian, Size
+from models.base import VAE, Shared, assemble, merged
+from models.distributions import Gaussian
 from models.domains import Count, Shape, Widths, widths
 from models.gaussian import StandardPrior
-from models.measures import Elbo, Look, Measure
-from models.memory import at_once
+from models.implicit import AVERAGED, NARROWEST, Adversarial, Implicit, seeded
 from models.networks import NETWORKS, Encoder
 from models.parts import Part, PosteriorPart
 from models.schedules import Step
@@ -44,93 +43,9 @@ Form = Literal["full", "relu_dot"]
 
 OBJECTIVE = "log_likelihood"  # what trials are compared on: there is no ELBO to compare
 
-SEED = 0  # of the noise behind codes and moments, which is the same for all images and at all times
-AVERAGED = 32  # draws behind a code that has no closed form
 MOMENTS = 100  # noises behind the moments of each v_i: as many as gdikov/vae-playground draws
-NARROWEST = 1e-4  # variance that r has at least: as in the authors' code
-FITTED = 200  # draws that a proposal is fitted to
-SPREAD = 1.5  # times their covariance: a proposal shall have heavier tails than what it is for
-DEFENSIVE = 0.1  # share of the prior in a proposal, so that no weight exceeds 10 p(x|z)
-CORRELATED = 20  # latents up to which a proposal has a full covariance
 SLOPE = 0.2  # of T's leaky ReLUs: the authors'
 PRODUCTS = 4  # times its last width are T's products: gdikov's, 1024 of 256 and 2048 of 512; the authors have 8 times
-SURE = math.log(999)  # nats: beyond it T tells a draw with a probability of 0.999, and has 0.001 of the gradient
-SATURATED = 0.99  # share of draws that are told so from which on T has next to nothing to learn from
-
-ADVERSARIAL_ELBO = Measure("adversarial_elbo", "ELBO by the discriminator", "nats", "more", "estimate")
-SATURATION = Measure("discriminator_saturation", "saturation of the discriminator", "share", "less", "share")
-
-
-class Implicit(Distribution):
-    """Codes z = f(noise), which can be drawn and have no density.
-
-    Args:
-        f: from standard normal noise [..., B, *noise] to codes [..., B, Z].
-        noise: shape of one draw's noise.
-        like: a tensor [B, ...] of the codes' type, on their device.
-        latent: Z.
-        centre: gives E[z], or what comes near it, [B, Z].
-        contrast: the Gaussian that has its moments, batch [B], without a gradient; None to contrast it with the prior.
-        numbers: in the largest tensor that a draw makes, see `models.memory`.
-    """
-
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
-    support = constraints.real_vector
-    has_rsample = True
-
-    def __init__(
-        self,
-        f: Callable[[Tensor], Tensor],
-        noise: tuple[int, ...],
-        like: Tensor,
-        latent: int,
-        centre: Callable[[], Tensor],
-        contrast: Gaussian | None = None,
-        numbers: int = 1,
-    ):
-        self.f, self.noise, self.like, self.centre = f, noise, like, centre
-        self.contrast, self.numbers = contrast, numbers
-        super().__init__(like.shape[:1], torch.Size([latent]), validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.centre()
-
-    def rsample(self, sample_shape: Size = (), noise: Tensor | None = None) -> Tensor:
-        """Reparameterised draws, [*sample_shape, B, Z].
-
-        Args:
-            sample_shape: how many, ignored where the noise is given.
-            noise: standard normal, [..., B, *noise].
-        """
-        return self.f(self._noise(sample_shape) if noise is None else noise)
-
-    def sample(self, sample_shape: Size = ()) -> Tensor:
-        """Draws, [*sample_shape, B, Z], without a gradient, and so some at a time."""
-        shape = torch.Size(sample_shape)
-        each = at_once(shape.numel(), len(self.like) * self.numbers)
-        with torch.no_grad():
-            pieces = [self.f(noise) for noise in self._noise([shape.numel()]).split(each)]
-        return torch.cat(pieces).reshape(*shape, *self.batch_shape, *self.event_shape)
-
-    def _noise(self, sample_shape: Size) -> Tensor:
-        shape = torch.Size(sample_shape) + self.batch_shape + self.noise
-        return torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
-
-    def log_prob(self, value: Tensor) -> NoReturn:
-        """There is none.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            "AVB's posterior has no density; log_weights uses its fitted proposal, and adversarial_elbo is no bound"
-        )
-
-
-def _seeded(*shape: int) -> Tensor:
-    """Standard normal noise that is the same at all times, [*shape]."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float32, device="cpu")
 
 
 class NoisyEncoder(Encoder):
@@ -186,7 +101,7 @@ class NoisyPosterior(PosteriorPart):
         super().__init__()
         self.z, self.image = nn.Linear(features, latent), nn.Linear(noise, latent, bias=False)
         self.averaged: Tensor
-        self.register_buffer("averaged", _seeded(AVERAGED, noise), persistent=False)
+        self.register_buffer("averaged", seeded(AVERAGED, noise), persistent=False)
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Implicit:
         assert isinstance(model.encoder, NoisyEncoder)
@@ -254,7 +169,7 @@ class MomentPosterior(PosteriorPart):
         self.z0, self.a = nn.Linear(features, latent), nn.Linear(features, noises * latent)
         self.v, self.numbers = Bank(noises, sizes), noises * max(sizes)
         self.averaged: Tensor
-        self.register_buffer("averaged", _seeded(MOMENTS, noises, noise), persistent=False)
+        self.register_buffer("averaged", seeded(MOMENTS, noises, noise), persistent=False)
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Implicit:
         h = model.features(x)
@@ -310,8 +225,8 @@ class Discriminator(Part):
         """With next to nothing learned, as the authors do: "full" starts as |z|^2 / 2."""
         super().start(init)
         for last in (self.theta[-1], self.a[-1], self.b[-1]) if self.full else ():
-            nn.init.normal_(last.weight, std=1e-5)
-            nn.init.zeros_(last.bias)
+            nn.init.normal_(last.weight, std=1e-5)  # type: ignore[arg-type]  # all are linear
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """T, [..., B], of images [B, C, H, W] and codes [..., B, Z]."""
@@ -321,121 +236,6 @@ class Discriminator(Part):
             return (theta.relu() * s.relu()).sum(-1)
         learned = (elu(theta) * s).sum(-1) + self.a(pixels)[..., 0] + self.b(z)[..., 0]
         return learned + 0.5 * z.square().sum(-1)
-
-
-class Defensive(Distribution):
-    """A mixture of what was fitted and of what is everywhere.
-
-    Args:
-        near: batch [B], event [Z].
-        wide: batch [], event [Z].
-    """
-
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
-    support = constraints.real_vector
-
-    def __init__(self, near: Distribution, wide: Distribution):
-        self.near, self.wide = near, wide
-        super().__init__(near.batch_shape, near.event_shape, validate_args=False)
-
-    def sample(self, sample_shape: Size = ()) -> Tensor:
-        """Draws, [*sample_shape, B, Z]."""
-        near = self.near.sample(torch.Size(sample_shape))
-        wide = self.wide.sample(near.shape[:-1])
-        return torch.where(torch.rand_like(near[..., :1]) < DEFENSIVE, wide, near)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density, nats; value [..., B, Z]."""
-        near = self.near.log_prob(value) + math.log(1 - DEFENSIVE)
-        return torch.logaddexp(near, self.wide.log_prob(value) + math.log(DEFENSIVE))
-
-
-def fitted(z_SBZ: Tensor) -> Distribution:
-    """A Gaussian with the mean and `SPREAD` times the covariance of draws [S, B, Z], the diagonal of many latents."""
-    z = z_SBZ.double()  # so that the covariance of draws near a line has a factor
-    loc, latent = z.mean(0), z.shape[-1]
-    if latent > CORRELATED:
-        return Gaussian(loc.to(z_SBZ), (SPREAD * z.var(0) + NARROWEST).sqrt().to(z_SBZ))
-    centred = z - loc
-    covariance = SPREAD / (len(z) - 1) * torch.einsum("sbi,sbj->bij", centred, centred)
-    factor = torch.linalg.cholesky(covariance + NARROWEST * torch.eye(latent).to(z))
-    return PrecisionGaussian(loc.to(z_SBZ), torch.linalg.cholesky(torch.cholesky_inverse(factor)).to(z_SBZ))
-
-
-class AVB(VAE):
-    """A VAE whose posterior has no density.
-
-    Args:
-        *parts: see `VAE`; the posterior gives an `Implicit`.
-        discriminator: T.
-        discriminator_steps: of T's optimiser, after each of the model's.
-    """
-
-    def __init__(self, *parts: Any, discriminator: Discriminator, discriminator_steps: int, **more: Any):
-        super().__init__(*parts, **more)
-        self.discriminator, self.discriminator_steps = discriminator, discriminator_steps
-
-    def parts(self) -> list[Part]:
-        return [*super().parts(), self.discriminator]
-
-    def contrast(self, q: Distribution) -> Gaussian:
-        """r(z|x), which T tells q from."""
-        r = q.contrast if isinstance(q, Implicit) and q.contrast is not None else self.prior()
-        assert isinstance(r, Gaussian)
-        return r
-
-    def log_ratio(self, x: Tensor, q: Distribution, z: Tensor) -> Tensor:
-        """T's estimate of log q(z|x) - log p(z), of images [B, C, H, W] and codes [B, Z]: [B], in nats."""
-        r, p = self.contrast(q), self.prior()
-        estimate: Tensor = self.discriminator(x, _white(z, r)) + r.log_prob(z) - p.log_prob(z)
-        return estimate
-
-    def _elbo(self, x: Tensor, q: Distribution, kl: Literal["closed", "sampled"] = "closed", noise: Any = None) -> Elbo:
-        """log p(x|z) and T's estimate of the KL, at one draw: no bound, whatever `kl` asks for."""
-        z = q.rsample() if noise is None else q.rsample(noise=noise)  # type: ignore[call-arg]  # our own take it
-        return Elbo(self.log_likelihood(x, z), self.log_ratio(x, q, z))
-
-    def _told(self, x: Tensor, q: Distribution) -> Tensor:
-        """T of draws from q and of draws from r, [2, B]."""
-        with torch.no_grad():
-            z = _white(q.rsample(), self.contrast(q))
-        told: Tensor = self.discriminator(x, torch.stack([z, torch.randn_like(z)]))
-        return told
-
-    def discriminator_loss(self, x: Tensor, step: Step) -> Tensor:
-        """Twice the cross-entropy of telling q's draws from r's, in nats; 2 log 2 where there is nothing to tell."""
-        with torch.no_grad():
-            q = self.posterior(x, step)
-        of_q, of_r = self._told(x, q)
-        return softplus(-of_q).mean() + softplus(of_r).mean()
-
-    def updates(self) -> list[Update]:
-        second = Update("discriminator", "density ratio", self.discriminator_loss)
-        return [Update("model", "adversarial elbo", self.loss), *[second] * self.discriminator_steps]
-
-    def proposal(self, x: Tensor) -> Distribution:
-        """A Gaussian that is fitted to draws of q(z|x), with a share of the prior."""
-        return Defensive(fitted(self.posterior(x).sample([FITTED])), self.prior())
-
-    def measures(self) -> dict[Measure, Callable[[Tensor, Look], Tensor]]:
-        """T's value of the ELBO, and the share of draws, q's and r's, that T tells beyond doubt."""
-
-        def saturation(x: Tensor, look: Look) -> Tensor:
-            of_q, of_r = self._told(x, look.posterior)
-            return torch.stack([of_q > SURE, of_r < -SURE]).double().mean(0)
-
-        return {ADVERSARIAL_ELBO: lambda x, look: look.elbo.log_lik - look.elbo.kl, SATURATION: saturation}
-
-    def doubts(self, measured: Mapping[str, float]) -> str:
-        share = measured.get(SATURATION.name, 0.0)
-        if share < SATURATED:
-            return ""
-        return f"the discriminator is saturated: it tells {share:.1%} of its draws beyond doubt, and learns from the rest"
-
-
-def _white(z: Tensor, r: Gaussian) -> Tensor:
-    """Codes in r's coordinates, in which it is N(0, I)."""
-    return (z - r.loc) / r.scale
 
 
 PAPER: Shared = {"hidden": (256, 256), "init": "glorot"}
@@ -486,9 +286,9 @@ def build(
             return MomentPosterior(features, latent, noises, noise, noise_hidden)
         return NoisyPosterior(features, latent, noise)
 
-    def kind(*parts: Any, **more: Any) -> AVB:
+    def kind(*parts: Any, **more: Any) -> Adversarial:
         discriminator = Discriminator(image_shape, latent, discriminator_hidden, discriminator_form)
-        return AVB(*parts, discriminator=discriminator, discriminator_steps=discriminator_steps, **more)
+        return Adversarial(*parts, discriminator=discriminator, discriminator_steps=discriminator_steps, **more)
 
     return assemble(image_shape, latent=latent, posterior=posterior, prior=StandardPrior(latent), kind=kind, **given)
 

@@ -1,6 +1,5 @@
-"""Posteriors that can be drawn from and have no density, and a discriminator T that learns what it would be needed for.
-
-Mescheder, Nowozin & Geiger, "Adversarial Variational Bayes" (ICML 2017):
+"""Posteriors that can be drawn from and have no density, and the discriminator T that learns what it would be needed
+for, as Mescheder, Nowozin & Geiger, "Adversarial Variational Bayes" (ICML 2017) train them.
 
     z = f(x, eps),   eps ~ N(0, I)
     loss             = E_q [ T(x, z) - log p(x|z) ],                                   T held fixed
@@ -18,8 +17,8 @@ is importance-weighted from a proposal that is fitted to draws of q.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -40,7 +39,8 @@ FITTED = 200  # draws that a proposal is fitted to
 SPREAD = 1.5  # times their covariance: a proposal shall have heavier tails than what it is for
 DEFENSIVE = 0.1  # share of the prior in a proposal, so that no weight exceeds 10 p(x|z)
 CORRELATED = 20  # latents up to which a proposal has a full covariance
-SURE = math.log(999)  # nats: beyond it T tells a draw with a probability of 0.999
+SURE = math.log(999)  # nats: beyond it T tells a draw with a probability of 0.999, and has 0.001 of the gradient
+SATURATED = 0.99  # share of draws that are told so from which on T has next to nothing to learn from
 
 ADVERSARIAL_ELBO = Measure("adversarial_elbo", "ELBO by the discriminator", "nats", "more", "estimate")
 SATURATION = Measure("discriminator_saturation", "saturation of the discriminator", "share", "less", "share")
@@ -88,18 +88,19 @@ class Implicit(Distribution):
             sample_shape: how many, ignored where the noise is given.
             noise: standard normal, [..., B, *noise].
         """
-        if noise is None:
-            shape = torch.Size(sample_shape) + self.batch_shape + self.noise
-            noise = torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
-        return self.f(noise)
+        return self.f(self._noise(sample_shape) if noise is None else noise)
 
     def sample(self, sample_shape: Size = ()) -> Tensor:
         """Draws, [*sample_shape, B, Z], without a gradient, and so some at a time."""
         shape = torch.Size(sample_shape)
         each = at_once(shape.numel(), len(self.like) * self.numbers)
         with torch.no_grad():
-            pieces = [self.rsample([min(each, shape.numel() - done)]) for done in range(0, shape.numel(), each)]
+            pieces = [self.f(noise) for noise in self._noise([shape.numel()]).split(each)]
         return torch.cat(pieces).reshape(*shape, *self.batch_shape, *self.event_shape)
+
+    def _noise(self, sample_shape: Size) -> Tensor:
+        shape = torch.Size(sample_shape) + self.batch_shape + self.noise
+        return torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
 
     def log_prob(self, value: Tensor) -> NoReturn:
         """There is none.
@@ -108,7 +109,7 @@ class Implicit(Distribution):
             ValueError: always.
         """
         raise ValueError(
-            "an implicit posterior has no density; log_weights uses its fitted proposal; adversarial_elbo is no bound"
+            "an implicit posterior has no density; log_weights uses a fitted proposal, and adversarial_elbo is no bound"
         )
 
 
@@ -184,7 +185,7 @@ class Adversarial(VAE):
         estimate: Tensor = self.discriminator(x, _white(z, r)) + r.log_prob(z) - p.log_prob(z)
         return estimate
 
-    def _elbo(self, x: Tensor, q: Distribution, kl: str = "closed", noise: Any = None) -> Elbo:
+    def _elbo(self, x: Tensor, q: Distribution, kl: Literal["closed", "sampled"] = "closed", noise: Any = None) -> Elbo:
         """log p(x|z) and T's estimate of the KL, at one draw: no bound, whatever `kl` asks for."""
         z = q.rsample() if noise is None else q.rsample(noise=noise)  # type: ignore[call-arg]  # our own take it
         return Elbo(self.log_likelihood(x, z), self.log_ratio(x, q, z))
@@ -219,6 +220,12 @@ class Adversarial(VAE):
             return torch.stack([of_q > SURE, of_r < -SURE]).double().mean(0)
 
         return {ADVERSARIAL_ELBO: lambda x, look: look.elbo.log_lik - look.elbo.kl, SATURATION: saturation}
+
+    def doubts(self, measured: Mapping[str, float]) -> str:
+        share = measured.get(SATURATION.name, 0.0)
+        if share < SATURATED:
+            return ""
+        return f"the discriminator is saturated: it tells {share:.1%} of draws beyond doubt and learns from the rest"
 
 
 def _white(z: Tensor, r: Gaussian) -> Tensor:

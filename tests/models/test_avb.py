@@ -1,4 +1,4 @@
-"""What is AVB's own: a posterior without a density, the discriminator that stands in for it, and the fitted proposal."""
+"""What is AVB's own: a posterior without a density, the discriminator in its place, and the fitted proposal."""
 
 import math
 
@@ -11,9 +11,10 @@ from torch.testing import assert_close
 
 import models
 from models import memory
-from models.avb import DEFENSIVE, MOMENTS, NARROWEST, SPREAD, Bank, Defensive, Discriminator, Implicit, fitted
+from models.avb import MOMENTS, Bank, Discriminator
 from models.distributions import Gaussian
 from models.gaussian import GaussianPosterior
+from models.implicit import DEFENSIVE, NARROWEST, SPREAD, Defensive, fitted
 
 SHAPE = (1, 8, 8)
 B, Z = 6, 3
@@ -104,7 +105,7 @@ def test_the_discriminator_learns_the_log_ratio_of_a_gaussian():
 
 def test_there_is_no_density_and_the_error_says_what_stands_in_for_it(model, x):
     q = model.posterior(x)
-    with pytest.raises(ValueError, match="has no density; log_weights uses its fitted proposal, and adversarial_elbo"):
+    with pytest.raises(ValueError, match="has no density; log_weights uses a fitted proposal, and adversarial_elbo"):
         q.log_prob(q.sample())
 
 

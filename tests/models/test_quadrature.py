@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 import models
-from models.avb import Defensive
 from models.base import VAE
 from models.distributions import Gaussian, PrecisionGaussian, SpikeSlab
 from models.householder import Reflected
 from models.hvae import TwoLevels
 from models.iaf import Flowed
+from models.implicit import Defensive
 from models.vae import pairs
 
 SHAPE = (1, 8, 8)
