@@ -9,8 +9,8 @@ three seeds. It is importance-weighted, with 1,000 draws, on 100 test pairs, of 
 
 digits: `mnist_backgrounds`, two backgrounds a stream, pixels black or white by a threshold. Of each part of the test
 codes a probe, the 15 nearest of 4,000 training codes, says the digit and both backgrounds. Then the backgrounds of
-stream 2 are put behind the digits of stream 1, five steps each: a step is accepted where the digit is still that of
-stream 1 and the background still the one that was given, by 15 nearest neighbours among the pixels of stream 2.
+stream 2 are put behind 200 digits of stream 1, five steps each: a step is accepted where the digit is still that of
+stream 1 and the background still the one that was given, by the 15 nearest training images of stream 2.
 
 What is finished stands in --out, a row each in a CSV file, and is not trained again. --quick is one seed and a tenth of
 the steps, into a file of its own.
@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
 import imagesets
+from analysis.figures import background_transfer
+from analysis.figures.background_transfer import NEIGHBOURS, STEPS, pictures
 from benchmarks.kept import record, rows
-from imagesets import Splits, backgrounds
 from models.base import VAE
 from models.conjoint import Conjoint
 from study.spec import Budget, StudySpec
@@ -48,8 +49,6 @@ TRUTH = {"index": -math.log(16), "targets": -math.log(64)}
 STYLES = [["horizontal", "mosaic"], ["vertical", "black"]]  # the playground's, with two a stream
 PARTS = ("z1", "z2", "zs")
 FACTORS = ("digit", "background_1", "background_2")
-STEPS = 5  # of a transfer
-NEIGHBOURS = 15
 SETTINGS: dict[str, dict[str, Any]] = {
     "points": {"hidden": (64, 64), "noise_hidden": (64,), "discriminator_hidden": (128, 128, 128)},
     "digits": {"hidden": (256, 128), "noise_hidden": (128,), "discriminator_hidden": (256, 128, 128)},
@@ -129,13 +128,7 @@ def train(job: Job, data: str | None) -> dict[str, Any]:
     if job.data == "points":
         return {**row, "gap": TRUTH[job.pairing] - row["log_likelihood"]}
     train_images = images_of(splits, "train", spec.preprocessing, spec.pairing)
-    return {**row, **probed(model, splits, train_images, test), **transferred(model, splits, train_images, test)}
-
-
-def factors(splits: Splits, part: str, images: Images) -> NDArray[np.int64]:
-    """Digit and both backgrounds of each pair, [N, 3]; the second image's are its own, whoever is paired with whom."""
-    known = getattr(splits, part).factors
-    return np.column_stack([known[:, 0], known[:, 1], known[images.second.numpy(), 2]])
+    return {**row, **probed(model, train_images, test), **transferred(model, train_images, test)}
 
 
 def nearest(train: NDArray, known: NDArray, test: NDArray) -> NDArray:
@@ -144,11 +137,13 @@ def nearest(train: NDArray, known: NDArray, test: NDArray) -> NDArray:
     return said
 
 
-def probed(model: VAE, splits: Splits, train: Images, test: Images) -> dict[str, float]:
+def probed(model: VAE, train: Images, test: Images) -> dict[str, float]:
     """Accuracy of a probe for each factor on each part of the codes."""
     assert isinstance(model, Conjoint)
     codes = [_codes(model, images) for images in (train, test)]
-    known = [factors(splits, part, images) for part, images in (("train", train), ("test", test))]
+    known = train.factors, test.factors
+    assert known[0] is not None
+    assert known[1] is not None
     return {
         f"{factor}_{part}": float((nearest(codes[0][:, at], known[0][:, j], codes[1][:, at]) == known[1][:, j]).mean())
         for j, factor in enumerate(FACTORS)
@@ -161,24 +156,12 @@ def _codes(model: VAE, images: Images) -> NDArray[np.float32]:
         return torch.cat([model.codes(x) for x in images]).numpy()
 
 
-def transferred(model: VAE, splits: Splits, train: Images, test: Images, first: int = 200) -> dict[str, float]:
+def transferred(model: VAE, train: Images, test: Images) -> dict[str, float]:
     """Shares of transfers in which the digit, the background, and both are kept, after each step."""
     assert isinstance(model, Conjoint)
-    known = factors(splits, "train", train)
-    pixels = torch.cat([x[:, 1] for x in train]).flatten(1).numpy()
-    x, digits = next(test.batches(first)), factors(splits, "test", test)[:first, 0]
-    kept: dict[str, list[NDArray[np.bool_]]] = {}
-    for style, name in enumerate(STYLES[1]):
-        behind = torch.from_numpy(backgrounds.picture(name) > 127).float().expand_as(x[:, 1])
-        with evaluating(model, test):
-            chain = model.transfer(x[:, 0], behind, STEPS)
-        for n in range(1, STEPS + 1):
-            seen = chain[n].flatten(1).numpy()
-            digit = nearest(pixels, known[:, 0], seen) == digits
-            background = nearest(pixels, known[:, 2], seen) == style
-            for what, right in (("digit", digit), ("background", background), ("both", digit & background)):
-                kept.setdefault(f"accepted_{n}" if what == "both" else f"{what}_kept_{n}", []).append(right)
-    return {name: float(np.concatenate(right).mean()) for name, right in kept.items()}
+    kept = background_transfer.data(model, test, pictures(STYLES[1], test), judges=train).accepted
+    named = zip(("digit_kept", "background_kept", "accepted"), kept)
+    return {f"{what}_{n}": float(share) for what, shares in named for n, share in enumerate(shares, 1)}
 
 
 def table(found: Sequence[Mapping[str, str]], data: str) -> str:

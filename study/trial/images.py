@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +34,10 @@ class Images:
         pairing: in a data set of pairs, what the second stream shows: the image of the same index, or one of the same
             label; which one, is fixed here, and may be said anew at each call.
         device: where the bytes are kept, and the floats made.
+
+    Attributes:
+        factors: of each image, [N, K], or None; of a pair, what is shared, then what is the first image's own, then the
+            second one's, whoever is paired with whom.
     """
 
     def __init__(
@@ -45,7 +50,7 @@ class Images:
         device: torch.device | str = "cpu",
     ):
         self.preprocessing, self.device = preprocessing, torch.device(device)
-        self.image_shape, self.labels = tuple(split.images.shape[1:]), split.labels
+        self.image_shape, self.labels, self.factors = tuple(split.images.shape[1:]), split.labels, split.factors
         self._seed = Splits._fields.index(part)
         self._rows: Tensor | None = None
         if isinstance(split.images, PackedImages):
@@ -61,14 +66,12 @@ class Images:
         self._partners: Tensor | None = None
         if pairing == "targets":
             self._partners = self.partners(self._seed)
+            if split.factors is not None:  # the last is the second image's own
+                own = split.factors[self._partners.cpu().numpy(), -1:]
+                self.factors = np.concatenate([split.factors[:, :-1], own], axis=1)
 
     def __len__(self) -> int:
         return self._count
-
-    @property
-    def second(self) -> Tensor:
-        """Of which pair in the data set the second image of each pair is, [N]: its own, or by target its partner."""
-        return torch.arange(len(self)) if self._partners is None else self._partners
 
     @property
     def pixels(self) -> Pixels:
