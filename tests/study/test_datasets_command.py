@@ -13,7 +13,6 @@ import imagesets
 import models
 from study import solo, spec
 from study.record.folder import Run
-from study.spec import check
 from study.spec.measures import METRICS
 from study.spec.preprocessing import Preprocessing
 from study.trial.evaluation import evaluate, importance_weighted
@@ -196,9 +195,3 @@ def test_an_export_is_evaluated_on_images_of_ones_own(trained, command, tmp_path
     assert "images needs the option path: " in command(*evaluate)[2]
     code, out, _ = command(*evaluate, "--option", f"path={tmp_path / 'own.npz'}")
     assert (code, out.startswith("images, valid, ")) == (0, True)
-
-
-def test_a_model_of_single_images_refuses_pairs(raw):
-    (problem,) = check(raw(dataset="mnist_backgrounds"))
-    assert "vae" in problem
-    assert "[2, 1, 28, 28]" in problem
