@@ -11,7 +11,7 @@ With adaptive contrast r is the Gaussian that has q's moments in place of the pr
     KL(q || p) = E_q [ T(x, (z - m) / s) + log r(z|x) - log p(z) ],   r(z|x) = N(m(x), diag s(x)^2)
 
 T's value is an estimate and no bound. The decoder and the prior have densities, so that the likelihood needs no T: it
-is importance-weighted from a proposal that is fitted to draws of q, see `models.implicit`.
+is importance-weighted from a proposal that is fitted to q's moments.
 
 Departures: docs/adversarial.md.
 """
@@ -147,9 +147,9 @@ class Bank(nn.Module):
 class MomentPosterior(PosteriorPart):
     """z = z0(x) + sum_i a_i(x) * v_i(eps_i), whose moments follow from those of the v_i: the noises are independent.
 
-    E[z] = z0 + sum_i a_i E[v_i],   Var[z] = sum_i a_i^2 Var[v_i]
+    E[z] = z0 + sum_i a_i E[v_i],   Cov[z] = sum_i diag(a_i) Cov[v_i] diag(a_i)
 
-    E[v_i] and Var[v_i] are over noises that are always the same. The bound holds for any Gaussian r, so that their
+    Moments of the v_i are over noises that are always the same. The bound holds for any Gaussian r, so that their
     error costs nothing but contrast.
 
     Args:
@@ -183,9 +183,13 @@ class MomentPosterior(PosteriorPart):
         def f(noise: Tensor) -> Tensor:
             return z0 + (a * self.v(noise)).sum(-2)
 
-        return Implicit(
-            f, tuple(self.averaged.shape[1:]), x, self.z0.out_features, lambda: mean, contrast, self.numbers
-        )
+        def covariance() -> Tensor:
+            centred = v - v.mean(0)
+            each = torch.einsum("ski,skj->kij", centred, centred) / (len(v) - 1)
+            return torch.einsum("bki,kij,bkj->bij", a, each, a)
+
+        noise, latent = tuple(self.averaged.shape[1:]), self.z0.out_features
+        return Implicit(f, noise, x, latent, lambda: mean, contrast, covariance, self.numbers)
 
     def codes(self, q: Distribution) -> Tensor:
         return q.mean
@@ -225,8 +229,8 @@ class Discriminator(Part):
         """With next to nothing learned, as the authors do: "full" starts as |z|^2 / 2."""
         super().start(init)
         for last in (self.theta[-1], self.a[-1], self.b[-1]) if self.full else ():
-            nn.init.normal_(last.weight, std=1e-5)  # type: ignore[arg-type]  # all are linear
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+            nn.init.normal_(last.weight, std=1e-5)
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """T, [..., B], of images [B, C, H, W] and codes [..., B, Z]."""

@@ -35,7 +35,7 @@ from models.schedules import Step
 SEED = 0  # of the noise behind codes and moments, which is the same for all images and at all times
 AVERAGED = 32  # draws behind a code that has no closed form
 NARROWEST = 1e-4  # variance that r has at least: as in the authors' code
-FITTED = 200  # draws that a proposal is fitted to
+FITTED = 200  # draws that a proposal is fitted to, where the posterior's moments have no closed form
 SPREAD = 1.5  # times their covariance: a proposal shall have heavier tails than what it is for
 DEFENSIVE = 0.1  # share of the prior in a proposal, so that no weight exceeds 10 p(x|z)
 CORRELATED = 20  # latents up to which a proposal has a full covariance
@@ -56,6 +56,7 @@ class Implicit(Distribution):
         latent: Z.
         centre: gives E[z], or what comes near it, [B, Z].
         contrast: the Gaussian that has its moments, batch [B], without a gradient; None to contrast it with the prior.
+        covariance: gives it, [B, Z, Z], where it has a closed form.
         numbers: in the largest tensor that a draw makes, see `models.memory`.
     """
 
@@ -71,10 +72,11 @@ class Implicit(Distribution):
         latent: int,
         centre: Callable[[], Tensor],
         contrast: Gaussian | None = None,
+        covariance: Callable[[], Tensor] | None = None,
         numbers: int = 1,
     ):
         self.f, self.noise, self.like, self.centre = f, noise, like, centre
-        self.contrast, self.numbers = contrast, numbers
+        self.contrast, self.covariance, self.numbers = contrast, covariance, numbers
         super().__init__(like.shape[:1], torch.Size([latent]), validate_args=False)
 
     @property
@@ -101,6 +103,14 @@ class Implicit(Distribution):
     def _noise(self, sample_shape: Size) -> Tensor:
         shape = torch.Size(sample_shape) + self.batch_shape + self.noise
         return torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean, [B, Z], and covariance, [B, Z, Z]; where these have no closed form, of `FITTED` draws."""
+        if self.covariance is not None:
+            return self.mean, self.covariance()
+        z = self.sample([FITTED])
+        centred = z - z.mean(0)
+        return z.mean(0), torch.einsum("sbi,sbj->bij", centred, centred) / (FITTED - 1)
 
     def log_prob(self, value: Tensor) -> NoReturn:
         """There is none.
@@ -145,16 +155,13 @@ class Defensive(Distribution):
         return torch.logaddexp(near, self.wide.log_prob(value) + math.log(DEFENSIVE))
 
 
-def fitted(z_SBZ: Tensor) -> Distribution:
-    """A Gaussian with the mean and `SPREAD` times the covariance of draws [S, B, Z], the diagonal of many latents."""
-    z = z_SBZ.double()  # so that the covariance of draws near a line has a factor
-    loc, latent = z.mean(0), z.shape[-1]
+def fitted(loc: Tensor, covariance: Tensor) -> Distribution:
+    """A Gaussian with a mean, [B, Z], and `SPREAD` times a covariance, [B, Z, Z], or of many latents its diagonal."""
+    latent, wide = loc.shape[-1], SPREAD * covariance.double()  # so that what is next to a line has a factor
     if latent > CORRELATED:
-        return Gaussian(loc.to(z_SBZ), (SPREAD * z.var(0) + NARROWEST).sqrt().to(z_SBZ))
-    centred = z - loc
-    covariance = SPREAD / (len(z) - 1) * torch.einsum("sbi,sbj->bij", centred, centred)
-    factor = torch.linalg.cholesky(covariance + NARROWEST * torch.eye(latent).to(z))
-    return PrecisionGaussian(loc.to(z_SBZ), torch.linalg.cholesky(torch.cholesky_inverse(factor)).to(z_SBZ))
+        return Gaussian(loc, (wide.diagonal(dim1=-2, dim2=-1) + NARROWEST).sqrt().to(loc))
+    factor = torch.linalg.cholesky(wide + NARROWEST * torch.eye(latent).to(wide))
+    return PrecisionGaussian(loc, torch.linalg.cholesky(torch.cholesky_inverse(factor)).to(loc))
 
 
 class Adversarial(VAE):
@@ -209,8 +216,11 @@ class Adversarial(VAE):
         return [Update("model", "adversarial elbo", self.loss), *[second] * self.discriminator_steps]
 
     def proposal(self, x: Tensor) -> Distribution:
-        """A Gaussian that is fitted to draws of q(z|x), with a share of the prior."""
-        return Defensive(fitted(self.posterior(x).sample([FITTED])), self.prior())
+        """A Gaussian with the moments of q(z|x), only wider, and a share of the prior."""
+        with torch.no_grad():
+            q = self.posterior(x)
+            assert isinstance(q, Implicit)
+            return Defensive(fitted(*q.moments()), self.prior())
 
     def measures(self) -> dict[Measure, Callable[[Tensor, Look], Tensor]]:
         """T's value of the ELBO, and the share of draws, q's and r's, that T tells beyond doubt."""
@@ -225,7 +235,7 @@ class Adversarial(VAE):
         share = measured.get(SATURATION.name, 0.0)
         if share < SATURATED:
             return ""
-        return f"the discriminator is saturated: it tells {share:.1%} of draws beyond doubt and learns from the rest"
+        return f"the discriminator is saturated: it tells {share:.1%} of its draws beyond doubt"
 
 
 def _white(z: Tensor, r: Gaussian) -> Tensor:

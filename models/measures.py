@@ -33,4 +33,4 @@ class Measure(NamedTuple):
     better: Literal["more", "less"]
     kind: Literal["bound", "importance-weighted", "estimate", "share", "score"]
     needs: tuple[Literal["elbo", "codes", "means", "weights", "factors", "labels"], ...] = ("elbo",)
-    when: Literal["report", "asked", "confirm"] = "report"  # "asked": at reports if the preset names it
+    when: Literal["report", "asked", "confirm"] = "report"  # "asked": at reports if the preset names it, else as last

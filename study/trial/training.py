@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss was infinite or not a number: at `step` for the first time; `doubts` is what spoke of it before."""
+    """A loss was infinite or not a number; `step` is the first at which one was, `doubts` what spoke of it before."""
 
     def __init__(self, loss: str, step: int, doubts: str = ""):
         super().__init__(f"the {loss} was not finite at step {step}" + (f"; before, {doubts}" if doubts else ""))

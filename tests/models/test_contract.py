@@ -33,21 +33,8 @@ STEPS = 50
 GOLDEN_LOSSES = Path(__file__).with_name("losses")
 REWRITE = bool(os.environ.get("REWRITE_GOLDEN_LOSSES"))
 RECORDED = models.names() if REWRITE else sorted(path.stem for path in GOLDEN_LOSSES.glob("*.json"))
-PAPERS = {
-    "avb",
-    "conjoint",
-    "disentangled",
-    "factor",
-    "householder",
-    "hvae",
-    "iaf",
-    "nonsyn",
-    "savae",
-    "vae",
-    "vampprior",
-    "vlae",
-    "vsc",
-}
+PAPERS = {"disentangled", "factor", "householder", "hvae", "iaf", "nonsyn", "savae", "vae", "vampprior", "vlae", "vsc"}
+PAPERS |= {"avb", "conjoint"}
 
 
 # Models of the folder on both networks, and vae's other pairs of a posterior and a prior.
@@ -67,15 +54,8 @@ BUILDS += [
 def build(name: str, network: str = "mlp", image_shape: tuple[int, int, int] = SHAPE, **settings):
     """A small model; of the settings, those that it has."""
     image_shape = shape_for(name, image_shape)
-    small = {
-        "latent": 4,
-        "hidden": 32,
-        "discriminator_hidden": 32,
-        "pseudo_inputs": 10,
-        "noises": 4,
-        "noise_hidden": 16,
-    }
-    small |= {"network": network, **settings}
+    small = {"latent": 4, "hidden": 32, "discriminator_hidden": 32, "pseudo_inputs": 10, "network": network}
+    small |= {"noises": 4, "noise_hidden": 16, **settings}
     model = models.build(name, image_shape, **{k: v for k, v in small.items() if k in models.hyperparameters(name)})
     model.budget = STEPS
     return model

@@ -81,7 +81,8 @@ def small(raw) -> Callable[..., StudySpec]:
 
     def make(model: str = "vae", **changes: Any) -> StudySpec:
         objective = [models.objective(model), *searchspaces.trade_offs(model).values()]
-        given = raw(model=model, dataset=data_set_for(model), objective=objective, **changes)
+        changed = {"validation": {"samples": 10}, **changes}
+        given = raw(model=model, dataset=data_set_for(model), objective=objective, **changed)
         return StudySpec(**{**given, "fixed": changes.get("fixed", {})})
 
     return make

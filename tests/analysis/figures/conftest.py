@@ -24,6 +24,7 @@ ONE_WAY = {  # what leaves one way through a space, so that every trial draws th
     "vae": {"posterior": "gaussian", "prior": "standard"},
     "vampprior": {"prior": "standard", "network": "mlp"},
     "hvae": {"prior": "standard", "network": "mlp"},
+    "avb": {"adaptive_contrast": True, "noises": 4, "noise_hidden": 16, "discriminator_hidden": 16},
 }
 
 
@@ -75,6 +76,7 @@ def runs(tmp_path_factory) -> Callable[[str], Run]:
             budget = {"steps": 20, "batch": 16, "report_every": 10, "log_every": 10}
             given = {"name": f"tiny-{model}", "model": model, "likelihood": "bernoulli"}
             given["dataset"] = data_set_for(model)
+            given["validation"] = {"samples": 10}
             asha = {"grace": 10, "reduction": 2}
             spec = StudySpec(**given, fixed=pins, budget=budget, sampler="random", trials=6, asha=asha)
             spec = spec.model_copy(update={"fixed": {**spec.fixed, "kl_warmup": 0.0}})
