@@ -110,6 +110,9 @@ def test_a_model_without_an_elbo_is_compared_on_its_log_likelihood(raw, tmp_path
         columns = {name.removeprefix("metrics.") for name in pd.read_parquet(run.table(table))}
         assert {"log_likelihood", "effective_samples", "adversarial_elbo", "discriminator_saturation"} <= columns
         assert "elbo" not in columns
+    out = export(run, tmp_path / "out")
+    assert "there is no ELBO: what a discriminator estimates is no bound" in (out / "README.md").read_text()
+    assert models.load(out).sample(2).shape == (2, 1, 28, 28)
 
 
 @pytest.mark.parametrize("name", ["kl", "accuracy", "steps"])
