@@ -229,8 +229,9 @@ class Discriminator(Part):
         """With next to nothing learned, as the authors do: "full" starts as |z|^2 / 2."""
         super().start(init)
         for last in (self.theta[-1], self.a[-1], self.b[-1]) if self.full else ():
-            nn.init.normal_(last.weight, std=1e-5)  # type: ignore[arg-type]  # all are linear
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+            assert isinstance(last, nn.Linear)
+            nn.init.normal_(last.weight, std=1e-5)
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """T, [..., B], of images [B, C, H, W] and codes [..., B, Z]."""
