@@ -89,7 +89,10 @@ def evaluate(
 
 def _weighted(model: VAE, images: Images, samples: int, rows: Tensor | None, seed: int) -> dict[str, float]:
     found = importance_weighted(model, images, samples, among=rows, seed=seed)
-    return {name: float(values.mean()) for name, values in found._asdict().items()}
+    return {
+        "log_likelihood": float(found.log_likelihood.mean()),
+        "effective_samples": float(found.effective_samples.mean()),
+    }
 
 
 def _some(n: int, count: int, seed: int) -> Tensor:
