@@ -84,7 +84,6 @@ class ConjointPosterior(PosteriorPart):
 
     def __init__(self, features: int, sizes: Sizes):
         super().__init__()
-        self.sizes = sizes
         self.heads = _heads(GaussianPosterior, features // 2, sizes)
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> Gaussian:
