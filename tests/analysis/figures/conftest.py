@@ -20,7 +20,8 @@ from study import cli
 from study.record.folder import Run
 from study.spec import StudySpec
 
-ONE_WAY = {  # what leaves one way through a space, so that every trial draws the same
+ONE_WAY = {  # what leaves one way through a space, so that every trial draws the same, in a code of four
+    "conjoint": {"private": 1, "latent": 2},
     "vae": {"posterior": "gaussian", "prior": "standard"},
     "vampprior": {"prior": "standard", "network": "mlp"},
     "hvae": {"prior": "standard", "network": "mlp"},
