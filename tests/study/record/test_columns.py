@@ -73,10 +73,14 @@ def test_the_page_shows_them(name):
 
 
 def test_the_page_shows_every_measure():
+    when = {
+        "report": "each report, test set",
+        "asked": "reports of a preset that names it, test set",
+        "confirm": "test set",
+    }
+
     def say(measure: Measure) -> str:
-        return (
-            f"{measure.title} | {measure.unit} | {'test set' if measure.when == 'confirm' else 'each report, test set'}"
-        )
+        return f"{measure.title} | {measure.unit} | {when[measure.when]}"
 
     assert rows("Measures") == {measure.name: say(measure) for measure in MEASURES}
 
