@@ -34,7 +34,7 @@ CONFIRMED = (
 )  # of the scores of codes, what tells most together; the frame has the rest
 LATENT = ("kl", "variance", "zero_fraction")  # of each latent
 COMPARABLE = ("dataset", "preprocessing", "likelihood", "kind")  # ELBOs compare where these are equal
-HEADLINE = ("elbo", "reconstruction", "kl", "zero_fraction", "active_units")
+HEADLINE = ("elbo", "adversarial_elbo", "reconstruction", "kl", "zero_fraction", "active_units")
 MARK = " *"  # behind an importance-weighted number that rests on too few effective samples
 
 
@@ -259,7 +259,10 @@ def _configurations(confirmed: pd.DataFrame) -> Iterable[tuple[Any, pd.DataFrame
 
 def _kind(rows: pd.DataFrame) -> str:
     of = rows.iloc[0]
-    return f"nats an image; elbo is a {of['kind']} of {of['preprocessing']} images, {of['likelihood']} likelihood"
+    elbo = "elbo"
+    if "metrics.adversarial_elbo" in rows and rows["metrics.adversarial_elbo"].notna().any():
+        elbo = "adversarial_elbo is an estimate, no bound; log_likelihood"
+    return f"nats an image; {elbo} is a {of['kind']} of {of['preprocessing']} images, {of['likelihood']} likelihood"
 
 
 def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:

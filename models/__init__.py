@@ -2,7 +2,8 @@
 
 A model is a module of this folder with a function `build(image_shape, *, ...)`: `models.build("vsc", ...)` calls
 `build` in models/vsc.py. Its keyword arguments are its hyperparameters, their types the domains. With `**shared` it
-takes those that all models share, `models.base.Shared`, of which its `PAPER` may hold the paper's own values.
+takes those that all models share, `models.base.Shared`, of which its `PAPER` may hold the paper's own values. With
+`PAIRS = True` it is a model of pairs of images.
 
 A model outside the folder is named by its path or its dotted module, see `models.outside`.
 """
@@ -19,7 +20,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -85,6 +86,11 @@ def _check_known(name: str) -> None:
 def parts_of(kind: type[P]) -> dict[str, type[P]]:
     """The parts of a kind that have a name, wherever in the folder they are, by their names."""
     return outline.parts_among(outline.imported().values(), kind)
+
+
+def takes_pairs(name: str) -> bool:
+    """Whether a model is one of pairs of images, [2, C, H, W]: its file says `PAIRS`. Errors as for `described`."""
+    return bool(getattr(described(name), "PAIRS", False))
 
 
 def hyperparameters(name: str) -> dict[str, Any]:
@@ -196,6 +202,20 @@ def idle(name: str, settings: Mapping[str, Any]) -> set[str]:
         networks = outline.files()["networks"]
         nothing |= networks.unread(given["network"]) - set(getattr(of, "BESIDE_NETWORK", ()))
     return nothing
+
+
+def objective(name: str, settings: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The measure that a model's trainings are compared on: its file's `OBJECTIVE`, else the ELBO.
+
+    Where that depends on hyperparameters, the file has a function `objective` of them.
+
+    Raises:
+        ModelError: no model has that name.
+    """
+    file = described(name)
+    if hasattr(file, "objective"):
+        return str(file.objective({**hyperparameters(name), **settings}))
+    return str(getattr(file, "OBJECTIVE", "elbo"))
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = False) -> VAE:

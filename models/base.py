@@ -9,7 +9,7 @@ Images are floats in [0, 1], [B, C, H, W]. Log-likelihoods and ELBOs are per ima
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
@@ -236,6 +236,13 @@ class VAE(nn.Module):
     def measures(self) -> dict[Measure, Callable[[Tensor, Look], Tensor]]:
         """What a paper measures of its model besides what all have: from images and `Look` to one number each, [B]."""
         return {}
+
+    def doubts(self, measured: Mapping[str, float]) -> str:
+        """What speaks against a training, by the measures of a report, in words; empty where nothing does.
+
+        A trial's log says it, and the cause of a trial that was lost soon after.
+        """
+        return ""
 
     # For scripts, which give images as `images_from` takes them. There is no gradient unless `grad` asks for one.
 

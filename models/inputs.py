@@ -59,6 +59,21 @@ def images_from(given: Given, model: VAE) -> Tensor:
     return x / 255 if given.dtype == torch.uint8 else x
 
 
+def pairs_from(first: Given, second: Given, model: VAE) -> Tensor:
+    """The images of two streams as the pairs that a model takes, see `images_from`.
+
+    Raises:
+        ModelError: they are not as many, not of the model's shape, or none that `images_from` takes.
+    """
+    streams = [given if isinstance(given, Tensor) else _tensor(given) for given in (first, second)]
+    expected, found = [*model.image_shape[1:]], [[*images.shape] for images in streams]
+    if found[0] != found[1] or found[0][1:] != expected:
+        raise ModelError(
+            f"each stream takes a batch of images {expected}, as many as the other, got {found[0]} and {found[1]}"
+        )
+    return images_from(torch.stack(streams, 1), model)
+
+
 def codes_from(given: Given, model: VAE) -> Tensor:
     """Codes [..., Z] of the model's type, on its device.
 

@@ -104,7 +104,7 @@ def mismatch(posterior: type[PosteriorPart], prior: type[PriorPart]) -> str:
             return "has point masses at 0, which a prior with a density gives no probability: the KL is infinite"
         return "is almost never exactly 0, where the prior has point masses: the KL is infinite"
     if posterior.density == "none":
-        return "has no density, and so no KL that can be computed"
+        return "has no density, and so no KL but one that is learned, as `model: avb` does"
     if prior.uses_posterior and posterior.uses_prior:
         return "is found through the prior, and a VampPrior through the posterior: neither could come first"
     if prior.uses_posterior and posterior.density != "anywhere":

@@ -88,7 +88,7 @@ def build(image_shape: Shape, *, latent: Count = 20, **given: Any) -> VAE:
     own = {key: given.pop(key, default) for key, (_, default) in settings().items()}
     posterior, prior = posteriors()[own["posterior"]], priors()[own["prior"]]
     if reason := mismatch(posterior, prior):
-        takes = ", ".join(pairs()[posterior.name])
+        takes = ", ".join(pairs()[posterior.name]) or "none"
         raise ValueError(f"posterior: {posterior.name} {reason}, with prior: {prior.name}; it goes with {takes}")
     known = {**own, "latent": latent, "image_shape": image_shape}
     return assemble(

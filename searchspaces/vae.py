@@ -39,7 +39,7 @@ def space(trial: Trial) -> dict[str, Any]:
         "kl_warmup": trial.suggest_float("kl_warmup", 0.0, 0.3),
         "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True),
         "posterior": trial.suggest_categorical(
-            "posterior", [name for name, others in go_with.items() if pinned in (None, *others)]
+            "posterior", [name for name, others in go_with.items() if others and pinned in (None, *others)]
         ),
     }
     drawn["prior"] = pinned or _prior(trial, go_with[drawn["posterior"]])
@@ -53,7 +53,7 @@ NAMES: dict[tuple[str, ...], str] = {("standard", "vamp"): "prior", ("spike_slab
 
 
 def _prior(trial: Trial, choices: tuple[str, ...]) -> str:
-    if len(choices) == 1:
-        return choices[0]
+    if len(choices) <= 1:
+        return choices[0] if choices else "standard"  # with which the build says why it does not go
     chosen: str = trial.suggest_categorical(NAMES.get(choices, f"prior of {', '.join(choices)}"), list(choices))
     return chosen

@@ -100,7 +100,7 @@ The code is under the MIT licence, and so says `license` above. That of these we
 
 {_validation(found, model)}
 
-Of {found["images"] or "all"} validation images. Kind: {found["kind"]}. {MEANING.get(found["kind"], "")}
+Of {found["images"] or "all"} validation images. Kind: {found["kind"]}. {_meaning(found["kind"], model)}
 One draw from the exact posterior an image, KL weight 1. {_chosen(config)},
 so these numbers are a little optimistic.
 
@@ -182,6 +182,12 @@ def _ranges(spec: StudySpec) -> str:
     """What the study drew from, of what its preset says: the rest is the model's own space."""
     drawn = spec.distributions()
     return ", ".join(f"{name} {text(drawn[name])}" for name in spec.space)
+
+
+def _meaning(kind: str | None, model: VAE) -> str:
+    if model.posterior_part.density == "none":
+        return "The posterior has no density, and so there is no ELBO: what a discriminator estimates is no bound."
+    return MEANING.get(str(kind), "")
 
 
 def _validation(found: Mapping[str, Any], model: VAE) -> str:

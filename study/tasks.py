@@ -92,7 +92,7 @@ def work(
             budget=spec.steps,
             seconds=report["seconds"],
             cpu_seconds=report.get("cpu_seconds", np.nan),  # a checkpoint of an earlier release
-            valid_elbo=best["report"]["elbo"],
+            valid_elbo=best["report"].get("elbo", np.nan),  # of a posterior without a density
             values=_values(found | taken.measures, [*MEASURES, *model.measures()], spec, kind),
             latents=taken.latents,
         )

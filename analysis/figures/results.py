@@ -7,6 +7,7 @@ from functools import cached_property
 import pandas as pd
 from numpy.typing import NDArray
 
+import models
 from analysis import tables
 from study.export import Best, best
 from study.record.folder import OpenRun, Run
@@ -91,4 +92,5 @@ class Results:
     @property
     def kind(self) -> str:
         """What the ELBOs of the run are, in a note."""
-        return f"ELBO is a {self.about['kind'].iloc[0]} of {self.spec.pixels} images"
+        elbo = "ELBO" if models.objective(self.spec.model) == "elbo" else "log p(x), importance-weighted,"
+        return f"{elbo} is a {self.about['kind'].iloc[0]} of {self.spec.pixels} images"

@@ -10,7 +10,10 @@ _STUDY = {
     "dataset": "data set, with the options that were given",
     "preprocessing": "what became of the pixels",
     "likelihood": "p(x given z)",
-    "kind": "what its ELBO is: `bound`, `soft cross-entropy` or `density of grey levels`; empty before the first trial",
+    "kind": (
+        "what its ELBO, or without one its log-likelihood, is: `bound`, `soft cross-entropy` or `density of grey "
+        "levels`; empty before the first trial"
+    ),
 }
 
 COLUMNS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optuna.distributions import BaseDistribution
 
@@ -66,6 +66,16 @@ def _check_pairing(spec: StudySpec) -> list[str]:
     if spec.pairing != "index" and sizes_known(spec) and not spec.images.paired:
         return [f"pairing: {spec.pairing} is for data sets of pairs; an image of {spec.dataset} is single"]
     return []
+
+
+def _check_pairs(spec: StudySpec) -> list[str]:
+    """Of a model of one's own the build says what it takes."""
+    known = sizes_known(spec) and not models.outside.is_outside(spec.model)
+    if not known or spec.images.paired == models.takes_pairs(spec.model):
+        return []
+    found, needed = ("pairs of images", "single ones") if spec.images.paired else ("single images", "pairs")
+    fitting = [name for name in imagesets.names() if imagesets.about(name).paired != spec.images.paired]
+    return [f"dataset: {spec.dataset} is of {found}, and {spec.title} takes {needed}: {', '.join(fitting)}"]
 
 
 def _check_preprocessing(spec: StudySpec) -> list[str]:
@@ -236,7 +246,7 @@ def _never(spec: StudySpec, name: str) -> str:
 
 def _check_builds(spec: StudySpec) -> list[str]:
     """Whether what the space draws beside the pins can be built: the paper's values, then each way through it."""
-    before = (_check_fixed, _check_space, _check_sigma, _check_preprocessing)
+    before = (_check_fixed, _check_space, _check_sigma, _check_preprocessing, _check_pairs)
     if any(check(spec) for check in before) or not sizes_known(spec):
         return []
     problems = _check_build(spec, spec.defaults())
@@ -269,46 +279,58 @@ def _check_sigma(spec: StudySpec) -> list[str]:
     return []
 
 
-def _own_measures(spec: StudySpec) -> list[Measure] | None:
-    """The model's own measures; none of a model that is not known, None of one that cannot be built yet."""
+class _Measures(NamedTuple):
+    """What a model measures that others do not, and what it lacks."""
+
+    own: list[Measure]
+    lacking: list[str]
+
+
+def _measures(spec: StudySpec) -> _Measures | None:
+    """Those of the model; nothing of a model that is not known, None of one that cannot be built yet."""
     if not all(hasattr(spec, key) for key in BUILT) or not sizes_known(spec):
-        return []
+        return _Measures([], [])
     if _check_fixed(spec) or _check_space(spec):
         return None
     import torch
 
     try:
         with torch.device("meta"):
-            return list(build(spec, spec.defaults()).measures())
+            model = build(spec, spec.defaults())
     except ValueError:  # which `_check_builds` tells
         return None
+    return _Measures(list(model.measures()), ["elbo"] if model.posterior_part.density == "none" else [])
 
 
 def _check_measures(spec: StudySpec) -> list[str]:
-    return _wrong_objectives(spec, _own_measures(spec))
+    return _wrong_objectives(spec, _measures(spec))
 
 
 def _check_common_measures(spec: StudySpec) -> list[str]:
     """The same without a model: of one that measures something itself, only what all models have is judged."""
     classes = vars(models.described(spec.model)).values() if hasattr(spec, "model") else ()
     measures_itself = any(isinstance(each, type) and "measures" in vars(each) for each in classes)
-    return _wrong_objectives(spec, None if measures_itself else [])
+    return _wrong_objectives(spec, None if measures_itself else _Measures([], []))
 
 
-def _wrong_objectives(spec: StudySpec, own: list[Measure] | None) -> list[str]:
+def _wrong_objectives(spec: StudySpec, found: _Measures | None) -> list[str]:
+    own, lacking = found or _Measures([], [])
     taken = {*(measure.name for measure in MEASURES), *BESIDE}
     problems = [
         f"model: its measure {measure.name!r} has the name of another number; call it something else"
-        for measure in own or ()
+        for measure in own
         if measure.name in taken
     ]
-    known = {measure.name: measure for measure in (*MEASURES, *(own or ()))}
+    known = {measure.name: measure for measure in (*MEASURES, *own) if measure.name not in lacking}
     has = ["factors"] if _has_factors(spec) else []
     eligible = [name for name, m in known.items() if m.when != "confirm" and m.better == "more" and possible(m, has)]
     for name in spec.objectives:
-        if name not in known and own is None:
+        if name not in known and found is None:
             continue
-        if name not in known:
+        if name in lacking:
+            without = f"{spec.title} has no {name}, because its posterior has no density"
+            problems.append(f"objective: {without}; known: {', '.join(eligible)}")
+        elif name not in known:
             lead = f"metric {name!r} is not known; known: {', '.join(eligible)}{nearest(name, eligible)}"
             problems.append(f"objective: {lead}")
         elif known[name].when == "confirm":
@@ -381,6 +403,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("budget", "dataset", "dataset_options", "asha", "fixed", "space", "model"), _check_rungs),
     (("dataset", "dataset_options"), _check_dataset_options),
     (("dataset", "dataset_options", "pairing"), _check_pairing),
+    (("dataset", "dataset_options", "model"), _check_pairs),
     (("likelihood", "preprocessing"), _check_preprocessing),
     (("likelihood", "sigma"), _check_sigma),
     (("fixed", "model"), _check_fixed),

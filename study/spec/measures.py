@@ -20,7 +20,7 @@ _BASIC = (
     Measure("hoyer", "Hoyer sparsity of codes", "score", "more", "score", ("codes",)),
     Measure("active_units", "active units", "units", "more", "score", ("means",), version=2),  # 1: of codes
     Measure("effective_latents", "effective number of latents", "units", "more", "score", ("means",)),
-    Measure("log_likelihood", "log p(x)", "nats", "more", "importance-weighted", ("weights",), "confirm"),
+    Measure("log_likelihood", "log p(x)", "nats", "more", "importance-weighted", ("weights",), "asked"),
     Measure("log_likelihood_error", "standard error of log p(x)", "nats", "less", "estimate", ("weights",), "confirm"),
     Measure("effective_samples", "effective samples", "draws", "more", "score", ("weights",), "confirm"),
     Measure("bits", "bits a dimension", "bits", "less", "importance-weighted", ("weights",), "confirm"),

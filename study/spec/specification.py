@@ -164,10 +164,22 @@ def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:
     return own
 
 
+def _own_objective(given: dict[str, Any]) -> str:
+    """What a model's trials are compared on, if the preset does not say; of a model that is not known, the ELBO."""
+    try:
+        return models.objective(given["model"], given.get("fixed", {}))
+    except (KeyError, models.ModelError):
+        return "elbo"
+
+
 class Validation(_Part):
-    """How many validation images each report reads, always the same ones; all of them if not given."""
+    """How many validation images each report reads, always the same ones; all of them if not given.
+
+    A report has `samples` draws an image of what is importance-weighted, where that is an objective.
+    """
 
     images: Long | None = None
+    samples: Several = 500
 
 
 class StudySpec(_Part):
@@ -183,7 +195,7 @@ class StudySpec(_Part):
     sigma: float | Literal["learned", "per_pixel"] = "learned"
     fixed: dict[str, Any] = Field(default_factory=dict)
     space: dict[str, Range] = Field(default_factory=dict)
-    objective: Annotated[str | list[str], AfterValidator(_metrics)] = "elbo"
+    objective: Annotated[str | list[str], AfterValidator(_metrics)] = Field(default_factory=_own_objective)
     sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
     trials: int = Field(default=64, ge=0, le=MANY)  # 0: no search, as `seeds` makes it
     asha: Asha | None = None

@@ -50,6 +50,7 @@ def evaluate(
     first: int | None = None,
     test: bool = False,
     asked: Collection[str] = (),
+    samples: int = 500,
 ) -> dict[str, float]:
     """Mean measures over a set of images; the model is looked at once a batch.
 
@@ -64,11 +65,12 @@ def evaluate(
         first: only so many of them, from the first on.
         test: take the model's own measures that are for `confirm`, too, and no scores of codes, which have a table of
             more codes there, see `coded`.
-        asked: the scores that are taken beside those of each report.
+        asked: what is taken beside the measures of each report.
+        samples: draws an image of what is importance-weighted, where that is asked.
 
     Returns:
         `study.spec.measures.METRICS` by name, where the images have factors what needs them, and the model's own; the
-        ELBO and its halves in nats an image.
+        ELBO and its halves in nats an image. There is no ELBO where the posterior has no density.
     """
     reconstruction, kl, codes, mean_codes = [], [], [], []
     measures = {each: take for each, take in model.measures().items() if test or each.when == "report"}
@@ -86,7 +88,7 @@ def evaluate(
     halves, z = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}, torch.cat(codes).cpu().numpy()
     means = Coded(torch.cat(mean_codes).cpu().numpy(), _rows(images.factors, rows, first))
     return {
-        "elbo": halves["reconstruction"] - halves["kl"],
+        **({} if model.posterior_part.density == "none" else {"elbo": halves["reconstruction"] - halves["kl"]}),
         **halves,
         "zero_fraction": metrics.zero_fraction(z),
         "small_fraction": metrics.small_fraction(z),
@@ -94,6 +96,7 @@ def evaluate(
         "active_units": float(metrics.active_units(means.codes)),
         "effective_latents": metrics.effective_latents(means.codes),
         **({} if test else scored(means, _reported(images, asked))),
+        **(_weighted(model, images, samples, rows, seed) if "log_likelihood" in asked else {}),
         **{key: _mean(parts) for key, parts in own.items()},
     }
 
@@ -145,6 +148,14 @@ def coded(model: VAE, several: Sequence[Images], seed: int = SEED, *, first: int
     return Coded(torch.cat(means).numpy(), factors), Coded(torch.cat(draws).numpy(), factors)
 
 
+def _weighted(model: VAE, images: Images, samples: int, rows: Tensor | None, seed: int) -> dict[str, float]:
+    found = importance_weighted(model, images, samples, among=rows, seed=seed)
+    return {
+        "log_likelihood": float(found.log_likelihood.mean()),
+        "effective_samples": float(found.effective_samples.mean()),
+    }
+
+
 def _some(n: int, count: int, seed: int) -> Tensor:
     """Some of n images in ascending order, or all of them."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count].sort().values
@@ -167,7 +178,13 @@ class Importance(NamedTuple):
 
 
 def importance_weighted(
-    model: VAE, images: Images, samples: int, *, first: int | None = None, seed: int = SEED
+    model: VAE,
+    images: Images,
+    samples: int,
+    *,
+    first: int | None = None,
+    among: Tensor | None = None,
+    seed: int = SEED,
 ) -> Importance:
     """The bound of Burda et al. (2016) for each image, with S draws from the model's proposal.
 
@@ -178,11 +195,13 @@ def importance_weighted(
         images: of one split.
         samples: S.
         first: how many of the images, from the first on; None is all.
+        among: only those of these numbers, [N].
         seed: of the draws.
     """
     parts = []
     with evaluating(model, images, seed):
-        for number, x in enumerate(x for batch in images.batches(BATCH, first) for x in batch.split(1)):
+        numbers = range(len(images)) if among is None else among.tolist()
+        for number, x in zip(numbers, (x for batch in images.batches(BATCH, first, among) for x in batch.split(1))):
             torch.manual_seed(derived_seed(seed, number))
             log_weights = model.log_weights(x, samples).double().cpu().numpy()
             of = (metrics.log_likelihood, metrics.effective_sample_size, metrics.standard_error)

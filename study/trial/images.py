@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +34,10 @@ class Images:
         pairing: in a data set of pairs, what the second stream shows: the image of the same index, or one of the same
             label; which one, is fixed here, and may be said anew at each call.
         device: where the bytes are kept, and the floats made.
+
+    Attributes:
+        factors: of each image, [N, K], or None; of a pair, what is shared, then what is the first image's own, then the
+            second one's, whoever is paired with whom.
     """
 
     def __init__(
@@ -61,6 +66,9 @@ class Images:
         self._partners: Tensor | None = None
         if pairing == "targets":
             self._partners = self.partners(self._seed)
+            if split.factors is not None:  # the last is the second image's own
+                own = split.factors[self._partners.cpu().numpy(), -1:]
+                self.factors = np.concatenate([split.factors[:, :-1], own], axis=1)
 
     def __len__(self) -> int:
         return self._count

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss was infinite or not a number; `step` is the first step at which one was."""
+    """A loss was infinite or not a number; `step` is the first at which one was, `doubts` what spoke of it before."""
 
-    def __init__(self, loss: str, step: int):
-        super().__init__(f"the {loss} was not finite at step {step}")
-        self.step = step
+    def __init__(self, loss: str, step: int, doubts: str = ""):
+        super().__init__(f"the {loss} was not finite at step {step}" + (f"; before, {doubts}" if doubts else ""))
+        self.loss, self.step = loss, step
 
 
 class Losses(NamedTuple):
@@ -72,6 +72,7 @@ class Training:
         self.train_images = images_of(splits, "train", spec.preprocessing, spec.pairing, self.device)
         self.valid_images = images_of(splits, "valid", spec.preprocessing, spec.pairing, self.device)
         self.pairing, self.valid_count, self.asked = spec.pairing, spec.validation.images, spec.objectives
+        self.valid_samples = spec.validation.samples
         self._random = _Random(seed, self.device)
         with self._random.swapped_in():
             self.model = build(spec, config, self.train_images.image_shape).to(self.device)
@@ -174,7 +175,9 @@ class Training:
 
     def evaluate(self) -> dict[str, float]:
         """Measures on the validation images, see `study.trial.evaluation.evaluate`."""
-        return evaluate(self.model, self.valid_images, count=self.valid_count, asked=self.asked)
+        return evaluate(
+            self.model, self.valid_images, count=self.valid_count, asked=self.asked, samples=self.valid_samples
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""

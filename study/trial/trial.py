@@ -70,6 +70,7 @@ class Trial:
         self.objective = spec.objectives[0]  # by which the best checkpoint is the best
         self.seconds, self.cpu_seconds, self.best = 0.0, 0.0, -math.inf
         self.notes: list[str] = []
+        self._doubts = ""
         self._repeat: dict[str, Any] | None = None
         self._writer: SummaryWriter | None = None
         state = checkpoint.load_last(folder, self._note)
@@ -82,6 +83,7 @@ class Trial:
         if state is not None:
             self.training.load_state_dict(state["training"])
             self.seconds, self._repeat = state["seconds"], _report_of(state)
+            self._doubts = self.training.model.doubts(self._repeat)
             self.cpu_seconds = state.get("cpu_seconds", math.nan)  # earlier releases did not count them
             if state.get("objective", "elbo") == self.objective:  # earlier releases went by the ELBO always
                 self.best = state["best"]
@@ -109,11 +111,15 @@ class Trial:
             report, self._repeat = self._repeat, None
             return report
         started, cpu_started = time.perf_counter(), time.process_time()
-        losses = self.training.advance(min(self.spec.report_every, self.spec.steps - self.training.step))
+        try:
+            losses = self.training.advance(min(self.spec.report_every, self.spec.steps - self.training.step))
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(error.loss, error.step, self._doubts) from error
         found = self.training.evaluate()
+        self._doubt(found)
         if not math.isfinite(found[self.objective]):
             title = measures.measure(self.objective).title
-            raise NonFiniteLossError(f"validation {title}", self.training.step)
+            raise NonFiniteLossError(f"validation {title}", self.training.step, self._doubts)
         self.seconds += time.perf_counter() - started
         self.cpu_seconds += time.process_time() - cpu_started
         report = {
@@ -129,6 +135,12 @@ class Trial:
         self._show(found, losses)
         self._save(report)
         return report
+
+    def _doubt(self, found: Mapping[str, Any]) -> None:
+        """Notes what speaks against the training, where nothing did at the report before."""
+        before, self._doubts = self._doubts, self.training.model.doubts(found)
+        if self._doubts and not before:
+            self._note(f"at step {self.training.step} {self._doubts}")
 
     def _show(self, found: Mapping[str, float], losses: list[Losses]) -> None:
         if self._writer is None:

@@ -159,6 +159,14 @@ def test_the_cost_of_a_study_in_a_line():
     assert cost(nothing) == "1 trial; 0 steps in 0 s of work by the clock"
 
 
+def test_an_estimate_by_a_discriminator_is_called_no_bound():
+    given = frame(number=[0], objective="log_likelihood", **{"metrics.adversarial_elbo": -1.2, "metrics.elbo": NAN})
+    assert "adversarial_elbo is an estimate, no bound; log_likelihood is a bound of" in notes(given, pd.DataFrame())[0]
+    assert "adversarial_elbo" in ranking(given)
+    other = given.assign(**{"metrics.adversarial_elbo": NAN, "metrics.elbo": -1.3})  # in one table with such a study
+    assert "; elbo is a bound of" in notes(other, pd.DataFrame())[0]
+
+
 def test_what_holds_for_several_studies_is_said_once():
     given = pd.concat([timed(study=["one"]), timed(study=["two"]), timed(study=["three"], kind="soft cross-entropy")])
     found = notes(given, pd.DataFrame())

@@ -52,9 +52,15 @@ def golden() -> Callable[[str], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def blobs() -> Callable[..., Tensor]:
-    """Draws n grey images of one Gaussian blob each, [n, C, H, W] in [0, 1], float32; always the same ones."""
+    """Draws n grey images of one Gaussian blob each, [n, C, H, W] in [0, 1], float32; always the same ones.
 
-    def draw(n: int, image_shape: tuple[int, int, int] = (1, 8, 8)) -> Tensor:
+    A pair, [2, C, H, W], is an image and the next one.
+    """
+
+    def draw(n: int, image_shape: tuple[int, ...] = (1, 8, 8)) -> Tensor:
+        if len(image_shape) == 4:
+            single = draw(n, image_shape[1:])
+            return torch.stack([single, single.roll(-1, 0)], 1)
         channels, height, width = image_shape
         generator = torch.Generator().manual_seed(1)
         centre = torch.rand(n, 2, 1, 1, generator=generator)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from shapes import shape_for
 from torch.testing import assert_close
 
 import models
@@ -11,6 +12,7 @@ from models.vlae import _by_jacobian
 SHAPE = (1, 8, 8)
 CASES = [
     *((name, {}) for name in models.names()),
+    ("conjoint", {"posterior": "adversarial"}),
     ("vae", {"likelihood": "logistic"}),
     ("vae", {"likelihood": "gaussian", "sigma": "per_pixel", "logit": 0.05}),
     ("vae", {"prior": "vamp", "pseudo_inputs": 4}),
@@ -29,9 +31,10 @@ def test_as_many_are_taken_as_fit_and_one_at_least(monkeypatch):
 @pytest.mark.parametrize("numbers", [1, 64, 300, 1000])  # an image has 64, or twice that in its likelihood
 def test_pieces_change_neither_an_evaluation_nor_importance_weights(name, settings, numbers, monkeypatch):
     torch.manual_seed(0)
+    shape = shape_for(name, SHAPE)
     model, x = (
-        models.build(name, SHAPE, **{"latent": 3, "hidden": 8, **settings}).double(),
-        torch.rand(5, *SHAPE).double(),
+        models.build(name, shape, **{"latent": 3, "hidden": 8, **settings}).double(),
+        torch.rand(5, *shape).double(),
     )
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from shapes import shape_for
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -98,9 +99,10 @@ def test_a_model_that_reads_a_width_beside_its_network_says_so():
 @pytest.mark.parametrize("side", [8, 28, 64])
 @pytest.mark.parametrize("name", models.names())
 def test_every_model_builds_at_every_usual_size(name, side):
+    shape = shape_for(name, (1, side, side))
     with torch.device("meta"):
-        model = models.build(name, (1, side, side))
-    assert model.image_shape == (1, side, side)
+        model = models.build(name, shape)
+    assert model.image_shape == shape
 
 
 REPLICATION = [  # papers/vampprior.md, section 4: one level, latent 2, in millions, as there
@@ -257,7 +259,7 @@ def assert_uniform(weight: Tensor, bound: float) -> None:
 def test_every_model_hands_its_init_on(name, network):
     def weights(init: str) -> Tensor:
         torch.manual_seed(0)
-        model = models.build(name, (1, 8, 8), latent=3, hidden=8, network=network, init=init)
+        model = models.build(name, shape_for(name), latent=3, hidden=8, network=network, init=init)
         return torch.cat([layer.weight.flatten() for layer in model.modules() if isinstance(layer, nn.Linear)])
 
     torch_, vlae, glorot = weights("torch"), weights("vlae"), weights("glorot")

@@ -94,6 +94,17 @@ def test_an_invalid_pair_is_refused_with_the_reason_and_what_would_go(posterior,
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("prior", ["standard", "vamp"])
+def test_a_posterior_without_a_density_goes_with_none(prior):
+    assert vae.pairs()["implicit"] == ()
+    with pytest.raises(models.ModelError) as caught:
+        build(posterior="implicit", prior=prior)
+    assert str(caught.value) == (
+        f"vae: posterior: implicit has no density, and so no KL but one that is learned, as `model: avb` does, "
+        f"with prior: {prior}; it goes with none"
+    )
+
+
 @pytest.mark.parametrize("settings", [{"likelihood": "logistic"}, {"likelihood": "gaussian", "sigma": "per_pixel"}])
 def test_a_laplace_posterior_refuses_what_has_no_quadratic_model(settings):
     with pytest.raises(models.ModelError, match="vae: a Laplace posterior takes bernoulli pixels"):

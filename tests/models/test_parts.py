@@ -4,6 +4,7 @@ import functools
 
 import pytest
 import torch
+from shapes import shape_for
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 from torch.testing import assert_close
@@ -135,7 +136,8 @@ def test_a_likelihoods_event_is_the_image_whatever_its_axes():
 
 @pytest.mark.parametrize("name", models.names())
 def test_a_look_is_the_elbo_and_the_codes_from_one_posterior(name, blobs, monkeypatch):
-    model, x, found = models.build(name, SHAPE, latent=3, hidden=8), blobs(6), []
+    shape, found = shape_for(name, SHAPE), []
+    model, x = models.build(name, shape, latent=3, hidden=8), blobs(6, shape)
     posterior = VAE.posterior
     monkeypatch.setattr(VAE, "posterior", lambda *given: found.append(given) or posterior(*given))
     torch.manual_seed(5)

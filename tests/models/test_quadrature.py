@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from shapes import shape_for, shown_to
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -26,6 +27,7 @@ from models.distributions import Gaussian, PrecisionGaussian, SpikeSlab
 from models.householder import Reflected
 from models.hvae import TwoLevels
 from models.iaf import Flowed
+from models.implicit import Defensive
 from models.vae import pairs
 
 SHAPE = (1, 8, 8)
@@ -42,8 +44,12 @@ SETTINGS: dict[str, dict] = {
     "householder": NEAR,
     "iaf": {**NEAR, "flow_hidden": 16},
     "factor": {"discriminator_hidden": 16},
+    "avb": {"discriminator_hidden": 16, "noises": 8, "noise_hidden": 16},
+    "avb-noisy": {"adaptive_contrast": False, "discriminator_hidden": 16},
     "vampprior": {**NEAR, "pseudo_inputs": 5},
     "hvae": {**NEAR, "pseudo_inputs": 5},  # a level a coordinate
+    "conjoint": {"private": 0},  # or there would be more than two
+    "conjoint-adversarial": {"private": 0, "posterior": "adversarial"},
 }
 # The pairs of a posterior and a prior in `vae` that are no model of the folder, see test_pairs.py.
 SETTINGS |= {
@@ -72,10 +78,10 @@ def model_of(name: str, trained: bool) -> VAE:
     if not trained:
         torch.manual_seed(0)
         settings = {"latent": 2, "hidden": 16, "decoder_hidden": (), **SETTINGS.get(name, {})}
-        model = models.build(name.split("-")[0], SHAPE, **settings).double()
+        model = models.build(name.split("-")[0], shape_for(name.split("-")[0], SHAPE), **settings).double()
         model.budget = STEPS
         return model
-    model, data = copy.deepcopy(model_of(name, False)), images(512, seed=1)
+    model, data = copy.deepcopy(model_of(name, False)), shown_to(name.split("-")[0], images(512, seed=1))
     model.fit_statistics(data)
     torch.manual_seed(1)
     groups = model.parameter_groups()
@@ -138,7 +144,7 @@ def smallest_deviation(model: VAE, x: Tensor) -> float:
 @cache
 def quadrature(name: str, trained: bool) -> tuple[Tensor, Tensor]:
     """Eight images that the model has not seen, and log p of each."""
-    model, x = model_of(name, trained), images(8, seed=2)
+    model, x = model_of(name, trained), shown_to(name.split("-")[0], images(8, seed=2))
     torch.manual_seed(2)
     bent = isinstance(model.prior(), TwoLevels)  # by the ReLUs of p(z1|z2): the error falls with the step's square only
     step = smallest_deviation(model, x) / (6 if bent else 3)
@@ -220,6 +226,8 @@ def rescaled(r: Distribution, rescale: Callable[[Tensor], Tensor]) -> Distributi
         return Flowed(rescaled(r.base, rescale), r.steps, r.contexts)
     if isinstance(r, TwoLevels):
         return TwoLevels(rescaled(r.top, rescale), lambda z2: rescaled(r.lower(z2), rescale), r.sizes)
+    if isinstance(r, Defensive):
+        return Defensive(rescaled(r.near, rescale), r.wide)
     raise TypeError(f"no scale is known of {type(r).__name__}, to plant an error in")
 
 

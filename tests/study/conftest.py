@@ -21,8 +21,10 @@ import torch
 import yaml
 from damage import build
 from ended import EVERY, FULL, SEARCH, SEEDS
+from shapes import data_set_for
 
 import imagesets
+import models
 import searchspaces
 from benchmarks import postgres
 from imagesets import Split, Splits
@@ -104,7 +106,9 @@ def small(raw) -> Callable[..., StudySpec]:
     """Makes a small specification of a model, with the objectives that leave all of its hyperparameters free."""
 
     def make(model: str = "vae", **changes: Any) -> StudySpec:
-        given = raw(model=model, objective=["elbo", *searchspaces.trade_offs(model).values()], **changes)
+        objective = [models.objective(model), *searchspaces.trade_offs(model).values()]
+        changed = {"validation": {"samples": 10}, **changes}
+        given = raw(model=model, dataset=data_set_for(model), objective=objective, **changed)
         return StudySpec(**{**given, "fixed": changes.get("fixed", {})})
 
     return make

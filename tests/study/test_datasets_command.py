@@ -15,7 +15,6 @@ import models
 from imagesets import Splits
 from study import solo, spec
 from study.record.folder import Run
-from study.spec import check
 from study.spec.measures import kind_of, measure, number_text, titled
 from study.spec.preprocessing import Preprocessing
 from study.told import Told
@@ -226,9 +225,3 @@ def test_an_export_is_evaluated_on_images_of_ones_own(trained, command, tmp_path
     assert "images needs the option path: " in command(*evaluate)[2]
     code, out, _ = command(*evaluate, "--option", f"path={tmp_path / 'own.npz'}")
     assert (code, out.startswith("images, valid, ")) == (0, True)
-
-
-def test_a_model_of_single_images_refuses_pairs(raw):
-    (problem,) = check(raw(dataset="mnist_backgrounds"))
-    assert "vae" in problem
-    assert "[2, 1, 28, 28]" in problem

@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from searches import ENDINGS, search
+from shapes import data_set_for
 
 import analysis.__main__
 import imagesets
@@ -19,10 +20,12 @@ from study import cli
 from study.record.folder import Run
 from study.spec import StudySpec
 
-ONE_WAY = {  # what leaves one way through a space, so that every trial draws the same
+ONE_WAY = {  # what leaves one way through a space, so that every trial draws the same, in a code of four
+    "conjoint": {"private": 1, "latent": 2},
     "vae": {"posterior": "gaussian", "prior": "standard"},
     "vampprior": {"prior": "standard", "network": "mlp"},
     "hvae": {"prior": "standard", "network": "mlp"},
+    "avb": {"adaptive_contrast": True, "noises": 4, "noise_hidden": 16, "discriminator_hidden": 16},
 }
 
 
@@ -56,8 +59,8 @@ def make() -> Callable[..., StudySpec]:
     def spec(model: str = "vae", fixed: dict[str, Any] | None = None, **changes: Any) -> StudySpec:
         pins = {"hidden": 12, "latent": 4, **dict.fromkeys(searchspaces.trade_offs(model), 0.3)}
         small = {"steps": 20, "batch": 16, "report_every": 10, "log_every": 10}
-        given = {"name": "tiny", "model": model, "dataset": "mnist5k", "sampler": "random", "budget": small, "seed": 4}
-        return StudySpec(**{**given, "fixed": pins if fixed is None else fixed, "trials": 4, **changes})
+        given = {"name": "tiny", "model": model, "dataset": data_set_for(model), "sampler": "random", "budget": small}
+        return StudySpec(**{**given, "seed": 4, "fixed": pins if fixed is None else fixed, "trials": 4, **changes})
 
     return spec
 
@@ -72,7 +75,9 @@ def runs(tmp_path_factory) -> Callable[[str], Run]:
             pins = {"hidden": 12, "latent": 4, **dict.fromkeys(searchspaces.trade_offs(model), 0.3)}
             pins |= ONE_WAY.get(model, {})
             budget = {"steps": 20, "batch": 16, "report_every": 10, "log_every": 10}
-            given = {"name": f"tiny-{model}", "model": model, "dataset": "mnist5k", "likelihood": "bernoulli"}
+            given = {"name": f"tiny-{model}", "model": model, "likelihood": "bernoulli"}
+            given["dataset"] = data_set_for(model)
+            given["validation"] = {"samples": 10}
             asha = {"grace": 10, "reduction": 2}
             spec = StudySpec(**given, fixed=pins, budget=budget, sampler="random", trials=6, asha=asha)
             spec = spec.model_copy(update={"fixed": {**spec.fixed, "kl_warmup": 0.0}})

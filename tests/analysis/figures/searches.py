@@ -25,7 +25,7 @@ ENDINGS = (FULL, Ending(10), FULL, Ending(0, "nan: the loss of 'elbo' was not fi
 
 def search(spec: StudySpec, folder: Path, endings: tuple[Ending, ...], half_drawn: bool = False) -> Run:
     """A real run, made trial by trial without Ray."""
-    run, splits = Run(folder / spec.name), imagesets.load("mnist5k")
+    run, splits = Run(folder / spec.name), imagesets.load(spec.dataset)
     run.create(spec)
     opened = open_run(run, spec, create=True)
     study = opened.study

@@ -20,6 +20,7 @@ import imagesets
 import models
 import searchspaces
 from analysis import figures
+from analysis.figures import style
 from analysis.figures.learning_curves import best_complete
 from study.record.folder import Run, RunError
 
@@ -82,13 +83,15 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
     run = runs(model)
     figures_ = drawn(run)
     [curves] = figures_["learning_curves"].axes
-    assert curves.get_ylabel() == ELBO
+    word, label = style.word(models.objective(model)), style.label(models.objective(model))
+    assert (word, label) == (("log p(x)", "validation log p(x) [nats / image]") if model == "avb" else ("ELBO", ELBO))
+    assert curves.get_ylabel() == label
     assert curves.get_xlabel() == "optimiser steps"
     assert len([line for line in curves.lines if line.get_marker() == "."]) == 4  # the failed one made no report
     assert len([line for line in curves.lines if line.get_marker() in ("x", "v")]) == 1
     hyperparameters = figures_["hyperparameters"]
-    assert hyperparameters.get_supylabel() == ELBO
-    title = "ELBO of complete trials; ticks: what stopped trials had drawn"
+    assert hyperparameters.get_supylabel() == label
+    title = f"{word} of complete trials; ticks: what stopped trials had drawn"
     assert hyperparameters.get_suptitle().splitlines()[0] == title
     visible = [ax for ax in hyperparameters.axes if ax.get_visible()]
     names = [ax.get_xlabel().removesuffix(" (log scale)") for ax in visible]
@@ -104,8 +107,8 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
     assert [len(line.get_xdata()) for line in marks["|"]] == stopped
     [sparsity] = figures_["elbo_sparsity"].axes
     measure = "share of exact zeros in codes" if model == "vsc" else "Hoyer sparsity of codes"
-    assert written(sparsity) == ("ELBO against sparsity", measure, ELBO)
-    number = best_complete(analysis.trials(run.path))
+    assert written(sparsity) == (f"{word} against sparsity", measure, label)
+    number = best_complete(analysis.trials(run.path), models.objective(model))
     titles = {name: figures_[name].axes[0].get_title() for name in ("reconstructions", "samples", "traversal")}
     which = f"trial {number} of tiny-{model}"
     assert titles == {

@@ -208,6 +208,17 @@ def test_pairs_by_target_show_the_same_label_and_each_image_once(pairs):
     assert not torch.equal(images.partners(3), images.partners(4))
 
 
+def test_the_second_images_own_factor_goes_with_it(pairs):
+    """What is the first image's own stays, and what both share is the same."""
+    numbers = np.arange(120)
+    known = pairs._replace(factors=np.stack([pairs.labels, numbers, numbers], 1))
+    for pairing in ("index", "targets"):
+        images = Images(known, pairing=pairing)
+        x = (images.fixed(all_of(120)) * 255).round().long()
+        np.testing.assert_array_equal(images.factors, np.stack([pairs.labels, x[:, 0, 0, 0, 0], x[:, 1, 0, 0, 0]], 1))
+    assert Images(pairs, pairing="targets").factors is None
+
+
 def test_a_static_draw_stays_with_its_image_whoever_the_partner_is(pairs):
     grey = pairs._replace(images=np.random.default_rng(0).integers(0, 256, (120, 2, 1, 8, 8), dtype=np.uint8))
     images = Images(grey, STATIC)

@@ -1,6 +1,7 @@
 """What the tests of a trial share."""
 
 import pytest
+from shapes import splits_for
 from trainings import sizes
 
 from models.base import VAE, Update
@@ -13,7 +14,7 @@ def training(small, splits):
 
     def make(model="vae", *, seed=1, steps=20, batch=16, log=1, **config) -> Training:
         spec = small(model, budget={"steps": steps, "batch": batch, "log_every": log, "report_every": None})
-        return Training(spec, {**sizes(model), "lr": 1e-3, **config}, splits, seed=seed)
+        return Training(spec, {**sizes(model), "lr": 1e-3, **config}, splits_for(model, splits), seed=seed)
 
     return make
 

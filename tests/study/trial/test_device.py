@@ -5,6 +5,7 @@ import errno
 import pytest
 import ray
 import torch
+from shapes import splits_for
 
 import models
 from study.record.folder import Run
@@ -79,7 +80,7 @@ def test_everything_is_on_the_device_that_training_is_given(small, splits, model
         return
     spec = small(model, **changes)
     settings = {"latent": 4, "hidden": 12, "network": network, "lr": 1e-3, "lr_drop": 0.5, "grad_clip": 1.0}
-    training = Training(spec, settings, splits, seed=0, device="meta")
+    training = Training(spec, settings, splits_for(model, splits), seed=0, device="meta")
     x = training.images_of(0)
     held = [*training.model.parameters(), *training.model.buffers(), *training.valid_images]
     assert {tensor.device.type for tensor in [*held, x]} == {"meta"}

@@ -4,8 +4,11 @@ import math
 
 import pytest
 
+import imagesets
 from models.base import VAE, Update
+from study.spec import StudySpec
 from study.trial.training import NonFiniteLossError
+from study.trial.trial import LOG, Trial, cause
 
 
 def test_losses_are_logged_at_every_multiple_of_log_every(training):
@@ -72,3 +75,25 @@ def test_of_several_losses_the_first_that_was_not_finite_is_named(training, halv
     monkeypatch.setattr(VAE, "updates", updates)
     with pytest.raises(NonFiniteLossError, match="loss of 'second' was not finite at step 5"):
         training().advance(20)
+
+
+def test_what_spoke_against_a_training_is_noted_once_and_stands_in_the_cause(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(VAE, "loss", nan_from(37))
+    monkeypatch.setattr(VAE, "doubts", lambda self, measured: "all is told" if measured["elbo"] < 0 else "")
+
+    def trial() -> Trial:
+        return Trial(StudySpec(**raw()), {"latent": 3}, imagesets.load("mnist5k"), seed=1, folder=tmp_path)
+
+    first = trial()
+    for _ in range(2):
+        first.report()
+    first.close()
+    assert first.take_notes() == ["at step 10 all is told"]
+    resumed = trial()  # whose first report is the one that the checkpoint holds
+    for _ in range(2):
+        resumed.report()
+    with pytest.raises(NonFiniteLossError) as caught:
+        resumed.report()
+    resumed.close()
+    assert cause(caught.value) == "nan: the loss of 'elbo' was not finite at step 37; before, all is told"
+    assert (tmp_path / LOG).read_text().count("all is told") == 1

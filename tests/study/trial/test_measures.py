@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+from shapes import shape_for, splits_for
 from torch import nn
 
 import imagesets
@@ -19,7 +20,7 @@ from study.record.trials import reports
 from study.spec import StudySpec, check
 from study.spec.measures import METRICS, number_text
 from study.trial import snapshot
-from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
+from study.trial.evaluation import SEED, evaluate, importance_weighted, probe_accuracy
 from study.trial.images import Images
 from study.trial.trial import Trial
 
@@ -39,12 +40,12 @@ def valid(splits) -> Images:
 
 def model_of(name: str = "vae") -> VAE:
     torch.manual_seed(0)
-    return models.build(name, (1, 8, 8), latent=3, hidden=8)
+    return models.build(name, shape_for(name), latent=3, hidden=8)
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_an_evaluation_finds_the_posterior_once_a_batch(name, valid, monkeypatch):
-    model, asked = model_of(name), []
+def test_an_evaluation_finds_the_posterior_once_a_batch(name, splits, monkeypatch):
+    model, asked, valid = model_of(name), [], Images(splits_for(name, splits).valid)
     posterior = VAE.posterior
     monkeypatch.setattr(VAE, "posterior", lambda *given: asked.append(given) or posterior(*given))
     evaluate(model, valid)
@@ -80,6 +81,40 @@ def test_one_for_the_test_set_is_taken_there_only(valid, monkeypatch):
     assert "largest_code" in evaluate(model_of(), valid, test=True)
 
 
+def test_the_log_likelihood_is_taken_at_a_report_where_it_is_asked_for(valid):
+    model = model_of()
+    plain = evaluate(model, valid, count=7)
+    asked = evaluate(model, valid, count=7, asked=["log_likelihood"], samples=30)
+    rows = torch.randperm(len(valid), generator=torch.Generator().manual_seed(SEED))[:7].sort().values
+    alone = importance_weighted(model, valid, 30, among=rows)
+    assert asked == {
+        **plain,
+        "log_likelihood": alone.log_likelihood.mean(),
+        "effective_samples": alone.effective_samples.mean(),
+    }
+
+
+def test_a_model_without_an_elbo_is_compared_on_its_log_likelihood(raw, tmp_path):
+    tiny = {"latent": 3, "hidden": 8, "noises": 2, "noise_hidden": 8, "discriminator_hidden": 8, "kl_warmup": 0.0}
+    given = raw(model="avb", fixed=tiny, trials=1, budget={"steps": 20}, validation={"images": 20, "samples": 10})
+    given["fixed"].pop("beta")
+    spec = StudySpec(**given)
+    assert (spec.objective, StudySpec(**raw()).objective) == ("log_likelihood", "elbo")
+    run = Run(tmp_path / "tiny")
+    assert solo.train(spec, run).complete == 1
+    (stored,) = open_run(run, spec).study.trials
+    last = reports(stored)[20]
+    assert stored.values == [last["log_likelihood"]]
+    assert last["adversarial_elbo"] == pytest.approx(last["reconstruction"] - last["kl"], rel=1e-6)
+    for table in ("results", "curves"):
+        columns = {name.removeprefix("metrics.") for name in pd.read_parquet(run.table(table))}
+        assert {"log_likelihood", "effective_samples", "adversarial_elbo", "discriminator_saturation"} <= columns
+        assert "elbo" not in columns
+    out = export(run, tmp_path / "out")
+    assert "there is no ELBO: what a discriminator estimates is no bound" in (out / "README.md").read_text()
+    assert models.load(out).sample(2).shape == (2, 1, 28, 28)
+
+
 @pytest.mark.parametrize("name", ["kl", "accuracy", "steps"])
 def test_it_must_have_a_name_of_its_own(raw, monkeypatch, name):
     monkeypatch.setattr(VAE, "measures", lambda self: {LARGEST._replace(name=name): lambda x, look: look.codes.amax(1)})
@@ -96,12 +131,18 @@ def test_the_first_objective_must_be_finite_and_nothing_else(own_measure, raw, t
     assert solo.train(StudySpec(**raw(**one)), Run(tmp_path / "whole")).complete == 1
 
 
+def test_the_elbo_is_no_objective_of_a_model_without_one(raw):
+    (problem,) = check(raw(model="avb", objective="elbo", fixed={}))
+    assert problem.startswith("objective: avb has no elbo, because its posterior has no density; known: reconstruction")
+    assert check(raw(model="avb", objective="adversarial_elbo", fixed={})) == []
+
+
 @pytest.mark.parametrize(
     ("objective", "line"),
     [
         ("kl", "objective: less kl is better, and objectives are maximised; known: elbo, reconstruction"),
         (["elbo", "kl"], "objective: less kl is better, and objectives are maximised"),
-        ("log_likelihood", "objective: log_likelihood is taken on the test set only; known: elbo"),
+        ("accuracy", "objective: accuracy is taken on the test set only; known: elbo"),
         ("hoyr", "objective: metric 'hoyr' is not known; known: elbo"),
     ],
 )

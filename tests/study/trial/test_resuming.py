@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from shapes import splits_for
 from trainings import EVERY_SETTING, every_model, identical, sizes
 
 import models
@@ -47,14 +48,15 @@ def resumed(small, splits, python, tmp_path_factory):
         for network in ("mlp", "conv"):
             spec = small(model, budget={"steps": 20, "batch": 16, "log_every": 2, "report_every": None})
             settings = {**EVERY_SETTING, **sizes(model), "network": network}
-            training = Training(spec, settings, splits, seed=3)
+            shown = splits_for(model, splits)
+            training = Training(spec, settings, shown, seed=3)
             training.advance(7)
             training.evaluate()
             start = {
                 "spec": spec.model_dump(),
                 "settings": settings,
                 "seed": 3,
-                "images": [torch.from_numpy(split.images) for split in splits],
+                "images": [torch.from_numpy(split.images) for split in shown],
                 "training": training.state_dict(),
                 "steps": 13,
             }

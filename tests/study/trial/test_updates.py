@@ -1,6 +1,7 @@
 """Updates by name, rates as functions of the step, and settings that no optimiser reads."""
 
 import pytest
+from shapes import data_set_for
 from trainings import identical, weights
 
 import models
@@ -118,7 +119,7 @@ def test_epochs_count_all_the_batches_of_a_step(raw, tmp_path):
 
 @pytest.mark.parametrize("model", models.names())
 def test_a_preset_without_a_likelihood_takes_the_models_own(raw, model):
-    given = raw(model=model, fixed={"alpha": 0.1} if model == "vsc" else {})
+    given = raw(model=model, dataset=data_set_for(model), fixed={"alpha": 0.1} if model == "vsc" else {})
     given.pop("likelihood", None)
     assert StudySpec(**given).likelihood == models.hyperparameters(model)["likelihood"]
 

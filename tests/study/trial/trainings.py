@@ -9,7 +9,7 @@ from study.trial.training import Training
 
 EVERY_SETTING = {"lr": 3e-3, "lr_drop": 0.5, "grad_clip": 5.0, "weight_decay": 1e-4, "betas": [0.8, 0.99]}
 SIZES = {"latent": 4, "hidden": 12}
-FURTHER = {"discriminator_hidden": 128, "pseudo_inputs": 8}  # of those models that have such
+FURTHER = {"discriminator_hidden": 128, "pseudo_inputs": 8, "noises": 3, "noise_hidden": 8}  # of models that have such
 
 
 def sizes(model: str) -> dict[str, int]:

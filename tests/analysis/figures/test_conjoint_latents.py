@@ -1,0 +1,52 @@
+"""Parts of conjoint codes: which codes are shown, in which plane, and the factors beside them."""
+
+import numpy as np
+import pytest
+import torch
+
+import imagesets
+import models
+from analysis.figures.conjoint_latents import _plane, data, draw
+from study.spec.preprocessing import GREY
+from study.trial.images import images_of
+
+pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
+NAMES = ("primary", "secondary_1", "secondary_2")
+
+
+@pytest.mark.parametrize("posterior", ["gaussian", "adversarial"])
+def test_the_points_are_the_parts_of_the_codes(posterior, tmp_path):
+    torch.manual_seed(0)
+    model = models.build("conjoint", (2, 1, 1, 8), posterior=posterior, hidden=8).eval()
+    images = images_of(imagesets.load("conjoint_points", tmp_path, copies=2), "valid", GREY, "targets")
+    found = data(model, images, NAMES)
+    codes = torch.cat([model.codes(x) for x in images]).numpy()
+    for part, at in model.slices.items():
+        np.testing.assert_allclose(found.points[part], codes[:, at], rtol=1e-5, atol=1e-6)
+    for j, name in enumerate(NAMES):
+        assert np.array_equal(found.factors[name], images.factors[:, j])
+
+
+def test_a_part_that_has_no_coordinate_is_left_out(tmp_path):
+    model = models.build("conjoint", (2, 1, 1, 8), private=0, latent=3, hidden=8).eval()
+    images = images_of(imagesets.load("conjoint_points", tmp_path, copies=1), "valid", GREY, "index")
+    assert {part: points.shape for part, points in data(model, images, NAMES).points.items()} == {"zs": (16, 2)}
+
+
+def test_more_coordinates_than_two_are_seen_along_the_two_that_vary_most():
+    random = np.random.default_rng(0)
+    codes = random.normal(size=(500, 4)) * [0.1, 5.0, 0.2, 2.0] + 3
+    plane = _plane(codes)
+    assert np.abs(np.corrcoef(plane[:, 0], codes[:, 1])[0, 1]) > 0.99
+    assert np.abs(np.corrcoef(plane[:, 1], codes[:, 3])[0, 1]) > 0.99
+    one = _plane(codes[:, :1])
+    assert np.array_equal(one[:, 0], codes[:, 0])
+    assert not one[:, 1].any()
+
+
+def test_a_dot_has_the_colour_of_its_factor(ax):
+    factor = np.array([0, 1, 1, 9])
+    draw(ax, np.arange(8.0).reshape(4, 2), factor)
+    [dots] = ax.collections
+    assert np.array_equal(dots.get_offsets(), np.arange(8.0).reshape(4, 2))
+    assert np.array_equal(dots.get_array(), factor)
