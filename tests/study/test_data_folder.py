@@ -31,6 +31,6 @@ def test_a_search_tells_its_workers_the_whole_path(given, raw, tmp_path):
 def test_a_confirmation_tells_its_workers_the_whole_path(given, raw, tmp_path, monkeypatch):
     run, told = Run(tmp_path / "tiny"), []
     solo.train(StudySpec(**raw(budget={"steps": 10})), run, data=given)
-    monkeypatch.setattr(confirming, "_work_all", lambda run, spec, jobs, data, *_: told.append(str(data)))
+    monkeypatch.setattr(confirming, "_work_all", lambda agenda, data, *_: told.append(str(data)))
     confirming.confirm(run, data=given)
     assert told == [str(tmp_path / "mine")]

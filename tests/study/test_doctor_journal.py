@@ -33,7 +33,8 @@ def test_the_specification_is_made_again_from_a_journal(fresh, doctor):
 def test_a_journal_that_is_damaged_in_the_middle_stays_as_it_is(fresh, doctor):
     run = fresh("journal")
     content = run.journal.read_bytes()
-    run.journal.write_bytes(content[:2000] + b"}{" + content[2000:])
+    middle = content.index(b"\n", 2000)
+    run.journal.write_bytes(content[:middle] + b"}{" + content[middle:])
     before = digests(run.path)
     for arguments in ([], ["--fix"]):
         code, lines = doctor(*arguments)

@@ -111,7 +111,6 @@ def test_without_a_space_the_rate_is_drawn_and_what_the_preset_names(preset):
         (MINE + "\nimport sys\nsys.exit(0)\n", "few.py cannot be run: SystemExit: 0 (line "),
         (MINE + SPACE.replace("return {", "{"), "few.py: space must return a dict, got None"),
         (MINE + "\nDEFAULTS, space = 3, 4\n", "few.py: DEFAULTS must be a dict, got 3"),
-        (MINE + SPACE.replace('"latent"', '"latents"'), "few has no such hyperparameter; it has: latent, "),
     ],
 )
 def test_a_mistake_in_the_file_is_a_line_beside_the_others(preset, text, said):
@@ -121,6 +120,12 @@ def test_a_mistake_in_the_file_is_a_line_beside_the_others(preset, text, said):
     assert sum(line.startswith("trials: ") for line in lines) == 1
     assert len([line for line in lines if said in line]) == 1
     assert all("\n" not in line for line in lines)
+
+
+def test_a_space_that_draws_what_the_model_has_not_is_a_line(preset):
+    text = MINE + SPACE.replace('"latent"', '"latents"')
+    (line,) = check({**yaml.safe_load(preset(text).read_text()), "model": str(preset(text).parent / "few.py")})
+    assert "few has no such hyperparameter; it has: latent, " in line
 
 
 def test_no_such_file_is_a_line(preset):

@@ -154,7 +154,7 @@ def test_one_complete_trial_and_nothing_drawn_is_enough(make, tmp_path, latent):
     """With a single coordinate Hoyer's measure is not defined."""
     spec = make(fixed={**searchspaces.defaults("vae"), "hidden": 8, "latent": latent}, trials=1)
     run = search(spec, tmp_path, (FULL,))
-    expected = [name for name in ALWAYS if latent > 1 or name != "elbo_sparsity"]
+    expected = [name for name in ALWAYS if latent > 1 or name != "elbo_sparsity"] + ["posteriors"] * (latent == 2)
     found = figures.draw(figures.Results(run), ["png"])
     assert [path.stem for path in found] == expected
     for path in found:

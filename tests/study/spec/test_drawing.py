@@ -18,10 +18,11 @@ every_preset = pytest.mark.parametrize("name", spec.presets())
 @every_preset
 def test_what_is_pinned_is_not_drawn(name):
     found = load(name)
-    trial = FixedTrial(searchspaces.defaults(found.model))
+    usual = {**searchspaces.defaults(found.model), **found.default_draws()}  # and what only its pins bring in
+    trial = FixedTrial(usual)
     settings = found.draw(trial)
     assert not set(trial.params) & set(found.fixed)
-    assert set(settings) == {*searchspaces.defaults(found.model), *found.fixed}
+    assert set(settings) == {*usual, *found.fixed}
     assert {key: settings[key] for key in found.fixed} == found.fixed
     assert found.default_draws() == trial.params
     assert set(trial.params) <= set(found.distributions())
