@@ -54,6 +54,14 @@ def test_a_container_has_as_many_cpus_as_it_has_the_time_of(tmp_path, monkeypatc
     assert cluster.cpus(tmp_path / "nothing") == 8
 
 
+def test_what_travels_to_a_cluster_is_small(tmp_path):
+    sent = cluster.packages_alone(str(tmp_path))
+    folders = [Path(folder) for folder in sent["py_modules"]]
+    assert (sent["working_dir"], folders) == (str(tmp_path), [PROJECT / name for name in cluster.PACKAGES])
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files if path.parent.name not in sent["excludes"]) < 2**20
+
+
 @pytest.mark.long
 def test_to_a_cluster_travel_the_packages_alone(ray_down, ray_folder, elsewhere, raw):
     from ray.cluster_utils import Cluster
