@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.utils import read_ray_address
 
@@ -53,7 +54,13 @@ def join(given: str, **options: Any) -> None:
 
 def _address(given: str) -> str:
     """HOST:PORT, or what was given in its place."""
-    return (os.environ.get("RAY_ADDRESS") or _started_here()) if given == AUTO else given
+    if given != AUTO:
+        return given
+    named = os.environ.get("RAY_ADDRESS") or AUTO
+    if named == AUTO:
+        return _started_here()
+    head(named, "RAY_ADDRESS")
+    return named
 
 
 def _started_here() -> str:
@@ -63,7 +70,10 @@ def _started_here() -> str:
     """
     address = read_ray_address()
     if not address:
-        raise _mistake(f"auto finds no cluster: `ray start` started none here, RAY_ADDRESS is not set; {_START}")
+        raise _mistake(
+            f"auto finds no cluster: `ray start` left no address in {get_default_ray_temp_dir()}, and RAY_ADDRESS "
+            f"names none; one that was started with --temp-dir is joined by its HOST:PORT; else {_START}"
+        )
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     return address
 

@@ -35,12 +35,17 @@ def test_what_is_no_address_is_refused(given):
 def test_auto_finds_only_what_was_started_to_be_joined(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    assert refused("auto").startswith("--address: auto finds no cluster: `ray start` started none here")
+    said = refused("auto")
+    assert said.startswith(f"--address: auto finds no cluster: `ray start` left no address in {tmp_path}/ray, and RAY_")
+    assert "with --temp-dir is joined by its HOST:PORT; " in said
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("localhost:1\n")  # of a head that is gone
     assert refused("auto").startswith("--address: no Ray answers at localhost:1 (Connection refused); is its head up?")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert "no Ray answers at localhost:1" in refused("auto")
     monkeypatch.setenv("RAY_ADDRESS", "http://dashboard:8265")
-    assert "got 'http://dashboard:8265'" in refused("auto")
+    line = "RAY_ADDRESS: needs HOST:PORT, as `ray start --head` prints it, or auto, got 'http://dashboard:8265'"
+    assert refused("auto") == line
 
 
 def test_a_host_that_is_not_known():
