@@ -35,6 +35,8 @@ def join(given: str, **options: Any) -> None:
     """
     address = _address(given)
     _check_answers(head(address))
+    # `ray start` takes the token of this user where there is one; without this line nobody shows it to what it started.
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
         ray.init(address=address, **options)
     except Exception as error:
@@ -64,7 +66,7 @@ def _address(given: str) -> str:
 
 
 def _started_here() -> str:
-    """The address of the head that `ray start` started last on this machine, which asks for the token, if there is one.
+    """The address of the head that `ray start` started last on this machine.
 
     Ray's own search, left to itself, takes any Ray that it finds a process of.
     """
@@ -74,7 +76,6 @@ def _started_here() -> str:
             f"auto finds no cluster: `ray start` left no address in {get_default_ray_temp_dir()}, and RAY_ADDRESS "
             f"names none; one that was started with --temp-dir is joined by its HOST:PORT; else {_START}"
         )
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     return address
 
 

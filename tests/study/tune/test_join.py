@@ -10,7 +10,7 @@ import pytest
 from study.signals import Stop
 from study.spec import StudySpec
 from study.spec.address import head
-from study.spec.problems import SpecError
+from study.spec.problems import MachineError, SpecError
 from study.tune import cluster, join
 
 
@@ -94,6 +94,20 @@ def test_a_cluster_that_cannot_be_joined_is_said_in_ray_s_first_words(ray_down, 
     assert f"`ray start --address={address}`" in then
     assert last == "go on with: the same command, nothing is written"
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_token_of_this_user_is_shown_to_a_head_that_is_named_by_its_address(ray_down, monkeypatch):
+    done = []
+
+    def init(**_):
+        done.append("joined")
+        raise ConnectionError("Failed to connect")
+
+    monkeypatch.setattr(join, "maybe_enable_token_auth_if_token_available", lambda **_: done.append("token"))
+    monkeypatch.setattr(join.ray, "init", init)
+    with server(b"\0\0\0\4\0\0\0\0\0") as address, pytest.raises(MachineError):
+        join.join(address)
+    assert done == ["token", "joined"]
 
 
 def test_a_wrong_address_is_a_line_and_leaves_no_run(ray_down, command, preset, tmp_path):
