@@ -11,7 +11,7 @@ from study.signals import Stop
 from study.spec import StudySpec
 from study.spec.address import head
 from study.spec.problems import MachineError, SpecError
-from study.tune import cluster, join
+from study.tune import cluster, join, probe
 
 
 def refused(given: str) -> str:
@@ -77,7 +77,7 @@ def test_what_is_no_ray_is_refused(answer):
 
 
 def test_what_says_nothing_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(join, "SECONDS", 0.2)
+    monkeypatch.setattr(probe, "SECONDS", 0.2)
     with server(b"") as address:
         assert refused(address).startswith(f"--address: no Ray answers at {address} (timed out); ")
 
@@ -87,7 +87,7 @@ def test_a_cluster_that_cannot_be_joined_is_said_in_ray_s_first_words(ray_down, 
         raise ConnectionError("Failed to connect to Ray cluster") from RuntimeError("No node info found.\nmore")
 
     monkeypatch.setattr(join.ray, "init", init)
-    with server(b"\0\0\0\4\0\0\0\0\0") as address:
+    with server(SETTINGS) as address:
         code, _, err = command("run", preset(tmp_path), "--root", tmp_path / "runs", "--address", address)
     first, then, last = err.splitlines()
     assert (code, first) == (1, f"the Ray cluster at {address} could not be joined: No node info found")
@@ -96,18 +96,34 @@ def test_a_cluster_that_cannot_be_joined_is_said_in_ray_s_first_words(ray_down, 
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_token_of_this_user_is_shown_to_a_head_that_is_named_by_its_address(ray_down, monkeypatch):
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+NEEDED = b"grpc-status\x0216\0\x0cgrpc-message>InvalidAuthToken: Authentication token is missing or incorrect"
+ASKS = SETTINGS + b"\0\0" + bytes([len(NEEDED)]) + b"\1\5\0\0\0\1" + NEEDED  # HEADERS, and no more
+NAMES = SETTINGS + b"\0\0\7\0\0\0\0\0\1\0\0\0\0\2\n\0"  # DATA
+
+
+@pytest.mark.parametrize(("answer", "asked"), [(ASKS, True), (NAMES, False), (SETTINGS, False)])
+def test_a_token_is_shown_where_it_is_asked_for(ray_down, monkeypatch, answer, asked):
+    """Workers of a head without one would not start."""
     done = []
 
     def init(**_):
         done.append("joined")
         raise ConnectionError("Failed to connect")
 
-    monkeypatch.setattr(join, "maybe_enable_token_auth_if_token_available", lambda **_: done.append("token"))
+    monkeypatch.setattr(join, "maybe_enable_token_auth_if_token_available", lambda **_: done.append("token") or True)
     monkeypatch.setattr(join.ray, "init", init)
-    with server(b"\0\0\0\4\0\0\0\0\0") as address, pytest.raises(MachineError):
+    with server(answer) as address, pytest.raises(MachineError):
         join.join(address)
-    assert done == ["token", "joined"]
+    assert done == (["token", "joined"] if asked else ["joined"])
+
+
+def test_a_token_that_is_asked_for_and_not_there_is_a_line(ray_down, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with server(ASKS) as address:
+        assert refused(address).startswith(
+            f"--address: the Ray at {address} asks for its token: set RAY_AUTH_MODE=token"
+        )
 
 
 def test_a_wrong_address_is_a_line_and_leaves_no_run(ray_down, command, preset, tmp_path):
