@@ -83,8 +83,8 @@ def _show_token(there: Head) -> None:
     host, port = there
     try:
         asked = probe.asks_for_a_token(there)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:  # the second of a host's name that cannot be
+        reason = getattr(error, "strerror", None) or str(error)
         raise _mistake(f"no Ray answers at {host}:{port} ({reason}); is its head up? {_START}") from None
     except probe.NoRayError:
         raise _mistake(f"what answers at {host}:{port} is no Ray; {_START}") from None

@@ -35,7 +35,7 @@ def asks_for_a_token(there: Head) -> bool:
         if os.environ.get("RAY_USE_TLS", "0") in ("1", "true"):
             return False
         connection.settimeout(SECONDS)
-        connection.sendall(HELLO + _question(there.host))
+        connection.sendall(HELLO + _question())
         with connection.makefile("rb") as answer:
             frames = _frames(answer)
             if next(frames, (None, b""))[0] != SETTINGS:
@@ -44,13 +44,13 @@ def asks_for_a_token(there: Head) -> bool:
             return REFUSED in found
 
 
-def _question(host: str) -> bytes:
+def _question() -> bytes:
     """Asks a head for its cluster's name, which it tells whoever may join."""
     fields = {
         ":method": "POST",
         ":scheme": "http",
         ":path": "/ray.rpc.NodeInfoGcsService/GetClusterId",
-        ":authority": host,
+        ":authority": "ray",
         "te": "trailers",
         "content-type": "application/grpc",
     }

@@ -50,6 +50,7 @@ def test_auto_finds_only_what_was_started_to_be_joined(tmp_path, monkeypatch):
 
 def test_a_host_that_is_not_known():
     assert re.search(r"no Ray answers at no\.such\.host\.invalid:6379 \(.+\)", refused("no.such.host.invalid:6379"))
+    assert "no Ray answers at xxx" in refused(f"{'x' * 300}:6379")
 
 
 @contextlib.contextmanager
