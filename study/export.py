@@ -19,10 +19,11 @@ from study.record import tables
 from study.record.confirmation import DEFAULTS, seeds
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import IMAGES, KIND, open_run
-from study.record.trials import best_trial
+from study.record.trials import best_trial, owed
 from study.spec.build import build
 from study.spec.measures import current, taken
 from study.spec.settings import is_setting
+from study.spec.text import command, counted
 from study.trial import checkpoint
 from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import SEED
@@ -59,7 +60,10 @@ def _best_trial(opened: OpenRun) -> tuple[int, int, dict[str, Any]]:
     run, spec, study = opened
     trial = best_trial(study)
     if trial is None:
-        raise RunError(f"{run.name} has no complete trial yet; go on with `{run.goes_on(spec)}`")
+        if owed(opened):
+            raise RunError(f"{run.name} has no complete trial yet; go on with `{run.goes_on(spec)}`")
+        more = command("run", run.argument, "--trials", f"+{spec.trials}")
+        raise RunError(f"of {run.name}'s {counted(spec.trials, 'trial')} none is complete; `{more}` adds as many")
     state = _checkpoint("the best trial", run.trial(trial.number))
     return trial.number, derived_seed(spec.seed, trial.number), state
 

@@ -20,8 +20,12 @@ class Head(NamedTuple):
     port: int
 
 
-def head(address: str) -> Head:
+def head(address: str, named_by: str = "--address") -> Head:
     """What HOST:PORT says.
+
+    Args:
+        address: as it was given.
+        named_by: what gave it.
 
     Raises:
         SpecError: it is not that.
@@ -30,5 +34,5 @@ def head(address: str) -> Head:
     port = int(found[3]) if found else 0
     if not found or not 0 < port < 65536:
         needed = "needs HOST:PORT, as `ray start --head` prints it, or auto"
-        raise SpecError("--address", [f"{needed}, got {address!r}"])
+        raise SpecError(named_by, [f"{needed}, got {address!r}"])
     return Head(found[1] or found[2], port)

@@ -20,6 +20,7 @@ import torch
 from tensorboardX import SummaryWriter
 
 import imagesets
+from study.output import printable
 from study.spec import measures
 from study.trial import checkpoint, snapshot
 from study.trial.training import Losses, NonFiniteLossError, Training
@@ -187,6 +188,7 @@ class Trial:
 
     def _note(self, line: str) -> None:
         """A line in the trial's log."""
+        line = printable(line)
         self.notes.append(line)
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / LOG, "a", encoding="utf-8") as log:
@@ -232,7 +234,7 @@ def _last_lines(error: Exception, lines: int = 12) -> str:
 
 def cause(error: Exception) -> str:
     """Why a trial failed, in a line: "nan: ...", "oom: ..." or "crash: ..."."""
-    text = (str(error).splitlines() or [""])[0]
+    text = printable((str(error).splitlines() or [""])[0])
     if isinstance(error, OSError) and error.errno in FULL:
         return f"disk: {text}"
     if isinstance(error, NonFiniteLossError):

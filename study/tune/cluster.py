@@ -80,7 +80,8 @@ def ray_started(spec: StudySpec, address: str | None, stop: Stop) -> Iterator[No
 
 def _connect(address: str | None, stop: Stop) -> None:
     # Of its own dead processes Ray would tell in dozens of lines, and of trials what the ledger writes.
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     worker.listen_error_messages = lambda *_: None
     try:
         with handlers_kept(), tempfile.TemporaryDirectory(prefix="latentsweep-") as empty:

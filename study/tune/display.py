@@ -127,7 +127,7 @@ class Dashboard(Lines):
         super()._ended(number)
 
     def _say(self, line: str) -> None:
-        self.live.console.print(line, highlight=False, markup=False)
+        self.live.console.print(Text(line))  # as it is: of text in brackets or between colons it would make something
 
     def picture(self, running: list) -> Group:
         """The display: a line of counts, one of the pace, one for the best trial, and a bar for each running trial."""

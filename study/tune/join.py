@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import Any
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.utils import read_ray_address
 
 from study.spec.address import AUTO, Head, head
 from study.spec.problems import MachineError, SpecError
 from study.spec.text import counted
+from study.tune import probe
 from study.tune.start import MARK, said
 
-SECONDS = 5.0  # for an answer
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: and empty SETTINGS
-SETTINGS = 4  # the type of the frame that such a server begins with, in its fourth byte
 _START = "start a cluster with `ray start --head`, or leave --address out for a Ray of this study's own"
 
 
@@ -33,7 +31,7 @@ def join(given: str, **options: Any) -> None:
         MachineError: there is one, and it cannot be joined.
     """
     address = _address(given)
-    _check_answers(head(address))
+    _show_token(head(address))
     try:
         ray.init(address=address, **options)
     except Exception as error:
@@ -53,36 +51,48 @@ def join(given: str, **options: Any) -> None:
 
 def _address(given: str) -> str:
     """HOST:PORT, or what was given in its place."""
-    return (os.environ.get("RAY_ADDRESS") or _started_here()) if given == AUTO else given
+    if given != AUTO:
+        return given
+    named = os.environ.get("RAY_ADDRESS") or AUTO
+    if named == AUTO:
+        return _started_here()
+    head(named, "RAY_ADDRESS")
+    return named
 
 
 def _started_here() -> str:
-    """The address of the head that `ray start` started last on this machine, which asks for the token, if there is one.
+    """The address of the head that `ray start` started last on this machine.
 
     Ray's own search, left to itself, takes any Ray that it finds a process of.
     """
     address = read_ray_address()
     if not address:
-        raise _mistake(f"auto finds no cluster: `ray start` started none here, RAY_ADDRESS is not set; {_START}")
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        raise _mistake(
+            f"auto finds no cluster: `ray start` left no address in {get_default_ray_temp_dir()}, and RAY_ADDRESS "
+            f"names none; one that was started with --temp-dir is joined by its HOST:PORT; else {_START}"
+        )
     return address
 
 
-def _check_answers(there: Head) -> None:
-    """Raises SpecError unless something there begins as Ray's server does, which speaks HTTP/2."""
+def _show_token(there: Head) -> None:
+    """Lets this process show its user's token where it is asked for; shown to a Ray that has none, no worker starts.
+
+    Raises:
+        SpecError: nothing answers there, or what is no Ray, or it asks for a token and there is none to show.
+    """
     host, port = there
     try:
-        with socket.create_connection(there, timeout=SECONDS) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") in ("1", "true"):
-                return
-            connection.settimeout(SECONDS)
-            connection.sendall(HELLO)
-            begins = connection.recv(9)
-    except OSError as error:
-        reason = error.strerror or str(error)
+        asked = probe.asks_for_a_token(there)
+    except (OSError, UnicodeError) as error:  # the second of a host's name that cannot be
+        reason = getattr(error, "strerror", None) or str(error)
         raise _mistake(f"no Ray answers at {host}:{port} ({reason}); is its head up? {_START}") from None
-    if len(begins) < 4 or begins[3] != SETTINGS:
-        raise _mistake(f"what answers at {host}:{port} is no Ray; {_START}")
+    except probe.NoRayError:
+        raise _mistake(f"what answers at {host}:{port} is no Ray; {_START}") from None
+    if asked and not maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+        raise _mistake(
+            f"the Ray at {host}:{port} asks for its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the one that "
+            "lies in ~/.ray/auth_token of its head"
+        )
 
 
 def _mistake(what: str) -> SpecError:

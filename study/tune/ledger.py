@@ -11,6 +11,7 @@ from typing import Any
 
 from ray import cloudpickle, tune
 
+from study.output import printable
 from study.record.backend import reason
 from study.record.folder import OpenRun
 from study.record.trials import fail, finish, store_report, take_up
@@ -113,4 +114,4 @@ def _lost(trial: Any) -> str:
         return "lost: the worker's process ended"
     error = cloudpickle.loads(Path(path).read_bytes())
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"lost: {type(error).__name__}: {lines[-1] if lines else ''}"
+    return printable(f"lost: {type(error).__name__}: {lines[-1] if lines else ''}")

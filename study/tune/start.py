@@ -75,6 +75,8 @@ def said(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()
+    if lines and lines[0].endswith("Traceback (most recent call last):"):  # in a message, at whose end it says why
+        return lines[-1].partition(". ")[0]
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 

@@ -298,6 +298,12 @@ def test_a_folder_that_is_no_export(refused, tmp_path):
         assert "is not an exported model: it has no config.json" in refused("evaluate", path)
 
 
+@pytest.mark.parametrize("number", [-1, 10**20])
+@pytest.mark.parametrize("option", ["--samples", "--images"])
+def test_an_evaluation_without_bound(refused, exported, option, number):
+    assert f"Invalid value for '{option}'" in refused("evaluate", exported, option, number)
+
+
 # The real command line.
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import textwrap
 
+import ended
 import pandas as pd
 import pytest
 import torch
@@ -75,6 +76,15 @@ def test_it_is_the_best_checkpoint_not_the_last_one(searched, tmp_path):
     card = (out / "README.md").read_text()
     assert "Trial 1 of 2 in the study `tiny`, after 20 optimiser steps" in card
     assert f"{written['elbo']:.2f}" in card
+
+
+def test_where_no_trial_of_a_finished_search_is_complete_it_says_how_to_add_some(raw, tmp_path, command):
+    run = Run(tmp_path / "runs" / "tiny")
+    ended.searched(StudySpec(**raw(trials=2)), run, (ended.SEARCH[0], ended.SEARCH[3]))
+    more = f"python -m study run {run.path} --trials +2"
+    code, _, err = command("export", run.path, "--out", tmp_path / "best")
+    assert (code, err) == (2, f"of tiny's 2 trials none is complete; `{more}` adds as many\n")
+    assert "4 trials of" in command(*more.split()[3:], "--dry-run")[1]
 
 
 @pytest.mark.parametrize(

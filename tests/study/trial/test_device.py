@@ -103,3 +103,9 @@ def test_everything_is_on_the_device_that_training_is_given(small, splits, model
 )
 def test_what_says_that_the_memory_is_spent_is_oom(error):
     assert cause(error).startswith("oom: ")
+
+
+def test_a_cause_does_nothing_to_the_terminal_that_shows_it():
+    assert cause(RuntimeError("no \x1b[31mroom\x1b[0m\a at [/data/x]\nmore")) == (
+        r"crash: RuntimeError: no \x1b[31mroom\x1b[0m\x07 at [/data/x]"
+    )

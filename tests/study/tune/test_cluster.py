@@ -1,5 +1,6 @@
 """Ray is started or joined so that its workers find the project's packages, and no others under their names."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import study
 from study.record.folder import Run
 from study.signals import Stop
 from study.spec import StudySpec
+from study.spec.problems import MachineError
 from study.tune import cluster, runner
 
 PROJECT = Path(study.__file__).parents[1]
@@ -52,6 +54,29 @@ def test_a_container_has_as_many_cpus_as_it_has_the_time_of(tmp_path, monkeypatc
     (tmp_path / "cpu.max").write_text(said)
     assert cluster.cpus(tmp_path / "cpu.max") == given
     assert cluster.cpus(tmp_path / "nothing") == 8
+
+
+def test_ray_warns_of_nothing_while_a_cluster_is_joined(ray_down, caplog, monkeypatch, raw):
+    """That its token is asked for, among others."""
+    caplog.set_level(logging.INFO, "ray")
+    heard = []
+
+    def join(*_, **__):
+        heard.append(logging.getLogger("ray._private.authentication").isEnabledFor(logging.WARNING))
+        raise MachineError("it cannot be joined")
+
+    monkeypatch.setattr(cluster, "join", join)
+    with pytest.raises(MachineError), cluster.ray_started(StudySpec(**raw()), "head:6379", Stop()):
+        raise AssertionError("it was joined")
+    assert heard == [False]
+
+
+def test_what_travels_to_a_cluster_is_small(tmp_path):
+    sent = cluster.packages_alone(str(tmp_path))
+    folders = [Path(folder) for folder in sent["py_modules"]]
+    assert (sent["working_dir"], folders) == (str(tmp_path), [PROJECT / name for name in cluster.PACKAGES])
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files if path.parent.name not in sent["excludes"]) < 2**20
 
 
 @pytest.mark.long

@@ -350,11 +350,11 @@ def test_a_dashboard_without_its_study_goes_on_and_stops(dashboard, monkeypatch)
 
 
 def test_what_looks_like_markup_is_shown_as_it_is(dashboard, made, clock):
-    number = made.add(20, cause="crash: OSError: no room at [/data/x], see [lower case] and [bold]")
+    number = made.add(20, cause="crash: OSError: no room at [/data/x], see [lower case] and [bold], host:x:80")
     dashboard.on_trial_complete(1, [], rays_trial(number))
     assert dashboard.error is None
     said = dashboard.live.console.export_text().replace("\n", "")
-    assert "no room at [/data/x], see [lower case] and [bold]" in said
+    assert "no room at [/data/x], see [lower case] and [bold], host:x:80" in said
 
 
 def test_ray_can_pickle_it(dashboard, made, spec):

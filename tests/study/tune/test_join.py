@@ -10,8 +10,8 @@ import pytest
 from study.signals import Stop
 from study.spec import StudySpec
 from study.spec.address import head
-from study.spec.problems import SpecError
-from study.tune import cluster, join
+from study.spec.problems import MachineError, SpecError
+from study.tune import cluster, join, probe
 
 
 def refused(given: str) -> str:
@@ -35,16 +35,22 @@ def test_what_is_no_address_is_refused(given):
 def test_auto_finds_only_what_was_started_to_be_joined(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    assert refused("auto").startswith("--address: auto finds no cluster: `ray start` started none here")
+    said = refused("auto")
+    assert said.startswith(f"--address: auto finds no cluster: `ray start` left no address in {tmp_path}/ray, and RAY_")
+    assert "with --temp-dir is joined by its HOST:PORT; " in said
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("localhost:1\n")  # of a head that is gone
     assert refused("auto").startswith("--address: no Ray answers at localhost:1 (Connection refused); is its head up?")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert "no Ray answers at localhost:1" in refused("auto")
     monkeypatch.setenv("RAY_ADDRESS", "http://dashboard:8265")
-    assert "got 'http://dashboard:8265'" in refused("auto")
+    line = "RAY_ADDRESS: needs HOST:PORT, as `ray start --head` prints it, or auto, got 'http://dashboard:8265'"
+    assert refused("auto") == line
 
 
 def test_a_host_that_is_not_known():
     assert re.search(r"no Ray answers at no\.such\.host\.invalid:6379 \(.+\)", refused("no.such.host.invalid:6379"))
+    assert "no Ray answers at xxx" in refused(f"{'x' * 300}:6379")
 
 
 @contextlib.contextmanager
@@ -72,7 +78,7 @@ def test_what_is_no_ray_is_refused(answer):
 
 
 def test_what_says_nothing_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(join, "SECONDS", 0.2)
+    monkeypatch.setattr(probe, "SECONDS", 0.2)
     with server(b"") as address:
         assert refused(address).startswith(f"--address: no Ray answers at {address} (timed out); ")
 
@@ -82,13 +88,43 @@ def test_a_cluster_that_cannot_be_joined_is_said_in_ray_s_first_words(ray_down, 
         raise ConnectionError("Failed to connect to Ray cluster") from RuntimeError("No node info found.\nmore")
 
     monkeypatch.setattr(join.ray, "init", init)
-    with server(b"\0\0\0\4\0\0\0\0\0") as address:
+    with server(SETTINGS) as address:
         code, _, err = command("run", preset(tmp_path), "--root", tmp_path / "runs", "--address", address)
     first, then, last = err.splitlines()
     assert (code, first) == (1, f"the Ray cluster at {address} could not be joined: No node info found")
     assert f"`ray start --address={address}`" in then
     assert last == "go on with: the same command, nothing is written"
     assert not (tmp_path / "runs").exists()
+
+
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+NEEDED = b"grpc-status\x0216\0\x0cgrpc-message>InvalidAuthToken: Authentication token is missing or incorrect"
+ASKS = SETTINGS + b"\0\0" + bytes([len(NEEDED)]) + b"\1\5\0\0\0\1" + NEEDED  # HEADERS, and no more
+NAMES = SETTINGS + b"\0\0\7\0\0\0\0\0\1\0\0\0\0\2\n\0"  # DATA
+
+
+@pytest.mark.parametrize(("answer", "asked"), [(ASKS, True), (NAMES, False), (SETTINGS, False)])
+def test_a_token_is_shown_where_it_is_asked_for(ray_down, monkeypatch, answer, asked):
+    """Workers of a head without one would not start."""
+    done = []
+
+    def init(**_):
+        done.append("joined")
+        raise ConnectionError("Failed to connect")
+
+    monkeypatch.setattr(join, "maybe_enable_token_auth_if_token_available", lambda **_: done.append("token") or True)
+    monkeypatch.setattr(join.ray, "init", init)
+    with server(answer) as address, pytest.raises(MachineError):
+        join.join(address)
+    assert done == (["token", "joined"] if asked else ["joined"])
+
+
+def test_a_token_that_is_asked_for_and_not_there_is_a_line(ray_down, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with server(ASKS) as address:
+        assert refused(address).startswith(
+            f"--address: the Ray at {address} asks for its token: set RAY_AUTH_MODE=token"
+        )
 
 
 def test_a_wrong_address_is_a_line_and_leaves_no_run(ray_down, command, preset, tmp_path):

@@ -59,6 +59,11 @@ def test_a_signal_ends_the_attempts(failing, raw, signum):
     assert (ended.value.code, len(given)) == (128 + signum, 1)
 
 
+def test_of_a_traceback_in_a_message_its_end_is_said():
+    text = "Failed. Last error: Traceback (most recent call last):\n  File x\nE: no token. Note: y\n"
+    assert start.said(RuntimeError(text)) == "E: no token"
+
+
 @pytest.fixture
 def own() -> Path:
     return Path(f"/tmp/ray-{os.getuid()}")
