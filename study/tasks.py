@@ -82,9 +82,7 @@ def work(
         asked = _light(wanted(spec, model.measures())) if measures is None else measures
         train, how = trial.training.train_images, spec.confirm
         taken = take_all(model, train, test, how.samples, how.images, asked=asked)
-        found = dict.fromkeys(
-            [measure.name for measure in asked], np.nan
-        )  # so that what there is not is asked for once
+        found = dict.fromkeys([measure.name for measure in asked], np.nan)  # what there is not is asked for once
         kind = model.likelihood_part.kind(test.pixels)
         return Result(
             cause="",

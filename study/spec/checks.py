@@ -35,7 +35,7 @@ USUAL_TESTED = 1000
 def _length_known(spec: StudySpec) -> bool:
     if spec.budget.steps is not None:
         return True
-    return hasattr(spec, "dataset") and hasattr(spec, "dataset_options") and sizes_known(spec)
+    return all(hasattr(spec, key) for key in ("model", "dataset", "dataset_options")) and sizes_known(spec)
 
 
 def sizes_known(spec: StudySpec) -> bool:

@@ -1,7 +1,6 @@
 """A confirmation that is asked for again: what other settings change is done again, and nothing else."""
 
 import json
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -137,8 +136,8 @@ def test_stopped_on_the_way_its_table_has_nothing_of_the_old_settings(copied, mo
     assert confirm(copied) == 15
     found = rows(copied)
     assert [row["samples"] for row in found] == [5, 5]
-    assert [math.isfinite(row["metrics.log_likelihood"]) for row in found] == [True, False]
-    assert all(math.isfinite(row["metrics.elbo"]) for row in found)  # which no samples change
+    assert [row["metrics.log_likelihood"] is not None for row in found] == [True, False]
+    assert all(row["metrics.elbo"] is not None for row in found)  # which no samples change
 
 
 @pytest.fixture

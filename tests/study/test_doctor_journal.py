@@ -40,6 +40,6 @@ def test_a_journal_that_is_damaged_in_the_middle_stays_as_it_is(fresh, doctor):
         code, lines = doctor(*arguments)
         assert code == 1
         assert re.search(
-            r"optuna\.journal cannot be opened \(.+\); only a backup brings it back; .*4 trials' f", lines[0]
+            r"optuna\.journal cannot be opened \(.+\); only a backup brings it back; .*4 trial f", lines[0]
         )
     assert {**digests(run.path), ".lock": ""} == {**before, ".lock": ""}

@@ -150,7 +150,7 @@ def chain(start, preset, tmp_path_factory) -> tuple[Run, dict[str, Stopped]]:
         if way != "timeout":
             driver.wait_for_the_others(LINGER)
     drivers["in the end"] = start(*arguments, folder=folder)
-    found["in the end"] = (drivers["in the end"].ended(120), states())
+    found["in the end"] = (drivers["in the end"].ended(300), states())
     drivers["in the end"].wait_for_the_others(LINGER)
     drivers["timeout"].wait_for_the_others(LINGER_HARD)
     return run, {
