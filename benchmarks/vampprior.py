@@ -1,6 +1,6 @@
 """The VampPrior against the standard prior on MNIST, in log-likelihood: one level and two, over several seeds.
 
-    python -m benchmarks.vampprior --data DIR --out DIR            # twelve trainings, 16 minutes on two cores
+    python -m benchmarks.vampprior --data DIR --out DIR            # twelve trainings, 25 minutes on two cores
     python -m benchmarks.vampprior --out DIR --table               # what is there, as markdown
 
 The authors' settings (gated layers of 300 and 300, 40 latents a level, batch 100, gradients of norm one, Adam 5e-4),

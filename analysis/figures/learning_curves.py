@@ -16,6 +16,7 @@ from analysis.figures import style
 from analysis.figures.results import Results
 
 PLACE = 1
+MOST_VALUES = 4  # of a setting, that are told apart where runs are compared
 OTHERS = {"PRUNED": "stopped early", "FAIL": "failed"}
 
 
@@ -93,7 +94,7 @@ def draw(
 
 
 def draw_compared(ax: Axes, runs: Sequence[tuple[str, list[Curve]]], measure: str = "elbo") -> None:
-    """A colour for each run: its best trial, which is the last, as a bold line, the others thin."""
+    """A colour for each run, or part of one: its best trial, which is the last, as a bold line, the others thin."""
     for index, (name, curves) in enumerate(runs):
         colour, marker = style.run_style(index)
         for curve in curves[:-1]:
@@ -101,8 +102,27 @@ def draw_compared(ax: Axes, runs: Sequence[tuple[str, list[Curve]]], measure: st
         best = curves[-1]
         ax.plot(best.steps, best.values, color=colour, marker=marker, markersize=4, linewidth=2, label=name, zorder=4)
     _frame(ax, [curve for _, curves in runs for curve in curves], measure)
-    ax.set_title("Learning curves; bold: the best trial of each run", pad=22 + 16 * ((len(runs) - 1) // 4))
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=4, frameon=False)
+    columns = 4 if len(max((name for name, _ in runs), key=len)) < 24 else 2
+    ax.set_title("Learning curves; bold: the best trial of each", pad=22 + 16 * ((len(runs) - 1) // columns))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=columns, frameon=False)
+
+
+def by_value(name: str, curves: pd.DataFrame, trials: pd.DataFrame, measure: str) -> list[tuple[str, list[Curve]]]:
+    """A run's curves under its name, or where its trials differ in one setting of few values, those of each value.
+
+    Args:
+        name: of the run.
+        curves, trials, measure: as for `data`.
+    """
+    varied = [column for column in trials if column.startswith("params.") and trials[column].nunique(dropna=False) > 1]
+    if len(varied) != 1 or trials[varied[0]].nunique() > MOST_VALUES:
+        return [(name, data(curves, trials, measure))]
+    setting = varied[0].removeprefix("params.")
+    groups = [(value, group) for value, group in trials.groupby(varied[0]) if curves.number.isin(group.number).any()]
+    return [
+        (f"{name}, {setting} {value}", data(curves[curves.number.isin(group.number)], group, measure))
+        for value, group in groups
+    ]
 
 
 def last(curve: Curve) -> tuple[int, float]:
@@ -135,6 +155,6 @@ def figure(results: Results) -> Figure:
 def compare(several: Sequence[Results]) -> Figure:
     figure, ax = style.one_axes(4.0)
     measure = several[0].measure
-    draw_compared(ax, [(r.spec.name, data(r.curves, r.trials, measure)) for r in several], measure)
+    draw_compared(ax, [part for r in several for part in by_value(r.spec.name, r.curves, r.trials, measure)], measure)
     style.note(figure, several)
     return figure

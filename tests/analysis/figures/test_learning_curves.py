@@ -8,7 +8,7 @@ import pytest
 from marks import ELBO, legend, trials, written
 from matplotlib.colors import to_hex
 
-from analysis.figures.learning_curves import Curve, best_complete, data, draw, draw_compared, last
+from analysis.figures.learning_curves import Curve, best_complete, by_value, data, draw, draw_compared, last
 from analysis.figures.style import BLUE, GREY, VERMILION
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
@@ -118,3 +118,19 @@ def test_each_run_has_its_colour_and_its_best_trial_is_bold(ax, curves):
     for line in bold:
         np.testing.assert_array_equal(line.get_ydata(), curves[-1].values)
     assert len(ax.lines) == 6 + 2
+
+
+def test_the_values_of_a_setting_in_which_alone_trials_differ_are_told_apart(ax):
+    reports = pd.DataFrame({"number": [0, 1, 2], "steps": 10, "elbo": [-1.0, -2.0, -3.0]})
+    given = trials(
+        **{"metrics.elbo": [-1.0, -2.0, -3.0], "params.prior": ["vamp", "standard", "vamp"], "params.top": 2}
+    )
+    found = by_value("one", reports, given, "elbo")
+    assert [(name, [curve.number for curve in curves]) for name, curves in found] == [
+        ("one, prior standard", [1]),
+        ("one, prior vamp", [2, 0]),
+    ]
+    [(name, curves)] = by_value("one", reports, given.assign(**{"params.lr": [1e-3, 2e-3, 3e-3]}), "elbo")
+    assert (name, len(curves)) == ("one", 3)
+    draw_compared(ax, found)
+    assert legend(ax) == ["one, prior standard", "one, prior vamp"]
