@@ -407,7 +407,7 @@ def typescript(command: list[str], folder: Path) -> str:
             if over:
                 break
             time.sleep(0.02)
-        assert process.wait(10) == 0, written.decode()
+        assert process.wait(120) == 0, written.decode()
         return written.decode()
     finally:
         if process.poll() is None:
