@@ -25,9 +25,8 @@ study: setup
 	@$(BIN)/python -m analysis table quickstart
 	@echo; echo "figures: $(RUN)/figures    best model: $(RUN)/best    everything else: $(RUN)"
 
-# Three processes for two cores: many tests wait for others that they started.
 test: setup
-	$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Kills, outages and other cases of minutes each; with PostgreSQL where it is installed.
 test-long: setup

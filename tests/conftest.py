@@ -15,13 +15,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 FILES = ("LICENSE", "README.md", "pyproject.toml")
 FOLDERS = ("analysis", "benchmarks", "docs", "imagesets", "metrics", "models", "searchspaces", "study", "tests")
 
-WAITING = ("test_signals.py", "test_killed_drivers.py", "test_seeds.py", "test_display.py", "test_resuming.py")
-"""Files that wait for processes for most of their time: begun first, others work beside them, and no one comes last."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in WAITING)
-
 
 class Installed(NamedTuple):
     """A virtual environment that the package is installed in: its interpreter, and its command."""
