@@ -34,7 +34,7 @@ def test_trials_that_go_nan_fail_with_the_step_and_a_search_without_results_exit
     assert out.count("nan: the loss") == 2
     code, _, err = command("export", run.path, "--out", tmp_path / "best")
     assert code == 2
-    assert "no complete trial yet" in err
+    assert "of tiny's 2 trials none is complete; " in err
 
 
 @pytest.mark.long
