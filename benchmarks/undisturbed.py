@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from optuna.trial import FrozenTrial
 
 import imagesets
@@ -11,14 +13,17 @@ from study.trial.seeds import derived_seed
 from study.trial.training import Training
 
 
-def curve(spec: StudySpec, trial: FrozenTrial) -> dict[int, dict[str, float]]:
-    """Steps -> metrics of a training of the trial's configuration and seed, as far as the trial has reports."""
+def curve(spec: StudySpec, trial: FrozenTrial) -> dict[int, dict[str, float | None]]:
+    """Steps -> metrics of a training of the trial's configuration and seed, as far as the trial has reports.
+
+    As they are stored, None where a number is not finite.
+    """
     settings = {**spec.fixed, **trial.params}
     training = Training(spec, settings, imagesets.load(spec.dataset), seed=derived_seed(spec.seed, trial.number))
     found = {}
     for step in range(spec.report_every, max(reports(trial), default=0) + 1, spec.report_every):
         training.advance(spec.report_every)
-        found[step] = training.evaluate()
+        found[step] = {name: value if math.isfinite(value) else None for name, value in training.evaluate().items()}
     return found
 
 

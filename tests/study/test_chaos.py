@@ -4,6 +4,7 @@ The server is PostgreSQL. Where it is not installed its tests are skipped, unles
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from study.record.storage import open_run
 from study.record.trials import finish, reports, store_report
 from study.spec import SpecError, StudySpec, storage_url
 from study.spec.measures import METRICS
+from study.trial.training import Training
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +159,9 @@ def test_a_driver_that_ended_before_is_no_hit(tmp_path):
         attacked.Driver(process, tmp_path / "log", tmp_path / "rungs").kill()
 
 
-def test_a_curve_that_differs_is_seen(raw, tmp_path):
+def test_a_curve_that_differs_is_seen(raw, tmp_path, monkeypatch):
+    evaluate = Training.evaluate  # and a number that is not finite is stored as none
+    monkeypatch.setattr(Training, "evaluate", lambda training: {**evaluate(training), "hoyer": math.inf})
     spec = StudySpec(**raw(budget={"steps": 20}))
     run = Run(tmp_path / "tiny")
     run.create(spec)
@@ -172,7 +176,7 @@ def test_a_curve_that_differs_is_seen(raw, tmp_path):
         store_report(
             study,
             trial._trial_id,
-            {**metrics, "measures": list(metrics), "steps": steps, "seconds": 1.0, "train": logged},
+            {**metrics, "hoyer": math.inf, "measures": list(metrics), "steps": steps, "seconds": 1.0, "train": logged},
         )
     assert undisturbed.differences(spec, study.get_trials()[0]) == []
     kept = reports(study.get_trials()[0])[20]
