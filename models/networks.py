@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from models.domains import Activation, Init, Network, Shape, Widths, widths
+from models.domains import Activation, Init, Network, Positive, Shape, Widths, widths
 
 CHANNELS = (32, 32, 64, 64)  # of four stages, 64x64 images; fewer stages take the last ones
 
@@ -135,7 +135,7 @@ def vamp_conv(
     hidden: Widths,
     decoder_hidden: Widths | None,
     *,
-    network_size: float = 4.0,
+    network_size: Positive = 4.0,
     activation: Activation = "relu",
 ) -> tuple[Encoder, nn.Sequential]:
     """The convolutions of the VampPrior replication mk017/VAE-VampPrior-tf2, which halve an image twice.

@@ -105,6 +105,11 @@ MISTAKES = [
         "fixed.hidden: it does nothing beside network dsprites; take it out",
         "",
     ),
+    (
+        {"model": "vampprior", "fixed": {"network": "vamp_conv", "network_size": 0}},
+        "fixed.network_size: input should be greater than 0, got 0",
+        "",
+    ),
     ({"preprocessing": {"threshold": 0.3}}, "preprocessing: threshold: 0.3 needs binarise: threshold", ""),
     ({"confirm": {"seeds": 0}}, "confirm.seeds: input should be greater than or equal to 1, got 0", ""),
 ]
