@@ -106,6 +106,7 @@ def _fields(of: ModuleType) -> dict[str, tuple[Any, Any]]:
     return {**own, **further, **{key: field for key, field in _shared(of).items() if key not in own}}
 
 
+@cache
 def keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """The keyword-only arguments of a function: name -> (domain, default)."""
     hints = typing.get_type_hints(function, include_extras=True)
@@ -113,6 +114,7 @@ def keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     return {p.name: (hints.get(p.name, Any), p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+@cache
 def _shared(of: ModuleType) -> dict[str, tuple[Any, Any]]:
     """The settings that every model takes, with the paper's own defaults; none where `build` does not hand them on."""
     if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(of.build).parameters.values()):

@@ -251,6 +251,8 @@ def initialise(model: nn.Module, init: Init) -> None:
             "he" is Tomczak & Welling (2018): linear weights N(0, 2 / fan-in), biases and convolutions as they are.
     """
     for layer in model.modules():
+        if getattr(layer, "weight", None) is not None and layer.weight.is_meta:
+            continue  # it has no numbers
         if init == "vlae" and isinstance(layer, nn.Linear):
             nn.init.kaiming_uniform_(layer.weight, a=2 ** (1 / 3), mode="fan_out")
         elif init == "he" and isinstance(layer, nn.Linear):

@@ -28,10 +28,15 @@ def check(raw: Mapping[str, Any], kept: bool = False) -> list[str]:
         raw: what the file says.
         kept: it is that of a run, which was checked whole: a source of its data may be gone since, see also `KEPT`.
     """
+    return _checked(raw, kept)[1]
+
+
+def _checked(raw: Mapping[str, Any], kept: bool) -> tuple[StudySpec | None, list[str]]:
+    """The specification, where there is one, and what is wrong with it."""
     raw, problems = with_code(raw), dict[str, str]()
     try:
         spec = StudySpec.model_validate({str(key): value for key, value in raw.items()}, context=KEPT if kept else None)
-        return [] if kept else checks.check_source(spec)
+        return spec, [] if kept else checks.check_source(spec)
     except ValidationError as error:
         told = (e for e in error.errors() if e["loc"] and e["type"] != "default_factory_not_called")
         for key, message in map(_worded, told):
@@ -56,7 +61,7 @@ def check(raw: Mapping[str, Any], kept: bool = False) -> list[str]:
     if not kept and sound.keys() >= {"dataset", "dataset_options"}:
         lines += checks.check_source(partial)
     further = checks.of(kept, building=not problems)  # of a key that is misspelt one is told at once
-    return lines + [line for needs, problem in further if sound.keys() >= set(needs) for line in problem(partial)]
+    return None, lines + [line for needs, problem in further if sound.keys() >= set(needs) for line in problem(partial)]
 
 
 def _worded(error: Any) -> tuple[str, str]:
@@ -105,10 +110,10 @@ def load(preset: str | Path, overrides: Sequence[str] = (), kept: bool = False) 
     """
     source, raw = read(preset)
     malformed = [problem for override in overrides if (problem := _apply(raw, override))]
-    problems = malformed + check(raw, kept)
-    if problems:
-        raise SpecError(source, problems)
-    return StudySpec.model_validate(raw, context=KEPT if kept else None)
+    spec, problems = _checked(raw, kept)
+    if spec is None or malformed or problems:
+        raise SpecError(source, malformed + problems)
+    return spec
 
 
 def options(given: Sequence[str]) -> dict[str, Any]:
