@@ -128,6 +128,11 @@ class Patient(RDBStorage):
 
     _newest: int | None = None  # the study's newest trial before the one that is being made
 
+    def __init__(self, url: str, engine_kwargs: dict[str, Any] | None = None):
+        super().__init__(url, engine_kwargs, skip_compatibility_check=True)
+        if _made_by(self) != optuna.__version__:  # to compare tables takes most of the time of opening them
+            self._version_manager.check_table_schema_compatibility()
+
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         self._newest = None
         return _patiently(functools.partial(super()._create_new_trial, study_id, template_trial))
@@ -151,6 +156,16 @@ class Patient(RDBStorage):
 
         tell = functools.partial(super().set_trial_state_values, trial_id, state, values)
         return _patiently(tell, told_already)
+
+
+def _made_by(storage: RDBStorage) -> str:
+    """The release of Optuna that made the tables, or brought them up to date."""
+    from optuna.storages._rdb import models  # which imports SQLAlchemy
+
+    with storage.scoped_session() as session:
+        made = models.VersionInfoModel.find(session)
+        assert made is not None  # Optuna has seen to that
+        return str(made.library_version)
 
 
 def _waiting(name: str) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 
 import optuna
 import pytest
@@ -270,3 +271,15 @@ def test_a_file_that_another_process_holds_longer_than_sqlite_waits_only_delays(
     (stored,) = open_run(run, spec).study.get_trials()
     assert (stored.state, stored.intermediate_values, reports(stored)) == (TrialState.COMPLETE, {10: -1.0}, {})
     assert capsys.readouterr().err.startswith("the storage does not answer (database is locked); waiting for it\n")
+
+
+def test_tables_of_another_release_of_optuna_are_compared_with_what_this_one_needs(tmp_path):
+    path = tmp_path / "tables.db"
+    backend.sqlite(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE version_info SET library_version = '3.0.0'")
+    backend.sqlite(path)  # they are the same
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    with pytest.raises(RuntimeError, match=r"no longer compatible .*set up by optuna 3\.0\.0"):
+        backend.sqlite(path)
