@@ -1,5 +1,6 @@
 """What a model is shown in tests: single images, or the pairs that some models take."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -25,3 +26,10 @@ def data_set_for(name: str) -> str:
 def splits_for(name: str, splits: Splits) -> Splits:
     """Splits of single images as a model takes them."""
     return Splits(*(split._replace(images=shown_to(name, torch.from_numpy(split.images)).numpy()) for split in splits))
+
+
+def every_model(argument: str, *first: str) -> pytest.MarkDecorator:
+    """Parametrises with each model: `make test` takes these first ones, `make test-long` the others."""
+    return pytest.mark.parametrize(
+        argument, [name if name in first else pytest.param(name, marks=pytest.mark.long) for name in models.names()]
+    )

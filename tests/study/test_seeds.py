@@ -395,6 +395,7 @@ def test_a_search_is_not_made_one_of_seeds(command, given, run, here):
 # On Ray.
 
 
+@pytest.mark.long
 def test_interrupted_on_ray_it_goes_on_by_the_printed_command(command, given, run, ray_up, monkeypatch, tmp_path):
     stop, printed, take = Stop(), [], Agenda.take
 

@@ -177,11 +177,13 @@ RAYS_OWN = (
 every_way = pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM", "timeout"])
 
 
+@pytest.mark.long
 @every_way
 def test_it_ends_with_the_code_of_the_signal(chain, way):
     assert chain[1][way].code == (130 if way == "Ctrl-C" else 143)
 
 
+@pytest.mark.long
 @every_way
 def test_it_was_stopped_in_mid_study_and_nothing_was_given_up(chain, way):
     states = chain[1][way].states
@@ -189,6 +191,7 @@ def test_it_was_stopped_in_mid_study_and_nothing_was_given_up(chain, way):
     assert set(states) <= {TrialState.RUNNING, TrialState.COMPLETE}
 
 
+@pytest.mark.long
 @every_way
 def test_standard_error_names_the_way_to_go_on_and_holds_nothing_else(chain, way):
     run, stopped = chain
@@ -198,17 +201,20 @@ def test_standard_error_names_the_way_to_go_on_and_holds_nothing_else(chain, way
     assert "Traceback" not in stopped[way].err
 
 
+@pytest.mark.long
 @every_way
 def test_no_process_stays_behind(chain, way):
     assert chain[1][way].others == {}
 
 
+@pytest.mark.long
 def test_a_soft_stop_writes_the_tables_and_says_where_the_study_stands(chain):
     run, stopped = chain
     assert "tiny: 0 complete, 0 pruned, 0 failed, 2 unfinished, of 4 trials" in stopped["Ctrl-C"].out
     assert run.table("results").is_file()
 
 
+@pytest.mark.long
 def test_off_a_terminal_there_is_a_line_for_each_trial_and_nothing_of_rays_own(chain):
     run, stopped = chain
     code, states, out, err, others = stopped["in the end"]
@@ -230,6 +236,7 @@ def test_off_a_terminal_there_is_a_line_for_each_trial_and_nothing_of_rays_own(c
     assert lines[-2] == f"tables, checkpoints and TensorBoard: {run.path}"
 
 
+@pytest.mark.long
 def test_in_the_end_every_trial_is_there_once_and_complete(chain):
     run, _ = chain
     trials = open_run(run).study.get_trials()
@@ -237,6 +244,7 @@ def test_in_the_end_every_trial_is_there_once_and_complete(chain):
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
+@pytest.mark.long
 def test_no_report_is_missing_and_none_is_doubled(chain):
     run, _ = chain
     for trial in open_run(run).study.get_trials():
@@ -246,6 +254,7 @@ def test_no_report_is_missing_and_none_is_doubled(chain):
         assert logged == list(range(0, FULL, 100))
 
 
+@pytest.mark.long
 def test_the_numbers_are_those_of_a_training_that_nobody_disturbed(chain):
     run, _ = chain
     spec, splits = run.spec(), imagesets.load("mnist5k")

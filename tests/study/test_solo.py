@@ -17,10 +17,9 @@ import pandas as pd
 import pytest
 import torch
 from optuna.trial import TrialState
-from shapes import data_set_for
+from shapes import data_set_for, every_model
 
 import imagesets
-import models
 import searchspaces
 from study import solo
 from study.record import folder
@@ -37,7 +36,7 @@ from study.trial.trial import Trial
 PROJECT = Path(__file__).resolve().parents[2]
 LONG, EVERY = 300, 10
 
-every_model = pytest.mark.parametrize("model", models.names())
+some_models = every_model("model", "vae", "factor", "conjoint")
 
 
 def only_trial(run: Run) -> optuna.trial.FrozenTrial:
@@ -73,7 +72,7 @@ def trained(small, tmp_path_factory) -> Callable[[str], Run]:
     return train
 
 
-@every_model
+@some_models
 def test_it_trains_the_defaults_and_what_is_pinned(trained, model):
     run = trained(model)
     spec, trial = run.spec(), only_trial(run)
@@ -86,7 +85,7 @@ def test_it_trains_the_defaults_and_what_is_pinned(trained, model):
     assert trial.number == 0
 
 
-@every_model
+@some_models
 def test_it_equals_a_trial_by_hand_exactly(trained, model, tmp_path):
     run = trained(model)
     spec, splits = run.spec(), imagesets.load(data_set_for(model))
@@ -105,7 +104,7 @@ def test_it_equals_a_trial_by_hand_exactly(trained, model, tmp_path):
     assert {key: made[60][key] for key in found} == found
 
 
-@every_model
+@some_models
 def test_the_run_folder_is_of_the_same_kind_as_that_of_a_search(trained, model):
     run = trained(model)
     assert sorted(path.name for path in run.path.iterdir()) == [
@@ -131,7 +130,7 @@ def test_the_run_folder_is_of_the_same_kind_as_that_of_a_search(trained, model):
     assert sorted(path.name for path in (folder / "snapshots").iterdir()) == shots
 
 
-@every_model
+@some_models
 def test_the_tables_show_it_like_any_trial(trained, model):
     run = trained(model)
     [row] = pd.read_parquet(run.table("results")).to_dict("records")

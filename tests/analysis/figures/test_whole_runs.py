@@ -14,6 +14,7 @@ import pytest
 from marks import ELBO, legend, written
 from matplotlib.image import imread
 from searches import ENDINGS, FULL, search
+from shapes import every_model
 
 import analysis
 import imagesets
@@ -57,7 +58,7 @@ def check_pdf(path: Path) -> None:
     assert content.rstrip().endswith(b"%%EOF")
 
 
-@pytest.mark.parametrize("model", models.names())
+@every_model("model", "vae", "vsc", "avb", "conjoint")
 def test_a_run_gets_all_figures_that_it_has_the_data_for(runs, model):
     run = runs(model)
     suffixes = figures.FORMATS if model == "vae" else ("png",)
@@ -78,7 +79,7 @@ def test_a_run_gets_all_figures_that_it_has_the_data_for(runs, model):
             assert height > 300
 
 
-@pytest.mark.parametrize("model", models.names())
+@every_model("model", "vae", "vsc", "avb", "conjoint")
 def test_every_figure_says_what_it_shows(runs, drawn, model):
     run = runs(model)
     figures_ = drawn(run)

@@ -150,6 +150,7 @@ def finished(raw, ray_up, tmp_path_factory) -> Run:
     return run
 
 
+@pytest.mark.long
 def test_a_finished_run_gets_exactly_so_many_more(finished, command, tmp_path):
     run = Run(shutil.copytree(finished.path, tmp_path / "tiny"))
     before = open_run(run).study.get_trials()

@@ -420,6 +420,7 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")
 
 
+@pytest.mark.long
 def test_a_terminal_shows_counts_the_best_and_bars_while_it_works(screen):
     text = plain(screen)
     assert re.search(r"tiny: 0 of 3 trials: 0 complete, 0 pruned, 0 failed, [12] running", text)
@@ -427,6 +428,7 @@ def test_a_terminal_shows_counts_the_best_and_bars_while_it_works(screen):
     assert re.search(r"trial 0 +[━╸╺]{30} +[0-9]+ steps +elbo -[0-9.]+", text)
 
 
+@pytest.mark.long
 def test_a_terminal_keeps_a_line_for_each_trial_and_gets_its_cursor_back(screen):
     text = plain(screen)
     ended = re.findall(r"s\] trial ([0-9]+) +complete +at step +150 +elbo -[0-9.]+ +\(([0-9]) of 3\)", text)
@@ -436,6 +438,7 @@ def test_a_terminal_keeps_a_line_for_each_trial_and_gets_its_cursor_back(screen)
     assert "tiny: 3 complete, 0 pruned, 0 failed, 0 unfinished, of 3 trials\n" in text
 
 
+@pytest.mark.long
 def test_a_terminal_shows_nothing_of_rays_own(screen):
     phrases = (
         "Trial status",

@@ -124,6 +124,7 @@ def half_done(raw, tmp_path) -> Run:
     return run
 
 
+@pytest.mark.long
 def test_what_a_death_at_the_worst_moments_leaves_is_put_right(half_done, ray_up, command):
     spec = half_done.spec()
     code, out, err = command("resume", half_done.path)
