@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli import Data, Root, main, new_app
+from study.arguments import Data, Root, main, new_app
 from study.record.folder import find
 from study.spec.problems import SpecError
 from study.trial.files import unwritable_file
