@@ -213,7 +213,7 @@ def doctor(
         sys.exit(1)
 
 
-for of_exports in (cli_exports.export, cli_exports.evaluate):
+for of_exports in (cli_exports.export, cli_exports.evaluate, cli_exports.encode, cli_exports.sample):
     app.command()(of_exports)
 
 

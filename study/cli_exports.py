@@ -1,7 +1,8 @@
-"""The commands that write an export and use one: `export` and `evaluate`."""
+"""The commands that write an export, and those that use one: `export`, `evaluate`, `encode` and `sample`."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,9 @@ import models
 from study import spec as specs
 from study.arguments import Data, Option, Root, RunName
 from study.record.folder import RUNS, find
+from study.spec.problems import SpecError
+from study.spec.text import counted
+from study.trial.files import unwritable_file
 
 Export = Annotated[Path, typer.Argument(help="A folder that `export` wrote.", show_default=False)]
 Code = Annotated[bool, typer.Option("--code", help="Run the export's own model file, if it has one.")]
@@ -68,3 +72,56 @@ def evaluate(
         raise models.ModelError(f"{options.get('path', name)} has changed since {export} was trained, {before}")
     for line in lines(model, splits, on, name, samples, images):
         print(line, flush=True)
+
+
+def encode(
+    export: Export,
+    images: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An npz or npy file, or a folder of pictures.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.", show_default=False)],
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", help="size or grey, as of the data set `images`; may be repeated.", show_default=False
+        ),
+    ] = None,
+    code: Code = False,
+) -> None:
+    """Encode new images, prepared as in training: a row an image, with its codes, and its label and factors if known.
+
+    They are given as `dataset: images` takes them; without --option they are made to fit as those of training were.
+    """
+    out = _writable(out, ".parquet", ".csv")
+    model = models.load(export, code=code)
+    from study.encode import encoded, source_of, write
+
+    source, on = source_of(export, model, images, specs.options(option or []))
+    table = encoded(model, source, on.preprocessing, images.name)
+    write(table, out)
+    print(f"{out}: codes of {counted(len(table), 'image', ',')}, {model.posterior_part.codes_are}")
+
+
+def sample(
+    export: Export,
+    out: Annotated[Path, typer.Option(help="The picture to write, .png.", show_default=False)],
+    n: Annotated[int, typer.Option("--n", help="How many images.", min=1, max=10_000)] = 64,
+    seed: Annotated[int, typer.Option(help="Of the draws.", min=0, max=2**63 - 1)] = 0,
+    code: Code = False,
+) -> None:
+    """Draw from an exported model's prior, and show the decoded images as tiles of a picture."""
+    out = _writable(out, ".png")
+    model = models.load(export, code=code)
+    from study.sample import drawn, write
+
+    write(drawn(model, n, seed), out)
+    print(f"{out}: {counted(n, 'image', ',')} drawn from the prior, seed {seed}")
+
+
+def _writable(out: Path, *suffixes: str) -> Path:
+    """A file to write, told before anything is done where it cannot be. Raises SpecError."""
+    path = Path(os.path.expanduser(out))
+    reason = f"{path} must end in {' or '.join(suffixes)}" if path.suffix not in suffixes else unwritable_file(path)
+    if reason:
+        raise SpecError("--out", [reason])
+    return path
