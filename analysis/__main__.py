@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from study.arguments import Data, Root, main, new_app
-from study.record.folder import find
+from study.record.folder import RunError, find
 from study.spec.problems import SpecError
 from study.trial.files import unwritable_file, write_whole
 
-app = new_app("Tables and figures of one run or several.")
+app = new_app("Tables, figures and reports of one run or several.")
 
 STANDARD_OUTPUT = Path("-")
 
@@ -46,7 +46,7 @@ Runs = Annotated[list[str], typer.Argument(help="Names of runs, or their folders
 
 @app.callback()
 def _group() -> None:
-    """Tables and figures of one run or several."""
+    """Tables, figures and reports of one run or several."""
 
 
 @app.command()
@@ -143,6 +143,36 @@ def figures(
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
         else:
             _print_each(drawing.draw_compared(several, formats, out and out / "compared"))
+
+
+@app.command("report")
+def report_(
+    runs: Runs,
+    root: Root = Path("runs"),
+    data: Data = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_check_file, help="The HTML file to write; of one run, its report.html.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write a report as one HTML file: what was asked, what came out, figures, what failed, what it cost.
+
+    Nothing in it lies elsewhere, so it can be sent; no path or password of this machine is in it.
+    """
+    found = list({run.path: run for run in (find(given, root) for given in runs)}.values())
+    path = out or found[0].path / "report.html"
+    if out is None and found[1:]:
+        raise SpecError("--out", ["a report of several runs lies in none of them; name an HTML file"])
+    if reason := unwritable_file(path):
+        raise RunError(f"cannot write {path}: {reason}; name another file with --out")
+    from analysis.figures import Results
+    from analysis.report import report
+
+    text = report([Results(run, data) for run in found])
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    print(path)
 
 
 def _print_each(paths: Iterable[Path]) -> None:

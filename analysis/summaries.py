@@ -51,9 +51,9 @@ def best(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def settings(trial: pd.Series) -> str:
-    """What a trial had drawn: "lr 0.001, latent 20"."""
-    names = [name for name in str(trial["drawn"]).split(", ") if name] if "drawn" in trial else []
-    return ", ".join(f"{name} {cell(trial[f'params.{name}'], '')}" for name in names)
+    """What a trial had drawn, as far as a setting is called so: "lr 0.001, latent 20"."""
+    drawn = {name: trial.get(f"params.{name}") for name in str(trial.get("drawn", "")).split(", ")}
+    return ", ".join(f"{name} {cell(value, '')}" for name, value in drawn.items() if value is not None)
 
 
 def spread(confirmed: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def unbeaten(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     Returns:
         [N].
     """
-    finite = np.isfinite(values).all(1)
+    finite: NDArray[np.bool_] = np.isfinite(values).all(axis=1)
     found = [
         bool(kept) and not ((values >= point).all(1) & (values > point).any(1) & finite).any()
         for point, kept in zip(values, finite)

@@ -226,7 +226,7 @@ def by_kind(frame: pd.DataFrame, always: bool = False) -> pd.DataFrame:
     kinds = list(dict.fromkeys(frame["kind"].dropna())) if "kind" in frame else []
     if not always and len(kinds) < 2:
         return frame
-    columns = {}
+    columns: dict[str, pd.Series] = {}
     for name in frame:
         if name.removesuffix(DEVIATION) in OF_PIXELS:
             columns |= {_of_kind(name, kind): frame[name].where(frame["kind"] == kind) for kind in kinds}
