@@ -104,9 +104,9 @@ def unbeaten(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     Returns:
         [N].
     """
-    finite: NDArray[np.bool_] = np.isfinite(values).all(axis=1)
+    finite: NDArray[np.bool_] = np.all(np.isfinite(values), axis=1)
     found = [
-        bool(kept) and not ((values >= point).all(1) & (values > point).any(1) & finite).any()
+        kept and not ((values >= point).all(1) & (values > point).any(1) & finite).any()
         for point, kept in zip(values, finite)
     ]
     return np.array(found, dtype=bool)
