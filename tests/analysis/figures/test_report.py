@@ -17,8 +17,9 @@ from searches import ENDINGS, FULL, search
 import analysis
 import analysis.__main__
 import study.cli
-from analysis import figures, report
-from analysis.report import without_places
+from analysis import figures, reported
+from analysis.report import report
+from analysis.reported import Reported, without_places
 from study import spec as specs
 from study.record.folder import Run
 from study.record.storage import open_run
@@ -56,7 +57,7 @@ class Page(HTMLParser):
 
 
 def page_of(*runs: Run) -> tuple[str, Page]:
-    text = report.report([figures.Results(run) for run in runs])
+    text = report([figures.Results(run) for run in runs])
     return text, Page(text)
 
 
@@ -127,7 +128,7 @@ def test_no_path_host_or_password_is_in_it(shown, made):
 def test_it_says_that_it_is_unfinished_and_how_it_goes_on(shown, made):
     assert "It goes on with `python -m study resume tiny-vsc`." in " ".join(shown[1].texts["p"])
     with made.locked():
-        assert "A process is at work on this run" in report.Reported(figures.Results(made)).unfinished
+        assert "A process is at work on this run" in Reported(figures.Results(made)).unfinished
 
 
 def test_the_study_can_be_repeated_from_it(shown, made, tmp_path, monkeypatch):
@@ -231,7 +232,16 @@ def test_paths_urls_and_passwords_are_taken_out_of_a_text(given, expected):
     assert without_places(given) == expected
 
 
+def test_of_several_objectives_it_shows_the_pareto_set(make, tmp_path, undrawn):
+    spec = make(fixed=make().fixed | {"kl_warmup": 0.0}, objective=["elbo", "hoyer"])
+    run = search(spec, tmp_path, (FULL, FULL))
+    front = Reported(figures.Results(run)).front
+    assert front.heads == ["number", "elbo_soft_cross_entropy", "hoyer", "settings"]
+    assert 1 <= len(front.rows) <= 2
+    assert "The Pareto set: the complete trials that no other one beats" in page_of(run)[0]
+
+
 def test_a_study_of_thousands_shows_the_first_of_them(made, monkeypatch):
-    monkeypatch.setattr(report, "MOST_TRIALS", 3)
-    reported = report.Reported(figures.Results(made))
-    assert (len(reported.ranking.rows), reported.more) == (3, 4)
+    monkeypatch.setattr(reported, "MOST_TRIALS", 3)
+    found = Reported(figures.Results(made))
+    assert (len(found.ranking.rows), found.more) == (3, 4)
