@@ -106,10 +106,7 @@ def table(
         said = formats.document(format_, trials, confirmed)
     else:
         said = formats.overview(trials, confirmed)
-    if out in (None, STANDARD_OUTPUT):
-        print(said, end="")
-    else:
-        write_whole(out, lambda path: path.write_text(said, encoding="utf-8"))
+    _write(said, out)
 
 
 @app.command()
@@ -153,7 +150,9 @@ def report_(
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=_check_file, help="The HTML file to write; of one run, its report.html.", show_default=False
+            callback=_check_file,
+            help="The HTML file to write, - is standard output; of one run, its report.html if not given.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -165,14 +164,22 @@ def report_(
     path = out or found[0].path / "report.html"
     if out is None and found[1:]:
         raise SpecError("--out", ["a report of several runs lies in none of them; name an HTML file"])
-    if reason := unwritable_file(path):
+    if path != STANDARD_OUTPUT and (reason := unwritable_file(path)):
         raise RunError(f"cannot write {path}: {reason}; name another file with --out")
     from analysis.figures import Results
     from analysis.report import report
 
-    text = report([Results(run, data) for run in found])
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    print(path)
+    _write(report([Results(run, data) for run in found]), path)
+    if path != STANDARD_OUTPUT:
+        print(path)
+
+
+def _write(text: str, out: Path | None) -> None:
+    """Writes to a file, or where none is named to standard output."""
+    if out in (None, STANDARD_OUTPUT):
+        print(text, end="")
+    else:
+        write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _print_each(paths: Iterable[Path]) -> None:

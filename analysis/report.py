@@ -16,7 +16,9 @@ import jinja2
 
 from analysis import figures, summaries, tables
 from analysis.formats import Cells
-from analysis.reported import Picture, Reported, inline, picture, shown
+from analysis.reported import Picture, Reported, inline, picture, shown, without_places
+from imagesets import DataError
+from study.record.folder import RunError
 
 
 class Compared(NamedTuple):
@@ -24,7 +26,7 @@ class Compared(NamedTuple):
 
     tables: list[tuple[str, Cells]]
     pictures: list[Picture]
-    apart: str  # what keeps their numbers from being compared in a figure
+    missing: str  # why nothing compares them in a figure
     notes: list[str]
 
 
@@ -56,11 +58,19 @@ def _compared(reported: Sequence[Reported]) -> Compared:
     found = [
         (table.title, table.people(trials, confirmed)) for name, table in summaries.TABLES.items() if name != "trials"
     ]
-    several = [each.results for each in reported if len(each.trials) or len(each.confirmed)]
-    apart = figures.apart(several) if len(several) > 1 else []
-    pictures: list[Picture] = []
-    if len(several) > 1 and not apart:
-        with tempfile.TemporaryDirectory() as folder:
-            pictures = [picture(path) for path in figures.draw_compared(several, inline(), Path(folder))]
+    pictures, missing = _drawn_together([each.results for each in reported if len(each.trials) or len(each.confirmed)])
     several_tables = [(title, shown(frame)) for title, frame in found if len(frame)]
-    return Compared(several_tables, pictures, ", ".join(apart), tables.notes(trials, confirmed))
+    return Compared(several_tables, pictures, missing, tables.notes(trials, confirmed))
+
+
+def _drawn_together(several: Sequence[figures.Results]) -> tuple[list[Picture], str]:
+    """The figures that compare runs, and why there are none."""
+    if len(several) < 2:
+        return [], "fewer than two of them have begun"
+    if apart := figures.apart(several):
+        return [], f"the runs differ in {', '.join(apart)}"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return [picture(path) for path in figures.draw_compared(several, inline(), Path(folder))], ""
+        except (RunError, DataError) as error:
+            return [], without_places(str(error))

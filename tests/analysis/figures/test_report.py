@@ -194,6 +194,10 @@ def test_several_runs_stand_together_and_each_for_itself(runs, made, command, tm
     assert page.texts["h2"] == ["Together", "tiny-vsc", "tiny-vae"]
     assert page.texts["figcaption"]  # of what compares them
     assert "Best trials, on the validation set" in page.texts["h3"]
+    young = Run(tmp_path / "young")
+    young.create(made.spec())
+    code, said, _ = command("report", other.path, young.path, "--out", "-")
+    assert "Not compared in a figure: fewer than two of them have begun." in Page(said).texts["p"]
     code, _, err = command("report", made.path, other.path)
     assert (code, err) == (2, "--out: a report of several runs lies in none of them; name an HTML file\n")
 
