@@ -131,7 +131,7 @@ class Reported:
     @cached_property
     def asked(self) -> list[tuple[str, str]]:
         spec = self.spec
-        file = models.described(spec.model).__doc__ or ""
+        words = (models.described(spec.model).__doc__ or "one of your own").strip().partition("\n\n")[0].split()
         sigma = f", sigma {spec.sigma}" if spec.likelihood == "gaussian" else ""
         search = [
             ("maximises", ", ".join(titled(measure(name)) for name in spec.objectives)),
@@ -141,7 +141,7 @@ class Reported:
         seeds = [("search", f"none: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}")]
         of_search = {0: "", 1: "the best configuration and "}.get(top := spec.confirm.top, f"the {top} best and ")
         return [
-            ("model", f"{spec.title}: {file.strip().splitlines()[0] if file.strip() else 'one of your own'}"),
+            ("model", f"{spec.title}: {' '.join(words)}"),
             ("data", f"{spec.data}, {spec.pixels} images"),
             ("likelihood", f"{spec.likelihood}{sigma}"),
             *(search if spec.trials else seeds),
@@ -159,10 +159,10 @@ class Reported:
         drawn, defaults = self.spec.distributions(), {**self.spec.default_draws(), **self.spec.defaults()}
         best = {} if self.best_trial is None else self.best_trial
         rows = []
-        for name in [*drawn, *(name for name in defaults if name not in drawn)]:
-            pinned = name in self.spec.fixed
-            how = range_text(drawn[name]) if name in drawn else "pinned" if pinned else "not drawn"
-            row = {"hyperparameter": name, "drawn from": how, "default": _value(defaults.get(name))}
+        for name in dict.fromkeys([*drawn, *self.spec.fixed]):
+            how = range_text(drawn[name]) if name in drawn else "pinned"
+            default = self.spec.fixed.get(name, defaults.get(name))
+            row = {"hyperparameter": name, "drawn from": how, "default": _value(default)}
             if len(best):
                 row["best trial"] = _value(best.get(f"params.{name}"))
             rows.append(row)
