@@ -14,7 +14,7 @@ setup: .venv/.installed
 	$(BIN)/pip install --disable-pip-version-check --quiet --requirement requirements.txt
 	@touch $@
 
-# The first study: search, confirm, export, draw. Called again it goes on where it was interrupted, or shows the table.
+# The first study: search, confirm, export, draw, report. Called again it goes on where it was interrupted, or shows the table.
 RUN := runs/quickstart
 study: setup
 	@if [ -e $(RUN) ]; then $(BIN)/python -m study resume quickstart; else $(BIN)/python -m study run quickstart; fi \
@@ -22,8 +22,9 @@ study: setup
 	@[ -e $(RUN)/confirm.parquet ] || $(BIN)/python -m study confirm quickstart
 	@[ -e $(RUN)/best ] || $(BIN)/python -m study export quickstart --out $(RUN)/best
 	@[ -e $(RUN)/figures ] || $(BIN)/python -m analysis figures quickstart
+	@[ -e $(RUN)/report.html ] || $(BIN)/python -m analysis report quickstart
 	@$(BIN)/python -m analysis table quickstart
-	@echo; echo "figures: $(RUN)/figures    best model: $(RUN)/best    everything else: $(RUN)"
+	@echo; echo "report: $(RUN)/report.html    figures: $(RUN)/figures    best model: $(RUN)/best    everything else: $(RUN)"
 
 test: setup
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder

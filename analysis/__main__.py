@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from study.cli import Data, Root, main, new_app
-from study.record.folder import find
+from study.arguments import Data, Root, main, new_app
+from study.record.folder import RunError, find
 from study.spec.problems import SpecError
-from study.trial.files import unwritable_file
+from study.trial.files import unwritable_file, write_whole
 
-app = new_app("Tables and figures of one run or several.")
+app = new_app("Tables, figures and reports of one run or several.")
 
 STANDARD_OUTPUT = Path("-")
 
 
-def _check_csv(given: Path | None) -> Path | None:
+def _check_file(given: Path | None, parameter: typer.CallbackParam) -> Path | None:
     """Told before the tables are made."""
     if given is None or given == STANDARD_OUTPUT:
         return given
     path = Path(os.path.expanduser(given))
     if reason := unwritable_file(path):
-        raise SpecError("--csv", [reason])
+        raise SpecError(parameter.opts[0], [reason])
     return path
+
+
+def _one_of(*known: str) -> Callable[[str | None], str | None]:
+    """Refuses another word."""
+
+    def check(given: str | None) -> str | None:
+        if given not in (None, *known):
+            raise typer.BadParameter(f"must be {', '.join(known[:-1])} or {known[-1]}, got {given!r}")
+        return given
+
+    return check
 
 
 Runs = Annotated[list[str], typer.Argument(help="Names of runs, or their folders.", show_default=False)]
@@ -35,41 +46,67 @@ Runs = Annotated[list[str], typer.Argument(help="Names of runs, or their folders
 
 @app.callback()
 def _group() -> None:
-    """Tables and figures of one run or several."""
+    """Tables, figures and reports of one run or several."""
 
 
 @app.command()
 def table(
     runs: Runs,
     root: Root = Path("runs"),
-    csv: Annotated[
-        Path | None,
+    format_: Annotated[
+        str | None,
         typer.Option(
-            callback=_check_csv,
-            help="Write every column of every trial to this file instead; - is standard output.",
+            "--format",
+            callback=_one_of("md", "latex", "csv", "parquet"),
+            help="md or latex, all tables as people read them; csv or parquet, one table with all its columns.",
             show_default=False,
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            callback=_one_of("studies", "best", "confirmed", "front", "trials"),
+            help="One table: studies, best, confirmed, front or trials; see docs/tables.md.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(callback=_check_file, help="The file to write; - is standard output.", show_default=False),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(callback=_check_file, help="As --format csv --only trials --out.", show_default=False),
+    ] = None,
 ) -> None:
-    """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed."""
-    from analysis import tables
+    """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed.
 
+    With --format also how the trials ended and what they took, the best of each model and data set, and Pareto sets.
+    """
+    if csv is not None:
+        if (format_, only, out) != (None, None, None):
+            raise SpecError("--csv", ["stands for --format csv --only trials --out; give one or the other"])
+        format_, out = "csv", csv
+    if format_ == "parquet" and out in (None, STANDARD_OUTPUT):
+        raise SpecError("--format parquet", ["is no text for standard output; name a file with --out"])
     for given in runs:
         find(given, root)  # a misspelt name is told before the tables of another run are made
-    frame = tables.trials(*runs, root=root)
-    if csv is not None:
-        frame.to_csv(sys.stdout if csv == STANDARD_OUTPUT else csv, index=False)
+    from analysis import formats, tables
+
+    trials, confirmed = tables.trials(*runs, root=root), tables.confirmed(*runs, root=root)
+    if format_ in formats.OF_FILES:
+        frame = formats.TABLES[only or "trials"].whole(trials, confirmed)
+        formats.write(frame, format_, None if out == STANDARD_OUTPUT else out)
         return
-    confirmed = tables.confirmed(*runs, root=root)
-    if not len(frame) and not len(confirmed):
-        print("nothing has ended yet")
-    if len(frame):
-        print(tables.text(tables.ranking(frame)))
-    if len(confirmed):
-        print("\nConfirmed over fresh seeds, on the test set, mean ± standard deviation:\n")
-        print(tables.text(tables.confirmation(confirmed)))
-    for note in tables.notes(frame, confirmed):
-        print(f"\n{note}")
+    if only is not None:
+        said = formats.one(format_ or "text", only, trials, confirmed)
+        if not said:
+            print(f"no rows: {formats.TABLES[only].title}", file=sys.stderr)
+    elif format_ is not None:
+        said = formats.document(format_, trials, confirmed)
+    else:
+        said = formats.overview(trials, confirmed)
+    _write(said, out)
 
 
 @app.command()
@@ -103,6 +140,46 @@ def figures(
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
         else:
             _print_each(drawing.draw_compared(several, formats, out and out / "compared"))
+
+
+@app.command("report")
+def report_(
+    runs: Runs,
+    root: Root = Path("runs"),
+    data: Data = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_check_file,
+            help="The HTML file to write, - is standard output; of one run, its report.html if not given.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a report as one HTML file: what was asked, what came out, figures, what failed, what it cost.
+
+    Nothing in it lies elsewhere, so it can be sent; no path or password of this machine is in it.
+    """
+    found = list({run.path: run for run in (find(given, root) for given in runs)}.values())
+    path = out or found[0].path / "report.html"
+    if out is None and found[1:]:
+        raise SpecError("--out", ["a report of several runs lies in none of them; name an HTML file"])
+    if path != STANDARD_OUTPUT and (reason := unwritable_file(path)):
+        raise RunError(f"cannot write {path}: {reason}; name another file with --out")
+    from analysis.figures import Results
+    from analysis.report import report
+
+    _write(report([Results(run, data) for run in found]), path)
+    if path != STANDARD_OUTPUT:
+        print(path)
+
+
+def _write(text: str, out: Path | None) -> None:
+    """Writes to a file, or where none is named to standard output."""
+    if out in (None, STANDARD_OUTPUT):
+        print(text, end="")
+    else:
+        write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _print_each(paths: Iterable[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ import pandas as pd
 
 from study.record import confirmation as results
 from study.record import folder, tables
+from study.record.columns import COLUMNS
+from study.record.storage import is_made
 from study.record.words import how_scored
 from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text, too_few
 from study.spec.text import counted
@@ -34,6 +37,8 @@ CONFIRMED = (
 )  # of the scores of codes, what tells most together; the frame has the rest
 LATENT = ("kl", "variance", "zero_fraction")  # of each latent
 COMPARABLE = ("dataset", "preprocessing", "likelihood", "kind")  # ELBOs compare where these are equal
+OF_PIXELS = ("elbo", "reconstruction", "log_likelihood", "bits")  # of which a study's kind says what they are
+DEVIATION = "_sd"  # what the names of standard deviations over seeds end in
 HEADLINE = ("elbo", "adversarial_elbo", "reconstruction", "kl", "zero_fraction", "active_units")
 MARK = " *"  # behind an importance-weighted number that rests on too few effective samples
 
@@ -66,7 +71,7 @@ def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame
 
     Arguments and errors as for `trials`.
     """
-    return _joined([tables.confirmed(folder.find(given, root)) for given in runs])
+    return joined([tables.confirmed(run) for run in _found(runs, root)])
 
 
 def latents(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
@@ -97,7 +102,7 @@ def values(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
     Arguments and errors as for `trials`.
     """
     rows = []
-    for run in (folder.find(given, root) for given in runs):
+    for run in _found(runs, root):
         for path in sorted(run.path.glob(f"confirm/*/{results.RESULT}")):
             if found := results.read(path):
                 name, _, repeat = path.parent.name.rpartition("-")
@@ -143,34 +148,49 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
                 **spread,
             }
         )
-    return pd.DataFrame(rows)
+    return by_kind(pd.DataFrame(rows))
 
 
 def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataFrame:
     frames = []
-    for given in runs:
-        run = folder.find(given, root)
+    for run in _found(runs, root):
         frame = _frame(run, name)
         if "study" not in frame:
             frame.insert(0, "study", run.name)
         frames.append(frame)
-    return _joined(frames)
+    return joined(frames)
 
 
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+def _found(runs: Iterable[str | Path], root: str | Path) -> list[folder.Run]:
+    """The runs that are named; one that is named twice counts once."""
+    return list({run.path: run for run in (folder.find(given, root) for given in runs)}.values())
+
+
+def joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """One table of several; a column is text where it is text in one of them."""
     filled = [frame for frame in frames if len(frame)]  # what is empty has no types to join
     return tables.of_one_type(pd.concat(filled or frames, ignore_index=True))
 
 
 def _frame(run: folder.Run, name: str) -> pd.DataFrame:
-    """A table's file, written again where it is older than the study or cannot be read; where that fails, the table."""
+    """A table's file, written again where it is older than the study, or not as today's; where that fails, the table.
+
+    A run that was killed before it had a study has a table without rows.
+    """
+    todays = [column for column in COLUMNS[name] if "*" not in column]
     found = tables.read(run, name) if tables.fresh(run, name) else None
-    if found is None:
+    if found is None or not {*todays} <= {*found}:
+        if is_without_study(run):
+            return pd.DataFrame(columns=todays)
         with suppress(OSError):
             tables.write(run)
             found = tables.read(run, name)
     return tables.make(run, name) if found is None else found
+
+
+def is_without_study(run: folder.Run) -> bool:
+    """Whether a run was killed before it had a study."""
+    return not any(run.path.glob("trials/*")) and not is_made(run, run.spec())
 
 
 def ranking(frame: pd.DataFrame) -> pd.DataFrame:
@@ -193,18 +213,53 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     ranked = frame.assign(order=order, value=values).sort_values(["order", "value"], ascending=[True, False])
     cost = [name for name in ("seconds", "cpu_seconds") if name in frame and frame[name].notna().any()]
     shown = ranked[[*several, "number", "state", *cause, "steps", *cost, *unlike, *found, *parameters]]
-    return shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics."))
+    return by_kind(shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics.")))
+
+
+def by_kind(frame: pd.DataFrame, always: bool = False) -> pd.DataFrame:
+    """A table in which numbers of different kinds stand in columns of their own, such as `elbo_bound`.
+
+    Args:
+        frame: with the column `kind`, if its rows are of more than one.
+        always: name the kind where all are of the same, too.
+    """
+    kinds = list(dict.fromkeys(frame["kind"].dropna())) if "kind" in frame else []
+    if not always and len(kinds) < 2:
+        return frame
+    columns: dict[str, pd.Series] = {}
+    for name in frame:
+        if name.removesuffix(DEVIATION) in OF_PIXELS:
+            columns |= {_of_kind(name, kind): frame[name].where(frame["kind"] == kind) for kind in kinds}
+        else:
+            columns[name] = frame[name]
+    empty = [name for name in columns if name not in frame and columns[name].isna().all()]
+    return pd.DataFrame(columns).drop(columns=empty)
+
+
+def _of_kind(name: str, kind: str) -> str:
+    measured = name.removesuffix(DEVIATION)
+    return f"{measured}_{re.sub('[^a-z]', '_', kind)}{name.removeprefix(measured)}"
+
+
+def unit(column: str) -> str:
+    """The unit of a column, where it has one."""
+    if column.endswith("seconds"):
+        return "seconds"
+    name = column.removesuffix(DEVIATION)
+    return (
+        "share" if name.endswith("_share") else measure(next((m for m in OF_PIXELS if name.startswith(m)), name)).unit
+    )
 
 
 def text(frame: pd.DataFrame) -> str:
     """A frame as aligned text, its numbers with the decimals of their units."""
-    units = {name: "seconds" if name.endswith("seconds") else measure(name).unit for name in frame}
-    written = {name: functools.partial(_cell, unit=unit) for name, unit in units.items()}
+    written = {name: functools.partial(cell, unit=unit(name)) for name in frame}
     aligned = {name: _aligned(frame[name].where(frame[name].notna(), float("nan"))) for name in frame}
     return pd.DataFrame(aligned, columns=frame.columns).to_string(index=False, na_rep="", formatters=written)
 
 
-def _cell(value: object, unit: str) -> str:
+def cell(value: object, unit: str) -> str:
+    """A value of a column as people read it; nothing for nothing."""
     if pd.isna(value):
         return ""
     return number_text(value, unit) if isinstance(value, float) else str(value)

@@ -91,7 +91,7 @@ def look(path: Path, fit: Fit) -> Source:
     if parts is not None:
         ends = np.cumsum(list(parts.values()))
         orders = dict(zip(parts, np.split(np.arange(len(names)), ends[:-1])))
-    return Source(len(names), image_shape, pieces, orders, labels)
+    return Source(len(names), image_shape, pieces, orders, labels, names=names)
 
 
 def _pictures(path: Path, below: str) -> Listing:

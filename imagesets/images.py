@@ -89,6 +89,21 @@ def info(*, path: Path, size: Size = None, grey: bool | None = None) -> Info:
     return _info(Path(path), fit, _quick_stamp(Path(path)))
 
 
+def source(*, path: Path, size: Size = None, grey: bool | None = None) -> Source:
+    """The images at a path in their own order, whatever split they are in, before their pixels are read.
+
+    Arguments and errors as for `info`; a single image is enough.
+    """
+    fit = _fit(size, grey)
+    _status(path)
+    return _look(path, fit)
+
+
+def factor_names(count: int) -> list[str]:
+    """What factors are called that come without names."""
+    return [f"factor_{number}" for number in range(1, count + 1)]
+
+
 def checksum(*, path: Path, size: Size = None, grey: bool | None = None) -> str:
     """SHA-256 of what lies at a path: a file's bytes, or the sorted names and contents of a folder's pictures.
 
@@ -111,7 +126,7 @@ def _info(path: Path, fit: Fit, stamp: Any) -> Info:
         test=test,
         description=f"{source.total:,} images of one's own",
         files=str(path),
-        factors={f"factor_{number}": count for number, count in enumerate(counts, 1)},
+        factors=dict(zip(factor_names(len(counts)), counts)),
     )
 
 

@@ -41,6 +41,7 @@ class Source(NamedTuple):
         orders: which images each split has; None where the source does not say.
         labels: [N], or None.
         factors: [N, F], or None.
+        names: of the files that they come from, one each; None for arrays.
     """
 
     total: int
@@ -49,6 +50,7 @@ class Source(NamedTuple):
     orders: Mapping[str, NDArray[np.int64]] | None = None
     labels: NDArray[np.int64] | None = None
     factors: NDArray[np.int64] | None = None
+    names: list[str] | None = None
 
 
 def wrong(path: Path, finding: str) -> SourceError:

@@ -7,54 +7,28 @@ seeds of `seeds`; 130 and 143: stopped by Ctrl-C or SIGTERM, to be resumed.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import imagesets
 import models
+from study import cli_datasets, cli_exports
 from study import spec as specs
-from study.output import outlive
+from study.arguments import Address, Data, DryRun, Preset, Root, RunName, Set, main, new_app
 from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
-from study.spec.address import AUTO, head
-from study.spec.problems import MachineError, SpecError
-from study.spec.text import command, note
+from study.spec.problems import SpecError
+from study.spec.text import command
 
 if TYPE_CHECKING:
     from study.record.trials import Outcome
     from study.spec import StudySpec
 
-MISTAKES = (SpecError, RunError, imagesets.DataError, models.ModelError)
-
-
-def new_app(help_text: str) -> typer.Typer:
-    """A command line in our way: plain help, no boxes, which would cut a line in two."""
-    plain: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
-    wide = {"max_content_width": 120}
-    return typer.Typer(help=help_text, no_args_is_help=True, context_settings=wide, **plain)
-
-
-def main(app: typer.Typer) -> None:
-    """Runs a command line; the user's mistakes are lines on standard error, exit code 2."""
-    outlive()
-    for option in ("data", "address"):
-        note(option, None)
-    try:
-        app()
-    except MISTAKES as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except MachineError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:  # what the machine does not give: room on a disk, a permission, a file that is there
-        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
-        sys.exit(1)
+__all__ = ["app", "main"]
 
 
 def _print_version(asked: bool) -> None:
@@ -63,50 +37,11 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _note_data(folder: str | None) -> str | None:
-    where = None if folder is None else str(imagesets.data_root(folder))
-    note("data", where)
-    return where
-
-
-def _check_data(folder: str | None) -> str | None:
-    """What is mistyped would be made, and filled; only `datasets get` makes a folder."""
-    where = _note_data(folder)
-    if where is not None and not os.path.isdir(where):
-        raise SpecError("--data", [f"{where} is no folder; make it first, or name the one where the data lies"])
-    return where
-
-
-def _check_address(address: str | None) -> str | None:
-    note("address", address)
-    if address not in (None, AUTO):
-        head(address)
-    return address
-
-
 app = new_app("Hyperparameter studies of variational autoencoders.")
 
 Version = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 ]
-Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a YAML file.", show_default=False)]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.", show_default=False)]
-Set = Annotated[list[str] | None, typer.Option("--set", help="key=value; may be repeated.", show_default=False)]
-Root = Annotated[Path, typer.Option(help="Where run folders lie.")]
-NewData = Annotated[
-    str | None, typer.Option("--data", callback=_note_data, help="Where data sets lie.", show_default=False)
-]
-Data = Annotated[
-    str | None, typer.Option("--data", callback=_check_data, help="Where data sets lie.", show_default=False)
-]
-Address = Annotated[
-    str | None, typer.Option(callback=_check_address, help="A running Ray cluster.", show_default=False)
-]
-Option = Annotated[
-    list[str] | None,
-    typer.Option("--option", help="key=value of the data set; may be repeated.", show_default=False),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, print the plan, write nothing.")]
 
 
 @app.callback()
@@ -256,45 +191,6 @@ def seeds(
 
 
 @app.command()
-def evaluate(
-    export: Annotated[Path, typer.Argument(help="A folder that `export` wrote.", show_default=False)],
-    dataset: Annotated[str | None, typer.Option(help="Another data set than its own.", show_default=False)] = None,
-    samples: Annotated[int, typer.Option(help="Importance samples an image; 0 for none.", min=0, max=10**6)] = 100,
-    images: Annotated[
-        int | None,
-        typer.Option(
-            help="Only the first so many of each split; if not given all, and 1000 of them importance-weighted.",
-            min=1,
-            max=2**31 - 1,
-            show_default=False,
-        ),
-    ] = None,
-    code: Annotated[bool, typer.Option("--code", help="Run the export's own model file, if it has one.")] = False,
-    option: Option = None,
-    data: Data = None,
-) -> None:
-    """Evaluate an exported model on the validation images, and with all that `confirm` takes on the test images."""
-    from study.exported import image_shape, trained_on
-
-    model = models.load(export, code=code)
-    from study.evaluated import lines
-
-    on = trained_on(export, model)
-    name = dataset or on.dataset
-    options = {**(on.dataset_options if name == on.dataset else {}), **specs.options(option or [])}
-    shape = imagesets.info(name, **options).image_shape if dataset or option else image_shape(export, on)
-    if shape != model.image_shape:
-        raise models.ModelError(f"{export} is a model of images {list(model.image_shape)}, {name} has {list(shape)}")
-    splits = imagesets.load(name, data, **options)
-    trained = on.dataset_checksum if name == on.dataset and not option else None
-    if trained not in (None, imagesets.checksum(name, data, **options)):
-        before = f"whose images had {trained} (config.json: dataset_checksum)"
-        raise models.ModelError(f"{options.get('path', name)} has changed since {export} was trained, {before}")
-    for line in lines(model, splits, on, name, samples, images):
-        print(line, flush=True)
-
-
-@app.command()
 def status(given: RunName, root: Root = RUNS) -> None:
     """Where a run stands."""
     from study.record.storage import open_run
@@ -317,20 +213,8 @@ def doctor(
         sys.exit(1)
 
 
-@app.command()
-def export(
-    given: RunName,
-    out: Annotated[Path, typer.Option(help="The folder to make.", show_default=False)],
-    root: Root = RUNS,
-) -> None:
-    """Write the best checkpoint in a form that loads without Ray."""
-    run = find(given, root)
-    from study.export import CODE
-    from study.export import export as write
-
-    made = write(run, out)
-    own = ", code=True" if (made / CODE).is_file() else ""
-    print(f"{made}: load it with models.load({str(made)!r}{own})")
+for of_exports in (cli_exports.export, cli_exports.evaluate, cli_exports.encode, cli_exports.sample):
+    app.command()(of_exports)
 
 
 @app.command()
@@ -354,68 +238,7 @@ def models_() -> None:
         print("    " + ", ".join(f"{key}={value!r}" for key, value in models.hyperparameters(name).items()))
 
 
-data_app = typer.Typer(help="The data sets: sizes, what is on this machine, and how to get the rest.")
-app.add_typer(data_app, name="datasets")
-
-
-@data_app.callback(invoke_without_command=True)
-def datasets_(context: typer.Context, data: NewData = None) -> None:
-    """The data sets: sizes, what is on this machine, and how to get the rest."""
-    if context.invoked_subcommand is not None:
-        return
-    root = imagesets.data_root(data)
-    print(f"data folder: {root}\n")
-    for name in imagesets.names():
-        info = imagesets.about(name)
-        sizes = f"{list(info.image_shape)}, {info.train} train, {info.valid} valid, {info.test} test; "
-        print(f"{name}: {info.description}\n    {sizes if info.image_shape else ''}{info.files}")
-        if options := imagesets.options(name):
-            worded = {key: "needed" if value is imagesets.NEEDED else repr(value) for key, value in options.items()}
-            print("    options: " + ", ".join(f"{key}={value}" for key, value in worded.items()))
-        print(f"    {_presence(name, root)}")
-
-
-def _presence(name: str, root: Path) -> str:
-    """Whether a data set can be used on this machine, and what to do if not."""
-    made = imagesets.size(root, name)
-    there = f"{made / 1e6:.1f} MB under {root / 'cache'}"
-    if needed := [key for key, value in imagesets.options(name).items() if value is imagesets.NEEDED]:
-        done = f"; so far: {there}" if made else ""
-        return f"yours: `{command('datasets get', name, '--option', f'{needed[0]}=...')}` prepares it{done}"
-    if made:
-        return f"ready: {there}"
-    if missing := imagesets.missing(name, root):
-        stand_in = imagesets.info(name).stand_in
-        return (
-            f"not here: {missing[0]} is missing; `{command('datasets get', name)}` fetches it; "
-            f"{stand_in} needs no download"
-        )
-    return "here; arrays are made at the first use"
-
-
-@data_app.command()
-def get(
-    names: Annotated[list[str], typer.Argument(help="Data sets.", show_default=False)],
-    option: Option = None,
-    data: NewData = None,
-) -> None:
-    """Fetch data sets and make their arrays, so that no trial has to."""
-    options = specs.options(option or [])
-    for name in names:
-        imagesets.info(name, **options)  # a misspelt name is told before the first download
-    failed = False
-    for name in names:
-        try:
-            splits = imagesets.get(name, data, **options)
-        except imagesets.DataError as error:
-            if len(names) == 1:
-                raise
-            print(error, file=sys.stderr)
-            failed = True
-            continue
-        print(f"{name}: {', '.join(f'{len(split.images)} {part}' for part, split in splits._asdict().items())}")
-    if failed:
-        sys.exit(1)
+app.add_typer(cli_datasets.app, name="datasets")
 
 
 def _say_plan(spec: StudySpec, run: Run, besides: str = "") -> None:

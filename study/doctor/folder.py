@@ -19,7 +19,7 @@ from study.trial.checkpoint import BEST, LAST, PREVIOUS
 from study.trial.files import WRITER, abandoned, may_be_alive, write_whole
 
 # of `write_whole`, and SQLite's own beside it
-TEMPORARY = re.compile(rf"\..+\.(?:yaml|json|db|journal|pt|parquet|npz|png)\.{WRITER}(?:-journal)?")
+TEMPORARY = re.compile(rf"\..+\.(?:yaml|json|db|journal|pt|parquet|npz|png|html)\.{WRITER}(?:-journal)?")
 OF_A_RUN = {"study.yaml", "environment.json"}
 OF_AN_EXPORT = {"model.safetensors", "config.json", "model.py", "metrics.json", "README.md"}
 

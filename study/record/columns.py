@@ -20,6 +20,7 @@ COLUMNS = {
     "results": {
         **_STUDY,
         "objective": "the first objective: what trials are compared on",
+        "objectives": "all objectives, by commas",
         "commit": "of the code when the run was made; empty for an installed package",
         "number": "of the trial, from 0",
         "state": "COMPLETE, PRUNED (stopped by ASHA), FAIL, RUNNING, or WAITING for its turn",

@@ -38,6 +38,7 @@ def results(opened: OpenRun) -> pd.DataFrame:
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
         "objective": spec.objectives[0],
+        "objectives": ", ".join(spec.objectives),
         "commit": run.made_with().get("commit"),
     }
     trials = study.get_trials(deepcopy=False)

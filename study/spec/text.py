@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,12 @@ def counted(n: float, noun: str, form: str = "") -> str:
 
 def dump(spec: StudySpec) -> str:
     """The specification as YAML that `load` reads again, with every default written out."""
-    return yaml.dump(spec.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return dump_values(spec.model_dump(mode="json"))
+
+
+def dump_values(values: Mapping[str, Any]) -> str:
+    """The same of what a specification would be made from."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):

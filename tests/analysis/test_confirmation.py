@@ -14,6 +14,7 @@ import pytest
 import analysis
 import analysis.__main__
 from analysis import tables
+from analysis.summaries import TABLES
 from analysis.tables import CONFIRMED, MARK, confirmation, notes, text
 from study import cli
 from study.record.folder import Run, RunError
@@ -217,6 +218,80 @@ def test_a_table_as_csv_goes_to_standard_output_at_a_dash(make, table, tmp_path,
     monkeypatch.chdir(tmp_path)
     assert len(pd.read_csv(io.StringIO(table("sure", "--csv", "-")))) == 1
     assert not (tmp_path / "-").exists()
+
+
+@pytest.fixture
+def sure(make, monkeypatch, tmp_path) -> Run:
+    monkeypatch.chdir(tmp_path)
+    rows = [row("defaults", i, -100.0 - i, **dict.fromkeys(("model", "dataset"), "x_1")) for i in range(2)]
+    return make("sure", [{**each, **dict.fromkeys(("preprocessing", "likelihood", "kind"), "y")} for each in rows])
+
+
+def test_tables_for_people_go_to_standard_output_or_a_file(sure, table, tmp_path):
+    page = table("sure", "--format", "md")
+    titles = ["How trials ended and what they took", "Best trials, on the validation set"]
+    titles += ["Confirmed over fresh seeds, on the test set, mean ± standard deviation", "Trials"]  # and no Pareto set
+    assert [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")] == titles
+    assert "| sure | defaults | 2 | 0 | -100.50 ± 0.71 |" in page
+    assert "sure: metrics of the last report on the validation set; " in page
+    assert table("sure", "--format", "md", "--out", "page.md") == ""
+    assert Path("page.md").read_text() == page
+    latex = table("sure", "--format", "latex", "--only", "best", "--out", "-")
+    assert latex.startswith(r"\begin{tabular}")
+    assert r"elbo\_soft\_cross\_entropy" in latex
+    assert r"$-90.00$" in latex
+    assert table("sure", "--only", "studies").splitlines()[1].split()[0] == "sure"
+
+
+@pytest.mark.parametrize("name", ["studies", "best", "confirmed", "trials"])
+def test_tables_for_programs_are_the_frames(sure, table, tmp_path, name):
+    whole = TABLES[name].whole(analysis.trials(sure.path), analysis.confirmed(sure.path))
+    assert table("sure", "--only", name, "--format", "parquet", "--out", "one.parquet") == ""
+    found = pd.read_parquet("one.parquet")
+    pd.testing.assert_frame_equal(found, whole, check_dtype=False)
+    csv = pd.read_csv(io.StringIO(table("sure", "--only", name, "--format", "csv")))
+    assert (list(csv), len(csv)) == (list(whole), len(whole))
+    if name == "trials":
+        assert table("sure", "--format", "csv") == table("sure", "--csv", "-")
+
+
+def test_a_table_without_rows_says_so(sure, table, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["analysis", "table", "sure", "--only", "front", "--root", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        cli.main(analysis.__main__.app)
+    assert capsys.readouterr() == ("", "no rows: Pareto sets\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--format", "parquet"], "--format parquet: is no text for standard output; name a file with --out"),
+        (["--format", "parquet", "--out", "-"], "--format parquet: is no text for standard output"),
+        (["--format", "xlsx"], "must be md, latex, csv or parquet, got 'xlsx'"),
+        (["--only", "worst"], "must be studies, best, confirmed, front or trials, got 'worst'"),
+        (["--csv", "a.csv", "--format", "md"], "--csv: stands for --format csv --only trials --out"),
+        (["--format", "md", "--out", "none/x.md"], "--out: there is no folder none"),
+    ],
+)
+def test_a_mistake_in_how_a_table_is_asked_for_is_a_line(sure, capsys, monkeypatch, tmp_path, arguments, says):
+    monkeypatch.setattr(sys, "argv", ["analysis", "table", "sure", *arguments, "--root", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(analysis.__main__.app)
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert says in " ".join(err.split())
+
+
+def test_a_run_that_is_named_twice_counts_once_and_one_without_a_study_has_no_rows(make, tmp_path):
+    rows = [row("defaults", i, -100.0) for i in range(2)]
+    made, died = make("sure", rows), make("died")
+    assert len(analysis.trials("sure", str(made.path), root=tmp_path)) == 1
+    assert len(analysis.confirmed("sure", "sure", root=tmp_path)) == 2
+    died.database.unlink()
+    died.table("results").unlink(missing_ok=True)
+    assert len(analysis.trials("died", root=tmp_path)) == 0
+    assert list(analysis.trials("died", "sure", root=tmp_path)["study"]) == ["sure"]
+    assert len(analysis.curves("died", root=tmp_path)) == 0
 
 
 def test_a_latent_is_a_row_but_of_what_failed_and_of_earlier_releases(monkeypatch):

@@ -205,13 +205,14 @@ ANYWHERE = [
     *([how, "tiny", *rest] for how, _, *rest in UNKNOWN),
     ["table", "tiny"],
     ["figures", "tiny"],
+    ["report", "tiny"],
 ]
 
 
 @pytest.mark.parametrize("arguments", ANYWHERE, ids=lambda arguments: arguments[0])
 def test_a_name_under_a_root_is_no_folder_of_the_current_one(refused, existing, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(existing.path.parent)
-    options = {"app": analysis.__main__.app} if arguments[0] in ("table", "figures") else {}
+    options = {"app": analysis.__main__.app} if arguments[0] in ("table", "figures", "report") else {}
     root = tmp_path / "elsewhere"
     says = refused(*arguments, "--root", root, **options)
     assert f"no run 'tiny'; there is none in {root} yet; the one in the current folder is ./tiny" in says
@@ -253,6 +254,7 @@ def test_an_export_without_a_result_or_to_a_folder_that_exists(refused, existing
         (["export", "tiny", "--out", "file/best"], "cannot write file/best: {here}/file is no folder that can be"),
         (["figures", "tiny", "--out", "file/drawn"], "cannot write file/drawn: {here}/file is no folder that can be"),
         (["figures", "tiny", "--out", "file"], "cannot write file: {here}/file is no folder that can be written"),
+        (["report", "tiny", "--out", "none/x.html"], "--out: there is no folder none"),
         (["table", "tiny", "--csv", "none/x"], "--csv: there is no folder none"),
         (["table", "tiny", "--csv", "file/x"], "--csv: there is no folder file"),
         (["table", "tiny", "--csv", "runs"], "--csv: runs is a folder"),

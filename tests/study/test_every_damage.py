@@ -23,13 +23,14 @@ from study.record.folder import Run, RunError
 from study.trial.trial import LOG
 from study.tune import cluster, runner
 
-OF_ANALYSIS = ("table", "figures")
+OF_ANALYSIS = ("table", "figures", "report")
 READING = (
     ["status", "tiny"],
     ["doctor", "tiny"],
     ["table", "tiny"],
     ["export", "tiny", "--out", "exported"],
     ["figures", "tiny", "--format", "png"],
+    ["report", "tiny"],
     ["evaluate", "runs/tiny/best"],
 )
 WRITING = (["resume", "tiny"], ["confirm", "tiny"], ["doctor", "tiny", "--fix"], ["status", "tiny"])
@@ -39,9 +40,13 @@ NEEDS = {  # all that these read of a run; the other commands are tried on every
         *(f"{name}.parquet" for name in ("results", "curves", "confirm")),
         *("study.yaml", "optuna.db", "trials/00000/best.pt"),
     },
+    "report": {
+        *(f"{name}.parquet" for name in ("results", "curves", "confirm")),
+        *("study.yaml", "environment.json", "optuna.db", "trials/00000/best.pt"),
+    },
     "evaluate": {"best/config.json", "best/model.safetensors"},
 }
-REMADE = {"figures", *(f"{name}.parquet" for name in tables.TABLES)}  # by `table` and `figures`
+REMADE = {"figures", "report.html", *(f"{name}.parquet" for name in tables.TABLES)}  # by those of analysis
 TWINS = {"half": {"00001", "00002"}, "whole": {"00001", "00002", "00003", "trial-0-0"}}  # of other trainings there
 
 

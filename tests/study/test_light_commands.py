@@ -74,8 +74,12 @@ def test_help_and_lists_load_nothing_heavy(loaded, command):
         ("study resume gone --address nonsense", "--address: needs HOST:PORT"),
         ("study export gone --out best", "no run 'gone'"),
         ("study evaluate gone", "gone is not an exported model"),
+        ("study encode gone new.npz --out codes.csv", "gone is not an exported model"),
+        ("study sample gone --out sheet.png", "gone is not an exported model"),
         ("analysis table gone", "no run 'gone'"),
         ("analysis figures gone", "no run 'gone'"),
+        ("analysis report gone", "no run 'gone'"),
+        ("analysis table gone --format parquet", "--format parquet: is no text for standard output"),
     ],
 )
 def test_names_are_refused_before_anything_heavy_is_loaded(loaded, command, says):
