@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import json
 import platform
+import signal
 import socket
-import sys
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import Any, NoReturn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from optuna_dashboard import wsgi
@@ -39,7 +39,7 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def serve(run: Run, host: str = HOST, port: int | None = None) -> None:
-    """Serves the pages until Ctrl-C, which exits with 130.
+    """Serves the pages until Ctrl-C or SIGTERM, which raise SystemExit with 130 and 143; for the main thread.
 
     Args:
         run: of any state, but with a study.
@@ -56,10 +56,13 @@ def serve(run: Run, host: str = HOST, port: int | None = None) -> None:
     with _listening(host, port) as server:
         server.set_app(only_reading(wsgi(view, artifact_store=pictures)))
         _say_where(run, host, server.server_port, f"/dashboard/studies/{opened.study._study_id}")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            sys.exit(130)
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, _leave)
+        server.serve_forever()
+
+
+def _leave(signum: int, _: Any) -> NoReturn:
+    raise SystemExit(128 + signum)
 
 
 def only_reading(app: App) -> App:

@@ -27,13 +27,13 @@ class Pictures:
         self._secret = uuid.uuid4()
 
     def of(self, number: int) -> dict[str, str]:
-        """What Optuna would have in a trial's system attributes, the last picture first.
+        """What Optuna would have in a trial's system attributes, by step.
 
         Args:
             number: of the trial.
         """
         folder = self.run.trial(number) / "snapshots"
-        found = sorted(folder.glob("[0-9]*.png"), reverse=True)
+        found = sorted(folder.glob("[0-9]*.png"))
         return dict(self._artifact(path.relative_to(self.run.path)) for path in found)
 
     def _artifact(self, path: PurePath) -> tuple[str, str]:
@@ -41,7 +41,7 @@ class Pictures:
         self._names[name] = str(path)
         said = {
             "artifact_id": name,
-            "filename": f"step {int(path.stem)}.png",
+            "filename": f"step-{path.name}",
             "mimetype": "image/png",
             "encoding": None,
         }

@@ -1,8 +1,9 @@
 """A run's study as optuna-dashboard is shown it: an Optuna storage that is made of another one as it is read.
 
 To each trial it adds its pictures, its last report as numbers that the table of trials can be sorted by, what kind of
-number the ELBO is, and the hyperparameters that were not drawn for it. Reports stay whole, under names that sort by
-step, behind everything else. The study has a note that says what it is. In no text is a path of this machine.
+number the ELBO is, and the hyperparameters that were not drawn for it. Of its reports, which the study keeps whole and
+which would make a row of that table a page high, it shows the main numbers, under names that sort by step, behind
+everything else. The study has a note that says what it is. In no text is a path of this machine.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from study.record.folder import OpenRun
 from study.record.storage import KIND
 from study.record.tables import about
 from study.record.trials import REPORT, TAKEN_UP, reports
+from study.record.words import measured
 from study.spec.measures import taken
 
 LAST = "~report "  # the tilde comes after all letters
@@ -135,7 +137,11 @@ class View(BaseStorage):
             **{key: value for key, value in stored.items() if key != TAKEN_UP},
         }
         shown = {key: without_paths(value) for key, value in flat.items() if value is not None}
-        return shown | {f"{LAST}{step:07d}": trial.user_attrs[f"{REPORT}{step}"] for step in made}
+        main = dict.fromkeys([*self.opened.spec.objectives, "kl", "zero_fraction"])
+        return shown | {
+            f"{LAST}{step:07d}": ", ".join(measured(name, report[name]) for name in main if name in report)
+            for step, report in made.items()
+        }
 
     # What would change it.
 

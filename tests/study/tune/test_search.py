@@ -4,7 +4,6 @@ import json
 import math
 import os
 import shutil
-import struct
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +13,8 @@ import pandas as pd
 import pytest
 import ray
 import readme
+from events import scalars
 from optuna.trial import TrialState
-from tensorboardX.proto.event_pb2 import Event
 
 import analysis
 import analysis.__main__
@@ -177,21 +176,6 @@ def test_the_best_checkpoint_is_that_of_the_highest_elbo(searched):
         best = checkpoint.load(searched.run.trial(trial.number) / checkpoint.BEST)
         assert best["report"]["elbo"] == max(made.values())
         assert made[best["training"]["step"]] == max(made.values())
-
-
-def scalars(folder: Path) -> dict[str, dict[int, float]]:
-    """What TensorBoard would show: tag -> step -> value. A record is length (8 bytes), checksum (4), data, checksum."""
-    found: dict[str, dict[int, float]] = {}
-    for path in sorted(folder.glob("events.*")):
-        content, at = path.read_bytes(), 0
-        while at < len(content):
-            (length,) = struct.unpack_from("<Q", content, at)
-            event = Event.FromString(content[at + 12 : at + 12 + length])
-            at += length + 16
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    found.setdefault(value.tag, {})[event.step] = value.simple_value
-    return found
 
 
 def test_tensorboard_shows_every_report_and_every_logged_loss(searched):
