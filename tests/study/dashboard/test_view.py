@@ -41,11 +41,12 @@ def pictures(trial: FrozenTrial) -> dict[str, str]:
 @pytest.mark.parametrize("kept", [None, "journal"])
 def test_trials_are_those_of_the_study(fresh, kept):
     run = fresh(kept)
-    for seen, stored in zip(shown(run).trials, study_of(run).trials, strict=True):
+    seen = shown(run)
+    for trial, stored in zip(seen.trials, study_of(run).trials, strict=True):
         for name in ("number", "state", "values", "params", "distributions", "intermediate_values", "_trial_id"):
-            assert getattr(seen, name) == getattr(stored, name)
-    assert shown(run).best_trial.number == 0
-    assert shown(run).metric_names == ["elbo"]
+            assert getattr(trial, name) == getattr(stored, name)
+    assert seen.best_trial.number == 0
+    assert seen.metric_names == ["elbo"]
 
 
 def test_numbers_of_the_last_report_stand_flat_and_reports_last_by_step(run):
