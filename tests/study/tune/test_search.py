@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import ray
 import readme
-from events import scalars
+from events import hparams, scalars
 from optuna.trial import TrialState
 
 import analysis
@@ -184,6 +184,7 @@ def test_tensorboard_shows_every_report_and_every_logged_loss(searched):
         assert set(shown) == {"train/loss_elbo", *(f"valid/{key}" for key in METRICS)}
         assert shown["valid/elbo"] == pytest.approx(trial.intermediate_values, rel=1e-6)
         assert list(shown["train/loss_elbo"]) == list(range(0, max(shown["valid/elbo"]), 5))
+        assert len(hparams(searched.run.trial(trial.number))) == 2  # its configuration, and its end
 
 
 # Tables.
