@@ -1,4 +1,4 @@
-"""The snapshots of a run's trials as artifacts: files stay where the trials write them."""
+"""The pictures of a run's trials as artifacts: files stay where the trials write them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import BinaryIO
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
+from study.record.artifacts import PREFIX
 from study.record.folder import Run
 
 
@@ -32,9 +33,7 @@ class Pictures:
         Args:
             number: of the trial.
         """
-        folder = self.run.trial(number) / "snapshots"
-        found = sorted(folder.glob("[0-9]*.png"))
-        return dict(self._artifact(path.relative_to(self.run.path)) for path in found)
+        return dict(self._artifact(path.relative_to(self.run.path)) for path in self.run.pictures(number))
 
     def _artifact(self, path: PurePath) -> tuple[str, str]:
         name = str(uuid.uuid5(self._secret, str(path)))
@@ -45,7 +44,7 @@ class Pictures:
             "mimetype": "image/png",
             "encoding": None,
         }
-        return f"artifacts:{name}", json.dumps(said)
+        return f"{PREFIX}{name}", json.dumps(said)
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
         """The file of a picture; Optuna's ArtifactNotFound where there is none."""

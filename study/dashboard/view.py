@@ -1,9 +1,9 @@
 """A run's study as optuna-dashboard is shown it: an Optuna storage that is made of another one as it is read.
 
-To each trial it adds its pictures, its last report as numbers that the table of trials can be sorted by, what kind of
-number the ELBO is, and the hyperparameters that were not drawn for it. Of its reports, which the study keeps whole and
-which would make a row of that table a page high, it shows the main numbers, under names that sort by step, behind
-everything else. The study has a note that says what it is. In no text is a path of this machine.
+To each trial it adds all of its pictures, its last report as numbers that the table of trials can be sorted by, what
+kind of number the ELBO is, and the hyperparameters that were not drawn for it. Of its reports, which the study keeps
+whole and which would make a row of that table a page high, it shows the main numbers, under names that sort by step,
+behind everything else. The study has a note that says what it is. In no text is a path of this machine.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from optuna_dashboard import save_note
 from study.dashboard.note import note
 from study.dashboard.pictures import Pictures
 from study.output import masked
+from study.record.artifacts import PREFIX
 from study.record.folder import OpenRun
 from study.record.storage import KIND
 from study.record.tables import about
@@ -115,7 +116,8 @@ class View(BaseStorage):
             return self._ended[trial._trial_id]
         seen = copy.copy(trial)
         seen._user_attrs = self._attributes(trial, kind)
-        seen._system_attrs = {**trial.system_attrs, **self.pictures.of(trial.number)}
+        kept = {key: value for key, value in trial.system_attrs.items() if not key.startswith(PREFIX)}
+        seen._system_attrs = {**kept, **self.pictures.of(trial.number)}
         if trial.state.is_finished():
             self._ended[trial._trial_id] = seen
         return seen

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from study.record import hparams
+from study.record import artifacts, hparams
 from study.record.folder import OpenRun
 from study.spec import StudySpec
 from study.spec.measures import KEPT, RENAMED, STOPPED, VERSIONS, current, versions
@@ -137,8 +137,8 @@ def finish(opened: OpenRun, number: int, report: Mapping[str, Any]) -> None:
 
 
 def tell(opened: OpenRun, number: int, end: End, traceback: str = "") -> None:
-    """Ends a trial in the study; of a crash, with the last lines of its traceback. TensorBoard's entry comes before,
-    so that a death between the two, after which the trial is ended again, leaves one of them.
+    """Ends a trial in the study; of a crash, with the last lines of its traceback. What people look at comes before:
+    a death in between leaves the trial to be ended again, and all of this to be written again in its own place.
     """
     run, spec, study = opened
     trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
@@ -148,6 +148,7 @@ def tell(opened: OpenRun, number: int, end: End, traceback: str = "") -> None:
     with suppress(OSError):  # a full disk is no reason to leave the trial without its end
         settings = spec.settings_of(study._storage.get_trial(trial_id).params)
         hparams.write(run.trial(number), settings, failed=end.state == TrialState.FAIL)
+        artifacts.attach(run, study, number, trial_id)
     study.tell(number, end.values, end.state)
 
 

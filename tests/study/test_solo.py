@@ -110,6 +110,7 @@ def test_the_run_folder_is_of_the_same_kind_as_that_of_a_search(trained, model):
     run = trained(model)
     assert sorted(path.name for path in run.path.iterdir()) == [
         ".lock",
+        "artifacts",
         "curves.parquet",
         "environment.json",
         "optuna.db",
