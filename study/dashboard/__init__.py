@@ -2,11 +2,10 @@
 
 It shows a view, and writes nothing: neither to the study, whose only writer is the driver, nor to the run folder, which
 may be one that can only be read. What is added to the study as it is stored (see `study.dashboard.view`) is made when
-it is looked at. So a search ends its trials as fast as without, nothing can be lost or doubled when it is killed, runs
-of earlier releases have it all too, and pictures are there as soon as a trial has made them. The database itself is
-read, in its place, by the same connection as `status`; a copy would be as old as its last refresh. An SQLite file is
-locked for what one query takes, and a search that wants to write then waits that long. Requests that change a study,
-which are to delete it, to end a trial or to write a note, are refused: the view would hold no longer.
+it is looked at: a search is no slower for it, a kill can lose and double nothing of it, runs of earlier releases have
+it, and a picture is there as soon as its trial has made it. The database is read in its place, as by `status`; a copy
+would be as old as its last refresh. An SQLite file is locked for what one query takes, and a search that wants to write
+waits that long. Requests that change a study, to delete it, to end a trial, to write a note, are refused.
 
 Who can open the port can read the study, but change nothing; pictures have names that cannot be guessed, because
 optuna-dashboard lets any page of the browser ask for them.
@@ -31,20 +30,19 @@ from study.record.folder import Run
 from study.record.storage import open_run
 from study.spec.problems import SpecError
 
-HOST, PORT = "127.0.0.1", 8080
-TRIED = 20  # ports from the first on, where none is asked for
+PORT, TRIED = 8080, 20  # where no port is asked for, the first, and how many from it on
 READING = ("GET", "HEAD")
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def serve(run: Run, host: str = HOST, port: int | None = None) -> None:
+def serve(run: Run, host: str, port: int | None) -> None:
     """Serves the pages until Ctrl-C or SIGTERM, which raise SystemExit with 130 and 143; for the main thread.
 
     Args:
         run: of any state, but with a study.
         host: a name or an address of this machine.
-        port: None is the first free one of some from PORT on, 0 any free one.
+        port: None is the first free one from PORT on, 0 any free one.
 
     Raises:
         RunError: the study cannot be opened.
@@ -95,8 +93,8 @@ def _listening(host: str, port: int | None) -> _Server:
     for tried in ports:
         try:
             return _Server(host, tried)
-        except socket.gaierror as error:
-            raise SpecError("--host", [f"{host} is no name or address that is known here ({error.strerror})"]) from None
+        except (socket.gaierror, UnicodeError) as error:  # the second of a host's name that cannot be
+            raise SpecError("--host", [f"{host} is no name or address that is known here ({error})"]) from None
         except OSError as error:
             taken = f"{tried} on {host} cannot be listened on ({error.strerror})"
             if isinstance(error, PermissionError) or tried == ports[-1]:

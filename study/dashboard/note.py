@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from study.output import masked
 from study.record.folder import OpenRun
 from study.record.words import planned
 
+QUOTED = re.compile(r"""(["'])(?:[A-Za-z]:[\\/]|/)[^"'\n]*?([^"'\n\\/]*)\1""")
+BARE = re.compile(r"(?<![\w.~/:-])~?/(?:[^\s/:'\"<>]+/)+")
 SPECIAL = re.compile(r"([!-/:-@\[-`{-~])")  # all of which CommonMark takes with a backslash for itself
 
 
 def note(opened: OpenRun, kind: str | None) -> str:
-    """What it does, what kind of number its ELBO is, the code that made it, and how it is started again.
+    """What it does, what kind of number its ELBO is, and the code that made it.
 
     Args:
         opened: the run.
@@ -30,4 +34,11 @@ def note(opened: OpenRun, kind: str | None) -> str:
 
 
 def _plain(text: str) -> str:
-    return SPECIAL.sub(r"\\\1", text)
+    return SPECIAL.sub(r"\\\1", without_paths(text))
+
+
+def without_paths(value: Any) -> Any:
+    """A text with the names of files only, without their folders, which are this machine's; without passwords, too."""
+    if not isinstance(value, str):
+        return value
+    return BARE.sub("", QUOTED.sub(r"\1\2\1", masked(value)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import re
 from collections.abc import Container
 from typing import Any, NoReturn
 
@@ -21,9 +20,8 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import save_note
 
-from study.dashboard.note import note
+from study.dashboard.note import note, without_paths
 from study.dashboard.pictures import Pictures
-from study.output import masked
 from study.record.artifacts import PREFIX
 from study.record.folder import OpenRun
 from study.record.storage import KIND
@@ -33,8 +31,6 @@ from study.record.words import measured
 from study.spec.measures import taken
 
 LAST = "~report "  # the tilde comes after all letters
-QUOTED = re.compile(r"""(["'])(?:[A-Za-z]:[\\/]|/)[^"'\n]*?([^"'\n\\/]*)\1""")
-BARE = re.compile(r"(?<![\w.~/:-])~?/(?:[^\s/:'\"<>]+/)+")
 
 
 class View(BaseStorage):
@@ -160,10 +156,3 @@ def as_attributes(text: str) -> dict[str, Any]:
     noted = optuna.create_study()
     save_note(noted, text)
     return noted._storage.get_study_system_attrs(noted._study_id)
-
-
-def without_paths(value: Any) -> Any:
-    """A text with the names of files only, without their folders, which are this machine's; without passwords, too."""
-    if not isinstance(value, str):
-        return value
-    return BARE.sub("", QUOTED.sub(r"\1\2\1", masked(value)))

@@ -13,8 +13,9 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, wsgi
 
+from study.dashboard.note import without_paths
 from study.dashboard.pictures import Pictures
-from study.dashboard.view import View, without_paths
+from study.dashboard.view import View
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import fail, reports, store_report
