@@ -218,6 +218,23 @@ for of_exports in (cli_exports.export, cli_exports.evaluate, cli_exports.encode,
 
 
 @app.command()
+def dashboard(
+    given: RunName,
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(help="If not given the first free one from 8080 on.", min=0, max=65535, show_default=False),
+    ] = None,
+    root: Root = RUNS,
+) -> None:
+    """Show a study in the browser, with the pictures of its trials, while it runs too; changes nothing."""
+    run = find(given, root)
+    from study.dashboard import serve
+
+    serve(run, host, port)
+
+
+@app.command()
 def presets() -> None:
     """The presets that come with the project, by model."""
     of: dict[str, list[str]] = {}

@@ -46,6 +46,7 @@ class Run:
         self.database = self.path / "optuna.db"
         self.journal = self.path / "optuna.journal"
         self.ray = self.path / "ray"
+        self.artifacts = self.path / "artifacts"
 
     @property
     def name(self) -> str:
@@ -54,6 +55,10 @@ class Run:
     def trial(self, number: int) -> Path:
         """The folder of one trial: checkpoints and TensorBoard."""
         return self.path / "trials" / f"{number:05d}"
+
+    def pictures(self, number: int) -> list[Path]:
+        """The pictures that one trial has made, one a report, the last one last."""
+        return sorted((self.trial(number) / "snapshots").glob("[0-9]*.png"))
 
     def confirmation(self, configuration: str, repeat: int) -> Path:
         """The folder of one configuration's training on one fresh seed."""

@@ -29,8 +29,19 @@ def results(opened: OpenRun) -> pd.DataFrame:
 
     `study.record.columns` says what each column means.
     """
+    study = opened.study
+    trials = study.get_trials(deepcopy=False)
+    names = _taken(trials)
+    said = about(opened)
+    rows = [{**said, **_row(opened.spec, trial, names)} for trial in trials]
+    nothing = [*(name for name in COLUMNS["results"] if "*" not in name), *(f"metrics.{key}" for key in names)]
+    return of_one_type(pd.DataFrame(rows, columns=None if rows else nothing))
+
+
+def about(opened: OpenRun) -> dict[str, str | None]:
+    """What a study is, in the columns that all of its trials share."""
     run, spec, study = opened
-    about = {
+    return {
         "study": spec.name,
         "model": spec.title,
         "dataset": spec.data,
@@ -41,11 +52,6 @@ def results(opened: OpenRun) -> pd.DataFrame:
         "objectives": ", ".join(spec.objectives),
         "commit": run.made_with().get("commit"),
     }
-    trials = study.get_trials(deepcopy=False)
-    names = _taken(trials)
-    rows = [{**about, **_row(spec, trial, names)} for trial in trials]
-    nothing = [*(name for name in COLUMNS["results"] if "*" not in name), *(f"metrics.{key}" for key in names)]
-    return of_one_type(pd.DataFrame(rows, columns=None if rows else nothing))
 
 
 def _taken(trials: Iterable[FrozenTrial]) -> list[str]:

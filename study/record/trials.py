@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record import artifacts, hparams
 from study.record.folder import OpenRun
 from study.spec import StudySpec
 from study.spec.measures import KEPT, RENAMED, STOPPED, VERSIONS, current, versions
@@ -55,7 +57,7 @@ def settle(opened: OpenRun) -> None:
         if end := ended(made, opened.spec):
             last, report = list(made.items())[-1]
             _store_value(study, trial._trial_id, {**report, "steps": last})  # the death may have come between the two
-            tell(study, trial.number, end)
+            tell(opened, trial.number, end)
 
 
 class End(NamedTuple):
@@ -131,21 +133,28 @@ def finish(opened: OpenRun, number: int, report: Mapping[str, Any]) -> None:
     end = End(TrialState.FAIL, None, report["cause"])
     if not end.cause:
         end = ended({report["steps"]: {**report, STOPPED: True}}, opened.spec) or end
-    tell(opened.study, number, end, report.get("traceback", ""))
+    tell(opened, number, end, report.get("traceback", ""))
 
 
-def tell(study: optuna.Study, number: int, end: End, traceback: str = "") -> None:
-    """Ends a trial in the study; of a crash, with the last lines of its traceback."""
+def tell(opened: OpenRun, number: int, end: End, traceback: str = "") -> None:
+    """Ends a trial in the study; of a crash, with the last lines of its traceback. What people look at comes before:
+    a death in between leaves the trial to be ended again, and all of this to be written again in its own place.
+    """
+    run, spec, study = opened
     trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
     for key, value in (("cause", end.cause), ("traceback", traceback)):
         if value:
             study._storage.set_trial_user_attr(trial_id, key, value)
+    with suppress(OSError):  # a full disk is no reason to leave the trial without its end
+        settings = spec.settings_of(study._storage.get_trial(trial_id).params)
+        hparams.write(run.trial(number), settings, failed=end.state == TrialState.FAIL)
+        artifacts.attach(run, study, number, trial_id)
     study.tell(number, end.values, end.state)
 
 
-def fail(study: optuna.Study, number: int, cause: str, traceback: str = "") -> None:
+def fail(opened: OpenRun, number: int, cause: str, traceback: str = "") -> None:
     """Ends a trial as FAIL."""
-    tell(study, number, End(TrialState.FAIL, None, cause), traceback)
+    tell(opened, number, End(TrialState.FAIL, None, cause), traceback)
 
 
 def _finite(value: Any) -> Any:

@@ -127,7 +127,12 @@ def _kind(opened: OpenRun) -> str:
 
 
 def plan(spec: StudySpec, run: Run) -> str:
-    """What a run will do, for people."""
+    """What a run will do, for people, and where."""
+    return "\n".join([*planned(spec), f"  writes {run.path}"])
+
+
+def planned(spec: StudySpec) -> list[str]:
+    """What a study does, a line each."""
     ranges = spec.distributions()
     named = {name: f"{name} ({text(drawn)})" if name in spec.space else name for name, drawn in ranges.items()}
     drawn = ", ".join(named.values()) or "nothing"
@@ -159,7 +164,7 @@ def plan(spec: StudySpec, run: Run) -> str:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
         if spec.rungs[0] > spec.asha.grace:
             lines.append("  rungs before the end of the longest KL warm-up are left out")
-    return "\n".join([*lines, f"  writes {run.path}"])
+    return lines
 
 
 def cautions(spec: StudySpec) -> list[str]:

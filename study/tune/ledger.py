@@ -80,7 +80,7 @@ class Ledger(tune.Callback):
             self.left.append(number)
             return
         cause = _lost(trial)
-        self._end(number, lambda: fail(self.opened.study, number, cause), cause)
+        self._end(number, lambda: fail(self.opened, number, cause), cause)
 
     def _end(self, number: int, tell: Callable[[], None], cause: str) -> None:
         try:

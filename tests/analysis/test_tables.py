@@ -233,7 +233,7 @@ def make(tmp_path):
         store_report(study, trials[1]._trial_id, {**report(100, -1.0, [[50, {"model": 1.0}]]), "hoyer": NAN})
         finish(opened, 1, report(100, -1.0))
         store_report(study, trials[2]._trial_id, report(50, -9.0))
-        fail(study, 2, "nan: the loss of 'elbo' was not finite at step 77")
+        fail(opened, 2, "nan: the loss of 'elbo' was not finite at step 77")
         return run
 
     return run

@@ -50,7 +50,7 @@ def build(raw: Callable, folder: Path, **changes) -> Run:
         trial.close()
         if number < 2:
             finish(opened, number, report)
-    fail(study, 2, "lost: the worker's process ended")
+    fail(opened, 2, "lost: the worker's process ended")
     tables.write(run)
     return run
 

@@ -42,7 +42,7 @@ def searched(spec: StudySpec, run: Run, given: tuple[Given, ...] = SEARCH) -> Op
         trial = study.ask()
         spec.draw(trial)
         if state == TrialState.FAIL:
-            fail(study, trial.number, "nan: the loss of 'elbo' was not finite at step 3")
+            fail(opened, trial.number, "nan: the loss of 'elbo' was not finite at step 3")
         elif state != TrialState.RUNNING:
             steps = FULL if state == TrialState.COMPLETE else EVERY
             report = {

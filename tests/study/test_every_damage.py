@@ -81,7 +81,7 @@ def kinds(run: Path, state: str) -> list[Path]:
     """A run's files, relative to it; of trainings that are alike those of one, of what is never read again one each."""
     found: dict[Path | str, Path] = {}
     for path in sorted(path.relative_to(run) for path in run.rglob("*") if path.is_file()):
-        if path.parent.name == "snapshots" or "tfevents" in path.name or path.name == LOG:
+        if path.parent.name in ("snapshots", "artifacts") or "tfevents" in path.name or path.name == LOG:
             found.setdefault(path.suffix, path)
         elif not TWINS[state] & {*path.parts}:
             found[path] = path

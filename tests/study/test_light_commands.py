@@ -72,6 +72,7 @@ def test_help_and_lists_load_nothing_heavy(loaded, command):
         ("study seeds quickstart --dry-run --address 1.2.3.4:99999999", "--address: needs HOST:PORT"),
         ("study run quickstart --dry-run --address=", "or auto, got ''"),
         ("study resume gone --address nonsense", "--address: needs HOST:PORT"),
+        ("study dashboard gone", "no run 'gone'"),
         ("study export gone --out best", "no run 'gone'"),
         ("study evaluate gone", "gone is not an exported model"),
         ("study encode gone new.npz --out codes.csv", "gone is not an exported model"),

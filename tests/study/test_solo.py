@@ -109,6 +109,7 @@ def test_the_run_folder_is_of_the_same_kind_as_that_of_a_search(trained, model):
     run = trained(model)
     assert sorted(path.name for path in run.path.iterdir()) == [
         ".lock",
+        "artifacts",
         "curves.parquet",
         "environment.json",
         "optuna.db",
@@ -125,7 +126,7 @@ def test_the_run_folder_is_of_the_same_kind_as_that_of_a_search(trained, model):
         "best.pt",
         "snapshots",
     }
-    assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 2  # of the training, and of its end
     shots = [f"{steps:07d}.{kind}" for steps in range(10, 61, 10) for kind in ("npz", "png")]
     assert sorted(path.name for path in (folder / "snapshots").iterdir()) == shots
 

@@ -39,7 +39,7 @@ def search(spec: StudySpec, folder: Path, endings: tuple[Ending, ...], half_draw
             store_report(study, stored._trial_id, report)
         trial.close()
         if ending.cause:
-            fail(study, stored.number, ending.cause)
+            fail(opened, stored.number, ending.cause)
         else:
             finish(opened, stored.number, {**report, "cause": ""})
     if half_drawn:

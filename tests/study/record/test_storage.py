@@ -214,7 +214,7 @@ def test_outcome_owed_and_best(make):
     finish(opened, 0, report(60, elbo=-9.0))
     finish(opened, 1, report(60, elbo=-8.0))
     finish(opened, 2, report(10, elbo=-1.0))
-    fail(study, 3, "lost: ...")
+    fail(opened, 3, "lost: ...")
     study.ask()
     assert outcome(study) == Outcome(2, 1, 1)
     assert owed(opened) == 1  # the running one
@@ -304,7 +304,7 @@ def test_the_front_of_several_objectives_has_complete_trials_only(make):
         store_report(study, study.get_trials()[number]._trial_id, made)
         if number != 3:  # its driver died
             finish(opened, number, made)
-    fail(study, study.ask().number, "nan: ...")
+    fail(opened, study.ask().number, "nan: ...")
     assert {trial.number for trial in study.best_trials} == {0, 2}
     reopened = storage.reopen(run, spec).study
     assert [trial.state.name for trial in reopened.get_trials()] == ["COMPLETE", "PRUNED", *["COMPLETE"] * 2, "FAIL"]

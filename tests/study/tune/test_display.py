@@ -23,6 +23,7 @@ import pytest
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from study.record import hparams
 from study.record.folder import OpenRun, Run
 from study.record.progress import SESSIONS
 from study.record.trials import fail, finish, store_report
@@ -43,6 +44,11 @@ def spec(raw) -> StudySpec:
     return StudySpec(**raw(trials=10))
 
 
+@pytest.fixture(autouse=True)
+def without_tensorboard(monkeypatch) -> None:
+    monkeypatch.setattr(hparams, "write", lambda *_, **how: None)
+
+
 def opened(study: optuna.Study, spec: StudySpec) -> OpenRun:
     """A study without a run folder, which no display needs."""
     return OpenRun(Run("nowhere"), spec, study)
@@ -54,7 +60,7 @@ class Made:
     def __init__(self, *objectives: str):
         self.study = optuna.create_study(directions=["maximize"] * len(objectives))
         self.study.set_metric_names(list(objectives))
-        self.spec = SimpleNamespace(steps=FULL, objectives=objectives)
+        self.spec = SimpleNamespace(steps=FULL, objectives=objectives, settings_of=dict)
 
     def add(
         self, steps: int, elbo: float = -100.0, cause: str | None = None, running: bool = False, **more: float
@@ -74,7 +80,7 @@ class Made:
         if steps:
             store_report(self.study, trial._trial_id, report)
         if cause is not None:
-            fail(self.study, trial.number, cause)
+            fail(opened(self.study, self.spec), trial.number, cause)
         elif not running:
             finish(opened(self.study, self.spec), trial.number, {**report, "cause": ""})
         return trial.number

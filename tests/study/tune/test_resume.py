@@ -107,7 +107,8 @@ def half_done(raw, tmp_path) -> Run:
     spec = StudySpec(**raw(trials=4))
     run = Run(tmp_path / "runs" / "tiny")
     run.create(spec)
-    study = open_run(run, spec, create=True).study
+    opened = open_run(run, spec, create=True)
+    study = opened.study
     first, _, third = study.ask(), study.ask(), study.ask()
     trial = Trial(
         spec,
@@ -120,7 +121,7 @@ def half_done(raw, tmp_path) -> Run:
     trial.report()
     trial.close()
     spec.draw(third)
-    fail(study, 2, "lost: the worker's process ended")
+    fail(opened, 2, "lost: the worker's process ended")
     return run
 
 

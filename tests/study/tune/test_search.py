@@ -4,7 +4,6 @@ import json
 import math
 import os
 import shutil
-import struct
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +13,8 @@ import pandas as pd
 import pytest
 import ray
 import readme
+from events import hparams, scalars
 from optuna.trial import TrialState
-from tensorboardX.proto.event_pb2 import Event
 
 import analysis
 import analysis.__main__
@@ -179,27 +178,13 @@ def test_the_best_checkpoint_is_that_of_the_highest_elbo(searched):
         assert made[best["training"]["step"]] == max(made.values())
 
 
-def scalars(folder: Path) -> dict[str, dict[int, float]]:
-    """What TensorBoard would show: tag -> step -> value. A record is length (8 bytes), checksum (4), data, checksum."""
-    found: dict[str, dict[int, float]] = {}
-    for path in sorted(folder.glob("events.*")):
-        content, at = path.read_bytes(), 0
-        while at < len(content):
-            (length,) = struct.unpack_from("<Q", content, at)
-            event = Event.FromString(content[at + 12 : at + 12 + length])
-            at += length + 16
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    found.setdefault(value.tag, {})[event.step] = value.simple_value
-    return found
-
-
 def test_tensorboard_shows_every_report_and_every_logged_loss(searched):
     for trial in searched.trials:
         shown = scalars(searched.run.trial(trial.number))
         assert set(shown) == {"train/loss_elbo", *(f"valid/{key}" for key in METRICS)}
         assert shown["valid/elbo"] == pytest.approx(trial.intermediate_values, rel=1e-6)
         assert list(shown["train/loss_elbo"]) == list(range(0, max(shown["valid/elbo"]), 5))
+        assert len(hparams(searched.run.trial(trial.number))) == 2  # its configuration, and its end
 
 
 # Tables.

@@ -1,0 +1,44 @@
+"""What a study is, as the note of optuna-dashboard: Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from study.output import masked
+from study.record.folder import OpenRun
+from study.record.words import planned
+
+QUOTED = re.compile(r"""(["'])(?:[A-Za-z]:[\\/]|/)[^"'\n]*?([^"'\n\\/]*)\1""")
+BARE = re.compile(r"(?<![\w.~/:-])~?/(?:[^\s/:'\"<>]+/)+")
+SPECIAL = re.compile(r"([!-/:-@\[-`{-~])")  # all of which CommonMark takes with a backslash for itself
+
+
+def note(opened: OpenRun, kind: str | None) -> str:
+    """What it does, what kind of number its ELBO is, and the code that made it.
+
+    Args:
+        opened: the run.
+        kind: of its ELBO, where that is known yet.
+    """
+    run, spec, _ = opened
+    made_with = run.made_with()
+    commit = made_with.get("commit") or "not known"
+    changed = ", with uncommitted changes" if made_with.get("changed") else ""
+    versions = ", ".join(f"{name} {version}" for name, version in made_with.get("packages", {}).items() if version)
+    title, *lines = (line.strip() for line in planned(spec))
+    if kind:
+        lines.append(f"ELBO: {kind}" + ("" if kind == "bound" else ", no bound on the log-likelihood"))
+    lines += [f"commit {commit}{changed}", *([versions] if versions else [])]
+    return "\n".join([f"### {_plain(title)}", "", *(f"- {_plain(line)}" for line in lines)])
+
+
+def _plain(text: str) -> str:
+    return SPECIAL.sub(r"\\\1", without_paths(text))
+
+
+def without_paths(value: Any) -> Any:
+    """A text with the names of files only, without their folders, which are this machine's; without passwords, too."""
+    if not isinstance(value, str):
+        return value
+    return BARE.sub("", QUOTED.sub(r"\1\2\1", masked(value)))
