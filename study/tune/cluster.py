@@ -26,7 +26,7 @@ from study.tune.start import start
 
 INSTALLED = Path(__file__).resolve().parents[2]
 QUIET = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-PACKAGES = ("imagesets", "models", "metrics", "searchspaces", "study", "analysis")
+PACKAGES = ("imagesets", "models", "metrics", "searchspaces", "study")  # of which no worker needs `analysis`
 
 
 class Local(JobConfig):
