@@ -6,7 +6,8 @@ import analysis
 import analysis.__main__
 import models
 from study.record.folder import Run
-from study.spec import StudySpec, load, presets
+from study.spec import presets
+from study.spec.preset import read
 
 SMALL = {  # data sets that a preset may be tried on here, and with what
     "conjoint_points": [],
@@ -22,24 +23,24 @@ SHORT = [
 ]
 
 
-def tried(model: str) -> tuple[str, StudySpec]:
-    """A preset of the model, and what it says."""
-    found = [(name, load(name)) for name in presets()]
-    of_it = [(name, spec) for name, spec in found if spec.model == model and spec.dataset in SMALL]
-    assert of_it, f"{model} has no preset on one of {', '.join(SMALL)}"
-    return min(of_it, key=lambda each: each[1].dataset == "mnist")  # by name, those for a laptop first
+def tried(model: str) -> tuple[str, str]:
+    """A preset of the model, and its data set."""
+    said = {name: read(name)[1] for name in presets()}
+    found = [(name, raw["dataset"]) for name, raw in said.items() if raw["model"] == model and raw["dataset"] in SMALL]
+    assert found, f"{model} has no preset on one of {', '.join(SMALL)}"
+    return min(found, key=lambda each: each[1] == "mnist")  # by name, those for a laptop first
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("model", models.names())
 def test_a_preset_a_search_a_confirmation_and_a_table(model, ray_up, command, tmp_path):
-    name, spec = tried(model)
-    changes = [part for change in (*SMALL[spec.dataset], *SHORT) for part in ("--set", change)]
+    name, dataset = tried(model)
+    changes = [part for change in (*SMALL[dataset], *SHORT) for part in ("--set", change)]
     assert command("run", name, *changes, "--root", tmp_path / "runs")[::2] == (0, "")
     run = Run(tmp_path / "runs" / name)
     trials = analysis.trials(run.path)
     assert list(trials["state"]) == ["COMPLETE"] * 2
-    assert trials[[f"metrics.{objective}" for objective in spec.objectives]].notna().all(axis=None)
+    assert trials[[f"metrics.{objective}" for objective in run.spec().objectives]].notna().all(axis=None)
 
     assert command("confirm", run.path)[::2] == (0, "")
     confirmed = analysis.confirmed(run.path)
