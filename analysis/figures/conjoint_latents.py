@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis.figures import style
@@ -89,11 +90,11 @@ def draw(ax: Axes, points: NDArray[np.float64], factor: NDArray[np.int64]) -> Pa
 
 def draw_key(ax: Axes, dots: PathCollection, names: Sequence[str]) -> None:
     """Below a plot, which colour is which value of the factor, as far as there are dots of it."""
-    handles, _ = dots.legend_elements(num=None, markersize=4, markeredgewidth=0)
-    shown = [names[value] for value in np.unique(np.asarray(dots.get_array(), dtype=np.int64))]
+    shown = np.unique(np.asarray(dots.get_array(), dtype=np.int64))
+    look: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 4, "markeredgewidth": 0}
     ax.legend(
-        handles,
-        shown,
+        [Line2D([], [], color=dots.to_rgba(value), **look) for value in shown],
+        [names[value] for value in shown],
         loc="upper center",
         bbox_to_anchor=(0.5, -0.02),
         ncols=min(5, len(shown)),
