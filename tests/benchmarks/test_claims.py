@@ -6,8 +6,21 @@ import sys
 import numpy as np
 import pytest
 
+import metrics
 from benchmarks import claims
-from benchmarks.claims import CLAIMS, COLUMNS, SETTINGS, Claim, Job, jobs, judged, negentropy, numbers, verdicts
+from benchmarks.claims import (
+    CLAIMS,
+    COLUMNS,
+    SETTINGS,
+    Claim,
+    Job,
+    descent_accuracy,
+    jobs,
+    judged,
+    negentropy,
+    numbers,
+    verdicts,
+)
 from benchmarks.kept import missing, record, rows
 
 BETTER = Claim("one above the other", ("laplace, vlae", "log_likelihood"), ("laplace, vae", "log_likelihood"), "2, 1")
@@ -57,6 +70,15 @@ def test_negentropy_of_a_gaussian_is_none_and_of_a_quadrant_what_its_moments_say
     assert negentropy(np.abs(z)) == pytest.approx(truth, abs=0.04)
 
 
+def test_the_replications_probe_learns_from_large_codes_and_hardly_from_small_ones():
+    random = np.random.default_rng(0)
+    labels, other = random.integers(10, size=1000), random.integers(10, size=500)
+    codes, test = (np.eye(10, dtype=np.float32)[known] for known in (labels, other))
+    assert descent_accuracy(4 * codes, labels, test=(4 * test, other)) == 1
+    assert metrics.accuracy(codes / 100, labels, test=(test / 100, other)) == 1
+    assert descent_accuracy(codes / 100, labels, test=(test / 100, other)) < 0.5
+
+
 @pytest.fixture
 def out(tmp_path):
     """A folder where three seeds of two settings are finished."""
@@ -74,7 +96,7 @@ def test_the_tables_have_what_was_reported_and_what_came_out(out):
     ours = "532.0 ± 1.0, 502.0 ± 1.0 | +30.0 (+30.0 to +30.0) | 3 | holds |"
     assert line.startswith("| VLAE above VAE")
     assert line.endswith(ours)
-    assert "| laplace, vae | 500 | 3 | 502.0 ± 1.0 | 490.0 ± 0.0 |" in numbers(found)
+    assert "| laplace, vae | 2000 | 3 | 502.0 ± 1.0 | 490.0 ± 0.0 |" in numbers(found)
 
 
 def test_what_is_finished_is_not_trained_again(out, monkeypatch, capsys):
@@ -83,5 +105,5 @@ def test_what_is_finished_is_not_trained_again(out, monkeypatch, capsys):
     claims.main()
     assert capsys.readouterr().out.count("VLAE above VAE") == 1
     quick = jobs(["laplace, vae"], [1], quick=True)
-    assert quick == [Job("laplace, vae", 1, 125, 1000)]
+    assert quick == [Job("laplace, vae", 1, 200, 1000)]
     assert missing(out / "claims.csv", quick) == quick
