@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -92,9 +93,10 @@ def draw_key(ax: Axes, dots: PathCollection, names: Sequence[str]) -> None:
     """Below a plot, which colour is which value of the factor, as far as there are dots of it."""
     shown = np.unique(np.asarray(dots.get_array(), dtype=np.int64))
     look: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 4, "markeredgewidth": 0}
+    colours = [to_hex(tuple(dots.to_rgba(value))) for value in shown]
     ax.legend(
-        [Line2D([], [], color=dots.to_rgba(value), **look) for value in shown],
-        [names[value] for value in shown],
+        handles=[Line2D([], [], color=colour, **look) for colour in colours],
+        labels=[names[value] for value in shown],
         loc="upper center",
         bbox_to_anchor=(0.5, -0.02),
         ncols=min(5, len(shown)),

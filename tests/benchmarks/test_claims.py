@@ -96,7 +96,7 @@ def test_the_tables_have_what_was_reported_and_what_came_out(out):
     ours = "532.0 ± 1.0, 502.0 ± 1.0 | +30.0 (+30.0 to +30.0) | 3 | holds |"
     assert line.startswith("| VLAE above VAE")
     assert line.endswith(ours)
-    assert "| laplace, vae | 2000 | 3 | 502.0 ± 1.0 | 490.0 ± 0.0 |" in numbers(found)
+    assert "| laplace, vae | 1000 | 3 | 502.0 ± 1.0 | 490.0 ± 0.0 |" in numbers(found)
 
 
 def test_what_is_finished_is_not_trained_again(out, monkeypatch, capsys):
@@ -105,5 +105,5 @@ def test_what_is_finished_is_not_trained_again(out, monkeypatch, capsys):
     claims.main()
     assert capsys.readouterr().out.count("VLAE above VAE") == 1
     quick = jobs(["laplace, vae"], [1], quick=True)
-    assert quick == [Job("laplace, vae", 1, 200, 1000)]
+    assert quick == [Job("laplace, vae", 1, 100, 1000)]
     assert missing(out / "claims.csv", quick) == quick

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 
 import imagesets
 import models
@@ -58,7 +59,7 @@ def test_the_key_names_each_value_that_is_shown_in_the_colour_of_its_dots(ax):
     draw_key(ax, dots, list("abcdefghij"))
     key = ax.get_legend()
     assert [text.get_text() for text in key.get_texts()] == ["a", "d", "j"]
-    of_dots = [tuple(dots.cmap(dots.norm(value))) for value in (0, 3, 9)]
+    of_dots = [to_hex(dots.cmap(dots.norm(value))) for value in (0, 3, 9)]
     assert [handle.get_markerfacecolor() for handle in key.legend_handles] == of_dots
 
 
