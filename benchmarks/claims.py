@@ -372,7 +372,9 @@ def verdicts(found: Sequence[Mapping[str, str]]) -> str:
             digits = 1 if max(map(abs, first)) >= 10 else 3
             at = judged(claim, [one - other for one, other in pairs])
             ours = f"{markdown.spread(first, digits)}, {markdown.spread(second, digits)}"
-            difference = f"{at.mean:+.{digits}f} ({at.low:+.{digits}f} to {at.high:+.{digits}f})"
+            difference = f"{at.mean:+.{digits}f}"
+            if len(pairs) > 1:
+                difference += f" ({at.low:+.{digits}f} to {at.high:+.{digits}f})"
             lines.append([claim.claim, claim.reported, claim.reference, ours, difference, str(len(pairs)), at.verdict])
     heads = ("claim", "reported", "reference code", "ours", "difference", "seeds", "verdict")
     return markdown.table(heads, lines)
