@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +33,8 @@ from sklearn.neighbors import KNeighborsClassifier
 import imagesets
 from analysis.figures import background_transfer
 from analysis.figures.background_transfer import NEIGHBOURS, STEPS, pictures
-from benchmarks.kept import record, rows
+from benchmarks import markdown
+from benchmarks.kept import missing, record, rows
 from models.base import VAE
 from models.conjoint import Conjoint
 from study.spec import Budget, StudySpec
@@ -167,21 +167,17 @@ def transferred(model: VAE, train: Images, test: Images) -> dict[str, float]:
 def table(found: Sequence[Mapping[str, str]], data: str) -> str:
     """The rows of a data set in markdown; means over the seeds, and their deviation."""
     heads, cells = _LAID_OUT[data]
-    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    lines = []
     for pairing in PAIRINGS:
         for kind in KINDS:
             group = [row for row in found if (row["kind"], row["pairing"]) == (kind, pairing)]
             if group:
-                lines.append(f"| {' | '.join([kind, pairing, str(len(group)), *cells(group)])} |")
-    return "\n".join(lines)
+                lines.append([kind, pairing, str(len(group)), *cells(group)])
+    return markdown.table(heads, lines)
 
 
 def _mean(group: Sequence[Mapping[str, str]], key: str, digits: int = 2) -> str:
-    values = [float(row[key]) for row in group if row[key]]
-    if not values:
-        return ""
-    spread = f" +- {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"
+    return markdown.spread((row[key] for row in group), digits)
 
 
 def _of_points(group: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -231,11 +227,10 @@ def main() -> None:
         if job.kind in given.kinds and job.pairing in given.pairings
     ]
     files = {data: given.out / f"{data}{'-quick' if given.quick else ''}.csv" for data in given.what}
-    for job in wanted if not given.table else ():
-        done = {tuple(row[key] for key in Job._fields) for row in rows(files[job.data])}
-        if tuple(map(str, job)) not in done:
+    for data, file in files.items():
+        for job in missing(file, [job for job in wanted if job.data == data]) if not given.table else ():
             row = train(job, given.data)
-            record(files[job.data], COLUMNS[job.data], row)
+            record(file, COLUMNS[data], row)
             print(f"{', '.join(map(str, job))}: log p(x) {row['log_likelihood']:.2f} nats", flush=True)
     for data, file in files.items():
         print(table(rows(file), data))

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 import imagesets
 import metrics
+from benchmarks import markdown
 from benchmarks.kept import record, rows
 from imagesets import packed, sprites
 from imagesets.factors import FACTORS
@@ -192,24 +193,16 @@ def tables(found: Sequence[dict[str, str]], steps: int) -> str:
 
 
 def _table(found: Sequence[dict[str, str]], steps: int, columns: dict[str, tuple[str, float, int]]) -> str:
-    lines = [f"| setting | seeds | {' | '.join(columns)} |", "| --- " * (len(columns) + 2) + "|"]
+    lines = []
     for name in SETTINGS:
         of_it = [row for row in found if row["setting"] == name and row["steps"] == str(steps)]
         if of_it:
             cells = [
-                _spread([row.get(key, "") for row in of_it], sign, digits) for key, sign, digits in columns.values()
+                markdown.spread((sign * float(row[key]) for row in of_it if row.get(key)), digits)
+                for key, sign, digits in columns.values()
             ]
-            lines.append(f"| {name} | {len(of_it)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _spread(values: Sequence[str], sign: float, digits: int) -> str:
-    """ "mean ± standard deviation"; of a single number, itself; empty where a model has none."""
-    given = [sign * float(value) for value in values if value]
-    if not given:
-        return ""
-    mean = f"{np.mean(given):.{digits}f}"
-    return mean if len(given) == 1 else f"{mean} ± {np.std(given, ddof=1):.{digits}f}"
+            lines.append([name, str(len(of_it)), *cells])
+    return markdown.table(["setting", "seeds", *columns], lines)
 
 
 def picture(means: NDArray[np.floating[Any]]) -> Figure:

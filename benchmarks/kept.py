@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+
+J = TypeVar("J", bound=NamedTuple)
 
 
 def rows(table: Path) -> list[dict[str, str]]:
@@ -24,3 +26,10 @@ def record(table: Path, columns: Sequence[str], row: Mapping[str, Any]) -> None:
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def missing(table: Path, jobs: Sequence[J]) -> list[J]:
+    """The jobs that no row is of; a job's fields are columns of the table."""
+    found = rows(table)
+    done = {tuple(row[key] for key in jobs[0]._fields) for row in found} if jobs else set()
+    return [job for job in jobs if tuple(map(str, job)) not in done]

@@ -37,21 +37,24 @@ OWN: dict[str, dict[str, Any]] = {
 }
 
 
-def training(model: str, splits: Splits, seed: int, *, steps: int, hidden: int, latent: int) -> Training:
-    """A training with the settings of yookoon/VLAE, everything that a default could change pinned."""
+def specification(model: str, *, steps: int, hidden: int, latent: int) -> StudySpec:
+    """The settings of yookoon/VLAE, everything that a default could change pinned."""
     settings = {"hidden": [hidden] * 2, "latent": latent, "init": "vlae", "beta": 1.0, "kl_warmup": 0.0, **OWN[model]}
     if model == "iaf":
         settings["flow_hidden"] = hidden
-    budget = Budget(steps=steps, batch=128, report_every=steps)
-    spec = StudySpec(
+    return StudySpec(
         name="benchmark",
         model=model,
         dataset="mnist",
         likelihood="gaussian",
-        fixed={**settings, "lr": 5e-4},
-        budget=budget,
+        fixed={**settings, "lr": 5e-4, "grad_clip": None},
+        budget=Budget(steps=steps, batch=128, report_every=steps),
     )
-    return Training(spec, {**settings, "lr": 5e-4, "grad_clip": None}, splits, seed=seed)
+
+
+def training(model: str, splits: Splits, seed: int, *, steps: int, hidden: int, latent: int) -> Training:
+    spec = specification(model, steps=steps, hidden=hidden, latent=latent)
+    return Training(spec, spec.fixed, splits, seed=seed)
 
 
 def all_images(splits: Splits, count: int | None = None) -> Splits:

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import torch
 
 import imagesets
+from benchmarks import markdown
 from study.spec import Budget, StudySpec
 from study.spec.preprocessing import Preprocessing
 from study.trial.evaluation import evaluate, importance_weighted
@@ -133,10 +134,8 @@ def run(jobs: Sequence[Job], data: str | None, out: Path, minutes: float) -> Non
 def table(jobs: Sequence[Job], out: Path) -> str:
     """What is there of these trainings, as a table in markdown: means over the seeds, and their deviation."""
     rows = [json.loads(job.file(out).read_text(encoding="utf-8")) for job in jobs if job.file(out).is_file()]
-    lines = [
-        "| levels | prior | seeds | log p(x) | ELBO | KL | KL of z1, z2 | active units | seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    heads = ("levels", "prior", "seeds", "log p(x)", "ELBO", "KL", "KL of z1, z2", "active units", "seconds")
+    lines = []
     for levels in LEVELS:
         for prior in PRIORS:
             group = [row for row in rows if (row["levels"], row["prior"]) == (levels, prior)]
@@ -144,14 +143,12 @@ def table(jobs: Sequence[Job], out: Path) -> str:
                 by_level = ", ".join(_mean(group, key) for key in ("kl_z1", "kl_z2") if key in group[0])
                 cells = [_mean(group, key) for key in ("log_likelihood", "elbo", "kl")]
                 rest = [by_level, _mean(group, "active_units"), _mean(group, "seconds", digits=0)]
-                lines.append(f"| {' | '.join([levels, prior, str(len(group)), *cells, *rest])} |")
-    return "\n".join([*lines, "", *_differences(rows)])
+                lines.append([levels, prior, str(len(group)), *cells, *rest])
+    return "\n".join([markdown.table(heads, lines), "", *_differences(rows)])
 
 
 def _mean(rows: Sequence[dict[str, Any]], key: str, digits: int = 2) -> str:
-    values = [row[key] for row in rows]
-    spread = f" +- {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"
+    return markdown.spread((row[key] for row in rows), digits)
 
 
 def _differences(rows: Sequence[dict[str, Any]]) -> list[str]:

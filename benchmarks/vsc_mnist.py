@@ -124,12 +124,22 @@ def relaxed_elbo(model: VAE, images: Images, step: int) -> float:
     return torch.cat([part.log_lik - part.kl for part in parts]).mean().item()
 
 
+def specification(model: str, config: dict[str, Any], steps: int = STEPS) -> StudySpec:
+    """The replication's settings, and these."""
+    own = {"alpha": 0.5} if model == "vsc" else {}
+    return StudySpec(
+        name="benchmark",
+        model=model,
+        dataset="mnist",
+        fixed={"hidden": 400, "lr": 1e-3, **own, **config},
+        budget=Budget(steps=steps, batch=32, report_every=steps),
+    )
+
+
 def train(model: str, config: dict[str, Any], splits: Splits, seed: int) -> dict[str, Any]:
     """One run; its exact and relaxed numbers on the validation images of `splits`."""
-    budget = Budget(steps=STEPS, batch=32, report_every=STEPS)
-    hyperparameters = {"hidden": 400, "alpha": 0.5, **config} if model == "vsc" else {"hidden": 400, **config}
-    spec = StudySpec(name="benchmark", model=model, dataset="mnist", fixed=hyperparameters, budget=budget)
-    training = Training(spec, {**hyperparameters, "lr": 1e-3}, splits, seed=seed)
+    spec = specification(model, config)
+    training = Training(spec, spec.fixed, splits, seed=seed)
     started = time.perf_counter()
     training.advance(STEPS)
     seconds = time.perf_counter() - started

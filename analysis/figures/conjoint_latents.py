@@ -8,12 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis.figures import style
 from analysis.figures.results import Results
+from imagesets import backgrounds
 from models.conjoint import Conjoint
+from study.spec import StudySpec
 from study.trial.images import Images
 
 PLACE = 9
@@ -22,7 +27,11 @@ TITLES = {
     "z2": "z2, of the second image",
     "zs": "zs, shared",
     "digit": "by digit",
+    "style_1": "by the first background",
+    "style_2": "by the second background",
     "primary": "by what is shared",
+    "secondary_1": "by the first's own",
+    "secondary_2": "by the second's own",
 }
 
 
@@ -62,26 +71,55 @@ def _plane(codes: NDArray[np.float64]) -> NDArray[np.float64]:
     return plane
 
 
-def draw(ax: Axes, points: NDArray[np.float64], factor: NDArray[np.int64]) -> None:
+def values(spec: StudySpec, factor: str) -> list[str]:
+    """The names of a factor's values: a background's style, else its number."""
+    if factor in ("style_1", "style_2"):
+        styles = spec.dataset_options.get("styles", backgrounds.PAIR)
+        return list(styles[int(factor[-1]) - 1])
+    return [str(value) for value in range(spec.images.factors[factor])]
+
+
+def draw(ax: Axes, points: NDArray[np.float64], factor: NDArray[np.int64]) -> PathCollection:
     """A dot for each pair, a colour for each value of the factor."""
     colours: dict[str, Any] = {"c": factor, "cmap": "tab10", "vmin": -0.5, "vmax": max(9, int(factor.max())) + 0.5}
-    ax.scatter(points[:, 0], points[:, 1], s=2, linewidths=0, rasterized=True, **colours)
+    dots = ax.scatter(points[:, 0], points[:, 1], s=2, linewidths=0, rasterized=True, **colours)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_aspect("equal", "datalim")
+    return dots
+
+
+def draw_key(ax: Axes, dots: PathCollection, names: Sequence[str]) -> None:
+    """Below a plot, which colour is which value of the factor, as far as there are dots of it."""
+    shown = np.unique(np.asarray(dots.get_array(), dtype=np.int64))
+    look: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 4, "markeredgewidth": 0}
+    colours = [to_hex(tuple(dots.to_rgba(value))) for value in shown]
+    ax.legend(
+        handles=[Line2D([], [], color=colour, **look) for colour in colours],
+        labels=[names[value] for value in shown],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.02),
+        ncols=min(5, len(shown)),
+        frameon=False,
+        fontsize="x-small",
+        handletextpad=0.1,
+        columnspacing=0.8,
+    )
 
 
 def figure(results: Results) -> Figure:
     model = results.best.model
     assert isinstance(model, Conjoint)
     found = data(model, results.valid, list(results.spec.images.factors))
-    figure = style.canvas(2.15 * len(found.points) + 0.4)
+    figure = style.canvas(2.15 * len(found.points) + 0.8)
     grid = figure.subplots(len(found.points), len(found.factors), squeeze=False)
     for row, (part, points) in enumerate(found.points.items()):
         for column, (name, factor) in enumerate(found.factors.items()):
-            draw(grid[row][column], points, factor)
+            dots = draw(grid[row][column], points, factor)
             if row == 0:
-                grid[row][column].set_title(TITLES.get(name, f"by background {name[-1]}"), fontsize="small")
+                grid[row][column].set_title(TITLES.get(name, f"by {name}"), fontsize="small")
+            if row == len(found.points) - 1:
+                draw_key(grid[row][column], dots, values(results.spec, name))
         grid[row][0].set_ylabel(TITLES[part], fontsize="small")
     figure.suptitle(f"Parts of the codes of validation pairs, {results.which}")
     return figure

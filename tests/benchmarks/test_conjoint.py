@@ -46,7 +46,7 @@ def out(tmp_path):
 def test_the_table_has_a_line_a_kind_and_pairing_with_the_spread_over_seeds(out):
     lines = table(rows(out / "points.csv"), "points").splitlines()
     assert len(lines) == 2 + len(KINDS) * len(PAIRINGS)
-    assert "| gaussian | index | 3 | -6.00 +- 1.00 | 2.00 +- 1.00 |  |  | 100.0 +- 0.0 | 7 +- 0 |" in lines
+    assert "| gaussian | index | 3 | -6.00 ± 1.00 | 2.00 ± 1.00 |  |  | 100.0 ± 0.0 | 7 ± 0 |" in lines
 
 
 def test_what_is_finished_is_not_trained_again(out, monkeypatch, capsys):

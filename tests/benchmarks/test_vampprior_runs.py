@@ -25,7 +25,7 @@ def out(tmp_path):
 
 def test_the_table_has_a_line_a_model_with_the_spread_over_seeds(out):
     text = table(JOBS, out)
-    assert "| one | standard | 2 | -98.50 +- 0.71 | -99.50 +- 0.71 | 20.00 +- 0.00 |  | 9.00 +- 0.00 | 7 +- 0 |" in text
+    assert "| one | standard | 2 | -98.50 ± 0.71 | -99.50 ± 0.71 | 20.00 ± 0.00 |  | 9.00 ± 0.00 | 7 ± 0 |" in text
     assert "| two | vamp | 1 | -96.00 | -97.00 | 20.00 | 4.00, 16.00 | 9.00 | 7 |" in text
     assert "one: the VampPrior's gain in log p(x) is +3.00 nats (+3.00, +3.00)." in text
     assert "two: the VampPrior's gain in log p(x) is +3.00 nats (+3.00)." in text

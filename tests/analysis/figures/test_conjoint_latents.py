@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 
 import imagesets
 import models
-from analysis.figures.conjoint_latents import _plane, data, draw
+from analysis.figures.conjoint_latents import TITLES, _plane, data, draw, draw_key, values
+from study.spec import StudySpec
 from study.spec.preprocessing import GREY
 from study.trial.images import images_of
 
@@ -46,7 +48,26 @@ def test_more_coordinates_than_two_are_seen_along_the_two_that_vary_most():
 
 def test_a_dot_has_the_colour_of_its_factor(ax):
     factor = np.array([0, 1, 1, 9])
-    draw(ax, np.arange(8.0).reshape(4, 2), factor)
+    assert [draw(ax, np.arange(8.0).reshape(4, 2), factor)] == [*ax.collections]
     [dots] = ax.collections
     assert np.array_equal(dots.get_offsets(), np.arange(8.0).reshape(4, 2))
     assert np.array_equal(dots.get_array(), factor)
+
+
+def test_the_key_names_each_value_that_is_shown_in_the_colour_of_its_dots(ax):
+    dots = draw(ax, np.arange(8.0).reshape(4, 2), np.array([3, 0, 3, 9]))
+    draw_key(ax, dots, list("abcdefghij"))
+    key = ax.get_legend()
+    assert [text.get_text() for text in key.get_texts()] == ["a", "d", "j"]
+    of_dots = [to_hex(dots.cmap(dots.norm(value))) for value in (0, 3, 9)]
+    assert [handle.get_markerfacecolor() for handle in key.legend_handles] == of_dots
+
+
+@pytest.mark.parametrize("dataset", ["conjoint_points", "mnist_backgrounds"])
+def test_each_factor_of_pairs_has_a_title_and_a_name_for_each_value(dataset):
+    options = {"styles": [["horizontal", "trippy"], ["black"]]} if dataset == "mnist_backgrounds" else {}
+    spec = StudySpec(name="pairs", model="conjoint", dataset=dataset, dataset_options=options, budget={"steps": 1})
+    for name, count in spec.images.factors.items():
+        assert name in TITLES
+        assert len(values(spec, name)) == count
+    assert not options or values(spec, "style_1") == ["horizontal", "trippy"]
