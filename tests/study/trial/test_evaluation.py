@@ -18,7 +18,7 @@ from models.distributions import closed_kl, coordinates
 from study.spec.measures import METRICS
 from study.spec.preprocessing import Preprocessing
 from study.trial import evaluation
-from study.trial.evaluation import by_latent, evaluate, importance_weighted, probe_accuracy, take_all
+from study.trial.evaluation import by_latent, evaluate, importance_weighted, probe_accuracies, take_all
 from study.trial.images import Images
 from study.trial.seeds import derived_seed
 
@@ -311,9 +311,11 @@ def labelled(n: int, seed: int) -> Split:
     return Split(pixels, labels)
 
 
-def probe(code, **changes) -> float:
+def probe(code, classifier="logistic", **changes) -> float:
     splits = {"train": labelled(1200, 0), "test": labelled(600, 1), **changes}
-    return probe_accuracy(Coder(code), Images(splits.pop("train")), Images(splits.pop("test")), **splits)
+    train, test = Images(splits.pop("train")), Images(splits.pop("test"))
+    [found] = probe_accuracies(Coder(code), train, test, classifiers=[classifier], **splits)
+    return found
 
 
 def test_perfect_codes_are_read_without_a_mistake():
