@@ -184,6 +184,17 @@ def test_a_broken_model_gives_no_number_and_no_error(build, images):
     assert all(math.isnan(value) for value in evaluate(model, seen(images)).values())
 
 
+@every_model
+def test_all_that_is_taken_of_a_broken_model_is_no_number_and_no_error(build, images, name):
+    model, labels = build(name), np.arange(40) % 3
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(math.nan)
+    found = take_all(model, *(binary(images[:40], labels=labels),) * 2, samples=5, weighted=20).measures
+    assert {*found} >= {*TEST} - {"elbo", "bits"}  # which not all have
+    assert all(math.isnan(value) for key, value in found.items() if key in TEST)
+
+
 def test_importance_weights_bound_the_likelihood_from_above_the_elbo(build, images):
     model = build("vae")
     found = evaluation.importance_weighted(model, seen(images[:200]), 50)
