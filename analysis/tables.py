@@ -107,9 +107,11 @@ def values(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
 
 
 def _own(frame: pd.DataFrame) -> list[str]:
-    """The measures of a frame that only its model has."""
-    taken = [column.removeprefix("metrics.") for column in frame if column.startswith("metrics.")]
-    return [name for name in taken if name not in {measure.name for measure in MEASURES}]
+    """The measures of a frame that only its model has; of several models, those that all of them have."""
+    known = {measure.name for measure in MEASURES}
+    own = [column for column in frame if column.startswith("metrics.") and column.removeprefix("metrics.") not in known]
+    everywhere = frame[frame["cause"] == ""].groupby("study")[own].count().all()
+    return [column.removeprefix("metrics.") for column in own if everywhere[column]]
 
 
 def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
