@@ -125,12 +125,12 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
         of each test metric; of a single seed, its number alone; MARK behind a log-likelihood, and its bits, to be
         distrusted.
     """
-    rows = []
+    rows, measures = [], (*CONFIRMED, *_own(frame))
     for (study, configuration), group in frame.groupby(["study", "configuration"], sort=False):
         sound = group[group["cause"] == ""]
         spread = {
             metric: _mean_and_deviation(sound[f"metrics.{metric}"], measure(metric).unit)
-            for metric in (*CONFIRMED, *_own(frame))
+            for metric in measures
             if f"metrics.{metric}" in sound and sound[f"metrics.{metric}"].notna().any()
         }
         if distrusted(sound):
@@ -145,7 +145,9 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
                 **spread,
             }
         )
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    taken = [name for name in measures if name in found]  # in order, where the first study has not all
+    return found[[*found.columns.drop(taken), *taken]]
 
 
 def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataFrame:
