@@ -24,7 +24,9 @@ from study.trial.seeds import derived_seed
 
 SEED = 0
 BATCH = 500
-ENCODED = 200  # at once, where nothing is decoded: what convolutions of 500 images hold at once leaves a CPU's caches
+ENCODED = 32
+"""At once, where nothing is decoded. The maps of convolutions of more images leave a CPU's caches, and go back to the
+system after each layer, to be faulted in again: at 200 images that doubles the time, see `benchmarks.votes`."""
 
 
 @contextmanager
