@@ -27,6 +27,7 @@ from study.spec import StudySpec
 DATA_SETS = ("mnist5k", "sprites")
 SETTINGS: dict[str, Sequence[str]] = {
     "vae": ["model=vae"],
+    "vae-start-of-vlae": ["model=vae", "fixed.init=vlae"],
     "beta-vae": ["model=vae", "fixed.beta=4.0"],
     "vsc": ["model=vsc", "fixed.alpha=0.2"],
     "vlae": ["model=vlae", "fixed.updates=1"],
