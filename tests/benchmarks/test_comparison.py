@@ -6,6 +6,7 @@ import pytest
 
 import analysis
 import models
+from analysis.tables import confirmation
 from benchmarks import comparison
 from benchmarks.comparison import DATA_SETS, SETTINGS, specification
 from study.record.folder import Run
@@ -33,7 +34,7 @@ def test_a_run_is_confirmed_without_ray_and_what_is_there_is_not_trained_again(t
     run = Run(tmp_path / "mnist5k-vae")
     create(run, specification("mnist5k", "vae", 2, tiny))
     comparison.complete(run, None)
-    [row] = analysis.tables.confirmation(analysis.confirmed(run.path)).to_dict("records")
+    [row] = confirmation(analysis.confirmed(run.path)).to_dict("records")
     assert (row["study"], row["seeds"], row["failed"]) == ("mnist5k-vae", 2, 0)
     monkeypatch.setattr(comparison, "do", None)
     comparison.complete(run, None)
