@@ -51,8 +51,8 @@ SETTINGS: dict[str, Sequence[str]] = {
 
 
 def specification(data_set: str, setting: str, seeds: int, overrides: Sequence[str] = ()) -> StudySpec:
-    """Of one run."""
-    given = [*SETTINGS[setting], f"name={data_set}-{setting}", *overrides]
+    """Of one run; some models have another likelihood if not told."""
+    given = [*SETTINGS[setting], "likelihood=bernoulli", f"name={data_set}-{setting}", *overrides]
     return without_search(f"comparison-{data_set}", given, str(seeds))
 
 
