@@ -112,9 +112,11 @@ def values(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
 
 
 def _own(frame: pd.DataFrame) -> list[str]:
-    """The measures of a frame that only its model has."""
-    taken = [column.removeprefix("metrics.") for column in frame if column.startswith("metrics.")]
-    return [name for name in taken if name not in {measure.name for measure in MEASURES}]
+    """The measures of a frame that only its model has; of several models, those that all of them have."""
+    known = {measure.name for measure in MEASURES}
+    own = [column for column in frame if column.startswith("metrics.") and column.removeprefix("metrics.") not in known]
+    everywhere = frame[frame["cause"] == ""].groupby("study")[own].count().all()
+    return [column.removeprefix("metrics.") for column in own if everywhere[column]]
 
 
 def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
@@ -128,12 +130,12 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
         of each test metric; of a single seed, its number alone; MARK behind a log-likelihood, and its bits, to be
         distrusted.
     """
-    rows = []
+    rows, measures = [], (*CONFIRMED, *_own(frame))
     for (study, configuration), group in frame.groupby(["study", "configuration"], sort=False):
         sound = group[group["cause"] == ""]
         spread = {
             metric: _mean_and_deviation(sound[f"metrics.{metric}"], measure(metric).unit)
-            for metric in (*CONFIRMED, *_own(frame))
+            for metric in measures
             if f"metrics.{metric}" in sound and sound[f"metrics.{metric}"].notna().any()
         }
         if distrusted(sound):
@@ -148,7 +150,9 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
                 **spread,
             }
         )
-    return by_kind(pd.DataFrame(rows))
+    found = pd.DataFrame(rows)
+    taken = [name for name in measures if name in found]  # in order, where the first study has not all
+    return by_kind(found[[*found.columns.drop(taken), *taken]])
 
 
 def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataFrame:

@@ -28,15 +28,13 @@ def bits_per_dimension(
         dequantised: whether the images were, so that the nats are of a density; else they are of a probability.
 
     Returns:
-        Bits, of the shape of `nats`.
+        Bits, of the shape of `nats`; NaN of NaN, and infinitely many of minus infinity.
 
     Raises:
-        ValueError: the nats are of no probability of levels and no density of dequantised ones, or are not finite.
+        ValueError: the nats are of no probability of levels and no density of dequantised ones.
     """
     if kind != "bound":
         raise ValueError(f"there are no bits per dimension of a {kind}: it bounds no log-probability of the images")
     values = np.asarray(nats, np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("nats must be finite, but some are NaN or infinite")
     bits: NDArray[np.float64] = -values / (math.prod(image_shape) * math.log(2)) + (8 if dequantised else 0)
     return bits

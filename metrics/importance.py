@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics.checks import matrix
+from metrics.checks import real
 from metrics.score import Score
 
 
@@ -20,14 +20,15 @@ def log_likelihood(log_weights: ArrayLike) -> NDArray[np.float64]:
         log_weights: log p(x, z) - log r(z | x) of S draws from r for each of B images, in nats, [S, B].
 
     Returns:
-        The logarithm of the mean weight of each image, in nats, [B].
+        The logarithm of the mean weight of each image, in nats, [B]: minus infinity where all weights are 0, NaN where
+        one is NaN or infinite.
 
     Raises:
-        ValueError: log_weights are no finite matrix.
+        ValueError: log_weights are no matrix of real numbers.
     """
-    log_w_SB = matrix("log_weights", log_weights, "[S, B]")
-    largest_B = log_w_SB.max(axis=0)
-    log_mean_B: NDArray[np.float64] = largest_B + np.log(np.exp(log_w_SB - largest_B).mean(axis=0))
+    largest_B, w_SB = _weights(log_weights)
+    with np.errstate(divide="ignore"):  # of weights that are all 0
+        log_mean_B: NDArray[np.float64] = largest_B + np.log(w_SB.mean(axis=0))
     return log_mean_B
 
 
@@ -38,15 +39,26 @@ def effective_sample_size(log_weights: ArrayLike) -> NDArray[np.float64]:
         log_weights: log importance weights in nats, up to a constant for each image, [S, B].
 
     Returns:
-        Number of draws, from 1 to S, [B].
+        Number of draws, from 1 to S, [B]; NaN where all weights are 0, or one is NaN or infinite.
 
     Raises:
-        ValueError: log_weights are no finite matrix.
+        ValueError: log_weights are no matrix of real numbers.
     """
-    log_w_SB = matrix("log_weights", log_weights, "[S, B]")
-    w_SB = np.exp(log_w_SB - log_w_SB.max(axis=0))
-    size_B: NDArray[np.float64] = np.square(w_SB.sum(axis=0)) / np.square(w_SB).sum(axis=0)
+    _, w_SB = _weights(log_weights)
+    with np.errstate(invalid="ignore"):  # of weights that are all 0
+        size_B: NDArray[np.float64] = np.square(w_SB.sum(axis=0)) / np.square(w_SB).sum(axis=0)
     return size_B
+
+
+def _weights(log_weights: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The largest log-weight of each image, [B], and all weights in units of it, [S, B].
+
+    A weight may be 0, its logarithm minus infinity. Where one is NaN or infinite, nothing of that image is known: NaN.
+    """
+    log_w_SB = real("log_weights", log_weights, "[S, B]").astype(np.float64)
+    largest_B = log_w_SB.max(axis=0)  # NaN where one is
+    largest_B[largest_B == math.inf] = math.nan
+    return largest_B, np.exp(log_w_SB - np.where(largest_B == -math.inf, 0, largest_B))
 
 
 def standard_error(log_weights: ArrayLike) -> NDArray[np.float64]:
@@ -59,10 +71,10 @@ def standard_error(log_weights: ArrayLike) -> NDArray[np.float64]:
         log_weights: log importance weights in nats, up to a constant for each image, [S, B].
 
     Returns:
-        In nats, [B]; NaN for a single draw.
+        In nats, [B]; NaN for a single draw, where all weights are 0, or one is NaN or infinite.
 
     Raises:
-        ValueError: log_weights are no finite matrix.
+        ValueError: log_weights are no matrix of real numbers.
     """
     size_B = effective_sample_size(log_weights)
     samples = len(np.asarray(log_weights))

@@ -37,6 +37,12 @@ def unchecked() -> Iterator[None]:
         Distribution.set_default_validate_args(before)
 
 
+def lower_factor(matrix: Tensor) -> Tensor:
+    """L of L L^T, for matrices [..., Z, Z]; NaN of those that have none. It does not wait for the device."""
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    return torch.where(info[..., None, None] == 0, factor, math.nan)
+
+
 class Gaussian(Independent):
     """N(loc, diag(scale^2)); the last axis is the event.
 
@@ -59,6 +65,11 @@ class Gaussian(Independent):
     def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> Gaussian:
         shape = torch.Size(batch_shape) + self.event_shape
         return Gaussian(self.loc.expand(shape), self.scale.expand(shape))
+
+    def sample(self, sample_shape: Size = ()) -> Tensor:
+        """Draws, [*sample_shape, ..., Z]. Torch's own wait for the device, and raise where a scale is NaN."""
+        with torch.no_grad():
+            return self.rsample(sample_shape)
 
     def rsample(self, sample_shape: Size = (), noise: Tensor | None = None) -> Tensor:
         """Reparameterised draws, [*sample_shape, ..., Z].
@@ -210,7 +221,7 @@ class SpikeSlab(Distribution):
     @property
     def mode(self) -> Tensor:
         """`loc` where the slab is at least as likely as the spike, else exactly 0; [..., Z]."""
-        return torch.where(self.logits >= 0, self.loc, 0.0)
+        return torch.where(self.logits < 0, 0.0, self.loc)  # where they are NaN, it is no zero
 
     def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> SpikeSlab:
         new = self._get_checked_instance(SpikeSlab, _instance)

@@ -26,7 +26,7 @@ from torch.distributions import Distribution, constraints
 from torch.nn.functional import softplus
 
 from models.base import VAE, Update
-from models.distributions import Gaussian, PrecisionGaussian, Size
+from models.distributions import Gaussian, PrecisionGaussian, Size, lower_factor
 from models.measures import Elbo, Look, Measure
 from models.memory import at_once
 from models.parts import Part
@@ -160,8 +160,8 @@ def fitted(loc: Tensor, covariance: Tensor) -> Distribution:
     latent, wide = loc.shape[-1], SPREAD * covariance.double()  # so that what is next to a line has a factor
     if latent > CORRELATED:
         return Gaussian(loc, (wide.diagonal(dim1=-2, dim2=-1) + NARROWEST).sqrt().to(loc))
-    factor = torch.linalg.cholesky(wide + NARROWEST * torch.eye(latent).to(wide))
-    return PrecisionGaussian(loc, torch.linalg.cholesky(torch.cholesky_inverse(factor)).to(loc))
+    factor = lower_factor(wide + NARROWEST * torch.eye(latent).to(wide))
+    return PrecisionGaussian(loc, lower_factor(torch.cholesky_inverse(factor)).to(loc))
 
 
 class Adversarial(VAE):

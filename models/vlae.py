@@ -16,7 +16,6 @@ serves the step, the draw and the density, where they invert Lambda and factoris
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, Unpack
 
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d, linear
 
 from models.base import VAE, Shared, assemble, merged
-from models.distributions import PrecisionGaussian
+from models.distributions import PrecisionGaussian, lower_factor
 from models.domains import Count, Positive, Shape, Whole
 from models.gaussian import StandardPrior
 from models.memory import at_once
@@ -208,13 +207,12 @@ def cholesky(precision: Tensor) -> Tensor:
     """The lower factor of Lambda + jitter, whose jitter is what rounding may take from Lambda's smallest eigenvalue, 1.
 
     q is the Gaussian with this factor, so that a jitter loosens the bound a little and leaves it a bound. A matrix
-    that fails all the same gives NaN, never a number; nothing here waits for the device.
+    that fails all the same gives NaN, never a number.
     """
     size = precision.shape[-1]
     jitter = size * torch.finfo(precision.dtype).eps * precision.diagonal(dim1=-2, dim2=-1).mean(-1)
     identity = torch.eye(size, dtype=precision.dtype, device=precision.device)
-    factor, info = torch.linalg.cholesky_ex(precision + jitter.detach()[..., None, None] * identity)
-    return torch.where(info[..., None, None] == 0, factor, math.nan)
+    return lower_factor(precision + jitter.detach()[..., None, None] * identity)
 
 
 PAPER: Shared = {"hidden": (500, 500), "likelihood": "gaussian", "init": "vlae"}

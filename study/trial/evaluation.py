@@ -24,7 +24,9 @@ from study.trial.seeds import derived_seed
 
 SEED = 0
 BATCH = 500
-ENCODED = 200  # at once, where nothing is decoded: what convolutions of 500 images hold at once leaves a CPU's caches
+ENCODED = 32
+"""At once, where nothing is decoded. The maps of convolutions of more images leave a CPU's caches, and go back to the
+system after each layer, to be faulted in again: at 200 images that doubles the time, see `benchmarks.votes`."""
 
 
 @contextmanager
@@ -209,37 +211,37 @@ def importance_weighted(
     return Importance(*map(np.concatenate, zip(*parts)))
 
 
-def probe_accuracy(
+def probe_accuracies(
     model: VAE,
     train: Images,
     test: Images,
     examples: int = 5000,
-    classifier: Literal["logistic", "mlp"] = "logistic",
+    classifiers: Sequence[Literal["logistic", "mlp"]] = ("logistic", "mlp"),
     *,
     first: int | None = None,
-) -> float:
-    """Share of test labels that a small classifier of codes gets right, see `metrics.accuracy`.
+) -> list[float]:
+    """Share of test labels that small classifiers of codes get right, see `metrics.accuracy`; all read the same codes.
 
     Args:
         model: on the images' device.
-        train: its first `examples` images train the classifier.
+        train: its first `examples` images train the classifiers.
         test: labelled, too.
         examples: how many.
-        classifier: a logistic regression, or an MLP.
+        classifiers: a logistic regression, an MLP, or both.
         first: only so many of the test images, from the first on.
 
     Returns:
-        A share in [0, 1]; NaN where the data has no labels, or those of the `examples` are all the same.
+        Of each a share in [0, 1]; NaN where the data has no labels, or those of the `examples` are all the same.
     """
     if train.labels is None or test.labels is None:
-        return math.nan
+        return [math.nan] * len(classifiers)
 
     def codes(images: Images, first: int | None = None) -> NDArray[np.float32]:
         with evaluating(model, images):
             return torch.cat([model.codes(x).cpu() for x in images.batches(BATCH, first)]).numpy()
 
-    labelled = (codes(test, first), test.labels[:first])
-    return metrics.accuracy(codes(train, examples), train.labels[:examples], test=labelled, classifier=classifier)
+    fitted, held_out = (codes(train, examples), train.labels[:examples]), (codes(test, first), test.labels[:first])
+    return [metrics.accuracy(*fitted, test=held_out, classifier=each) for each in classifiers]
 
 
 def by_latent(model: VAE, images: Images, *, first: int | None = None) -> dict[str, list[float]]:
@@ -306,8 +308,7 @@ def take_all(
     if samples and _is_needed("weights", asked):
         found |= _likelihood(model, test, samples, weighted)
     if train.labels is not None and test.labels is not None and _is_needed("labels", asked):
-        found["accuracy"] = probe_accuracy(model, train, test, first=first)
-        found["accuracy_mlp"] = probe_accuracy(model, train, test, classifier="mlp", first=first)
+        found["accuracy"], found["accuracy_mlp"] = probe_accuracies(model, train, test, first=first)
     return Tested(found, latents)
 
 

@@ -50,6 +50,19 @@ def test_a_models_own_measure_stands_after_those_that_all_have():
     assert found.loc["defaults", "spread"] == "3 ± 1.414"
 
 
+def test_a_measure_that_only_one_of_several_models_has_is_left_out():
+    alone = [row("defaults", i, -100.0, study="two", **{"metrics.spread": 2.0, "metrics.both": 1.0}) for i in range(2)]
+    rows = [row("defaults", 0, -100.0, **{"metrics.both": 1.0}), *alone, row("defaults", 0, cause="nan", study="three")]
+    assert list(confirmation(pd.DataFrame(rows))) == ["study", "configuration", "seeds", "failed", *CONFIRMED, "both"]
+    assert list(confirmation(pd.DataFrame(alone)))[-2:] == ["spread", "both"]
+
+
+def test_what_the_first_of_several_studies_lacks_keeps_its_place():
+    lacking = {"metrics.elbo": NAN, "metrics.kl": NAN}
+    rows = [row("defaults", 0, -100.0, **lacking), row("defaults", 0, -100.0, study="two")]
+    assert list(confirmation(pd.DataFrame(rows)))[4:] == [*CONFIRMED]
+
+
 @pytest.mark.parametrize(("effective", "marked"), [((9.0, 10.8), True), ((9.0, 11.0), False), ((1.0, 19.0), False)])
 def test_a_log_likelihood_of_too_few_effective_samples_is_marked(effective, marked):
     rows = [row("defaults", i, -100.0, **{"metrics.effective_samples": n}) for i, n in enumerate(effective)]

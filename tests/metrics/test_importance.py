@@ -94,10 +94,29 @@ def test_standard_error_is_the_spread_of_estimates():
     [
         ([1.0, 2.0], r"log_weights must be \[S, B\], .* but has shape \[2\]"),
         (np.zeros((0, 3)), r"shape \[0, 3\]"),
-        ([[0.0, np.nan]], "log_weights must be finite, but 1 of 2"),
-        ([[0.0], [-np.inf]], "log_weights must be finite, but 1 of 2"),
+        ([["0", "1"]], "log_weights must hold real numbers"),
     ],
 )
 def test_wrong_log_weights_are_refused(metric, given, message):
     with pytest.raises(ValueError, match=message):
         metric(given)
+
+
+def test_a_weight_of_0_counts_as_0():
+    log_w = [[math.log(3.0), -100.0], [-math.inf, -math.inf], [math.log(6.0), -math.inf]]
+    np.testing.assert_allclose(log_likelihood(log_w), [math.log(3.0), -100 - math.log(3)], rtol=1e-12)
+    np.testing.assert_allclose(effective_sample_size(log_w), [81 / 45, 1], rtol=1e-12)
+    np.testing.assert_allclose(standard_error(log_w), np.sqrt([(3 * 45 / 81 - 1) / 2, 1]), rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_image_whose_weights_say_nothing_leaves_the_others_alone(log_weights):
+    expected = [take(log_weights[:, :1])[0] for take in (log_likelihood, effective_sample_size, standard_error)]
+    log_weights[:, 1] = -math.inf
+    log_weights[3, 2:4] = math.nan, math.inf
+    log_weights[:, 4] = math.nan
+    log_weights[:, 5] = math.inf
+    found = np.array([take(log_weights) for take in (log_likelihood, effective_sample_size, standard_error)])
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-12)
+    np.testing.assert_array_equal(found[:, 1], [-math.inf, math.nan, math.nan])
+    assert np.isnan(found[:, 2:]).all()

@@ -28,7 +28,7 @@ from study.signals import Stop
 from study.spec import StudySpec
 from study.spec.measures import METRICS
 from study.tasks import work
-from study.trial.evaluation import evaluate, importance_weighted, probe_accuracy
+from study.trial.evaluation import evaluate, importance_weighted, probe_accuracies
 from study.trial.images import Images
 from study.trial.training import Training
 
@@ -127,9 +127,8 @@ def test_a_training_by_hand_gives_the_same_numbers(confirmed):
     assert weighted.effective_samples.mean() == row["metrics.effective_samples"]
     error = np.sqrt((weighted.standard_error**2).sum()) / 40
     assert error == pytest.approx(row["metrics.log_likelihood_error"], rel=1e-12)
-    assert probe_accuracy(training.model, training.train_images, test) == row["metrics.accuracy"]
-    mlp = probe_accuracy(training.model, training.train_images, test, classifier="mlp")
-    assert mlp == row["metrics.accuracy_mlp"]
+    probes = probe_accuracies(training.model, training.train_images, test)
+    assert probes == [row["metrics.accuracy"], row["metrics.accuracy_mlp"]]
 
 
 def test_a_second_confirmation_does_nothing_and_starts_no_ray(confirmed, no_ray):

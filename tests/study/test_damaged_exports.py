@@ -28,7 +28,7 @@ def evaluated(exported, command, monkeypatch):
     """Calls `evaluate` after a change of config.json: (exit code, standard output, standard error)."""
     file = exported / "config.json"
     sound = file.read_text()
-    monkeypatch.setattr(evaluation, "probe_accuracy", lambda *_, **__: 0.5)  # which takes a second
+    monkeypatch.setattr(evaluation, "probe_accuracies", lambda *_, **__: [0.5, 0.5])  # which takes a second
 
     def call(change=lambda config: None) -> tuple[int, str, str]:
         config = json.loads(sound)

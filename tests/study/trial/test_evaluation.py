@@ -18,7 +18,7 @@ from models.distributions import closed_kl, coordinates
 from study.spec.measures import METRICS
 from study.spec.preprocessing import Preprocessing
 from study.trial import evaluation
-from study.trial.evaluation import by_latent, evaluate, importance_weighted, probe_accuracy, take_all
+from study.trial.evaluation import by_latent, evaluate, importance_weighted, probe_accuracies, take_all
 from study.trial.images import Images
 from study.trial.seeds import derived_seed
 
@@ -184,6 +184,17 @@ def test_a_broken_model_gives_no_number_and_no_error(build, images):
     assert all(math.isnan(value) for value in evaluate(model, seen(images)).values())
 
 
+@every_model
+def test_all_that_is_taken_of_a_broken_model_is_no_number_and_no_error(build, images, name):
+    model, labels = build(name), np.arange(40) % 3
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(math.nan)
+    found = take_all(model, *(binary(images[:40], labels=labels),) * 2, samples=5, weighted=20).measures
+    assert {*found} >= {*TEST} - {"elbo", "bits"}  # which not all have
+    assert all(math.isnan(value) for key, value in found.items() if key in TEST)
+
+
 def test_importance_weights_bound_the_likelihood_from_above_the_elbo(build, images):
     model = build("vae")
     found = evaluation.importance_weighted(model, seen(images[:200]), 50)
@@ -311,9 +322,11 @@ def labelled(n: int, seed: int) -> Split:
     return Split(pixels, labels)
 
 
-def probe(code, **changes) -> float:
+def probe(code, classifier="logistic", **changes) -> float:
     splits = {"train": labelled(1200, 0), "test": labelled(600, 1), **changes}
-    return probe_accuracy(Coder(code), Images(splits.pop("train")), Images(splits.pop("test")), **splits)
+    train, test = Images(splits.pop("train")), Images(splits.pop("test"))
+    [found] = probe_accuracies(Coder(code), train, test, classifiers=[classifier], **splits)
+    return found
 
 
 def test_perfect_codes_are_read_without_a_mistake():

@@ -20,7 +20,7 @@ from study.record.trials import reports
 from study.spec import StudySpec, check
 from study.spec.measures import METRICS, number_text
 from study.trial import snapshot
-from study.trial.evaluation import SEED, evaluate, importance_weighted, probe_accuracy
+from study.trial.evaluation import SEED, evaluate, importance_weighted, probe_accuracies
 from study.trial.images import Images
 from study.trial.trial import Trial
 
@@ -183,7 +183,7 @@ def test_looking_at_a_model_is_done_in_evaluation_mode_and_leaves_the_mode(valid
         return [
             evaluate(model, valid),
             importance_weighted(model, valid, 3).log_likelihood.tolist(),
-            probe_accuracy(model, labels, labels),
+            probe_accuracies(model, labels, labels, classifiers=["logistic"]),
             snapshot.take(model, valid)["codes"].tolist(),
         ]
 
