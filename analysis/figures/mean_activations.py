@@ -26,7 +26,7 @@ from study.trial.images import Images
 PLACE = 50
 SHOWN = {"shape": 3, "scale": 6, "orientation": 12, "pos_x": 8, "pos_y": 8}  # values of each factor, at most
 SHAPES = (("square", "black", "-"), ("ellipse", style.ORANGE, "--"), ("heart", style.BLUE, "-."))
-TITLES = ("position", "scale", "orientation [rad]")
+TITLES = ("position", "scale", "rotation [rad]")
 ACTIVE = 1e-2  # variance of a latent's mean over the images, from which on it is shown
 MOST = 8  # latents
 
@@ -87,15 +87,30 @@ def data(model: VAE, on: Grid) -> Activations:
     return Activations(on.values, codes.reshape(*map(len, on.values.values()), -1))
 
 
+def _over_places(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[pos_x, pos_y, ...] of means whose axes are shape, scale, orientation, pos_x, pos_y, ..."""
+    over: NDArray[np.float64] = means.mean(axis=(0, 1, 2))
+    return over
+
+
+def _over_values(means: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """[shape, values, ...] for scale and orientation, of the same."""
+    return {"scale": means.mean(axis=(2, 3, 4)), "orientation": means.mean(axis=(1, 3, 4))}
+
+
 def draw(axes: Sequence[Axes], found: Activations, latent: int) -> None:
-    """A row: the means over the positions as a map, over scales and orientations as a line for each shape."""
+    """A row: the means over the positions as a map, over scales and orientations as a line for each shape.
+
+    All maps have the same colours, and all lines the same axis, which is that of the prior at least.
+    """
     place, *curves = axes
-    mu = found.means[..., latent]  # [shape, scale, orientation, pos_x, pos_y]
-    limit = float(np.abs(found.means[..., found.active]).max())
-    place.imshow(mu.mean(axis=(0, 1, 2)).T, cmap=style.SIGNED, vmin=-limit, vmax=limit)
+    active, mu = found.means[..., found.active], found.means[..., latent]
+    limit = float(np.abs(_over_places(active)).max())
+    place.imshow(_over_places(mu).T, cmap=style.SIGNED, vmin=-limit, vmax=limit)
     place.set(xticks=[], yticks=[], ylabel=f"z {latent}")
-    for ax, axis, factor in zip(curves, ((2, 3, 4), (1, 3, 4)), ("scale", "orientation")):
-        for line, shape in zip(mu.mean(axis=axis), found.values["shape"]):
+    limit = max(1.0, *(float(np.abs(lines).max()) for lines in _over_values(active).values()))
+    for ax, (factor, lines) in zip(curves, _over_values(mu).items()):
+        for line, shape in zip(lines, found.values["shape"]):
             name, colour, dashes = SHAPES[shape]
             ax.plot(FACTORS[factor][found.values[factor]], line, dashes, color=colour, label=name)
         ax.set_ylim(-1.05 * limit, 1.05 * limit)
@@ -108,7 +123,7 @@ def draw_all(figure: FigureBase, found: Activations) -> None:
     for row, latent in zip(axes, found.active):
         draw(row, found, latent)
     for ax, title in zip(axes[0], TITLES):
-        ax.set_title(title, fontsize="small")
+        ax.set_title(title, fontsize="x-small")
     colours = axes[0, 0].images[0]
     figure.colorbar(colours, ax=axes[:, 0], location="left", aspect=40, shrink=0.9).set_label("posterior mean")
 

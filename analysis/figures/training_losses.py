@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -106,6 +106,7 @@ def _figure(several: Sequence[Results], title: str) -> Figure:
     figure, axes = style.panels(len(plots), len(plots), 3.2)
     for ax, (label, lines) in zip(axes, plots):
         draw(ax, lines, label)
-    axes[0].legend(frameon=False, fontsize="small")
+    where: dict[str, Any] = {"loc": "outside lower center", "ncols": 2, "frameon": False, "fontsize": "small"}
+    figure.legend(*axes[0].get_legend_handles_labels(), **where)
     figure.suptitle(title)
     return figure

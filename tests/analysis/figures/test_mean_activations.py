@@ -1,11 +1,14 @@
 """Mean activations: the images of a grid, and the picture of means that are known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 import imagesets
-from analysis.figures.mean_activations import SHOWN, Activations, Grid, data, grid, picture
+import models
+from analysis.figures.mean_activations import SHOWN, Activations, Grid, compare, data, figure, fits, grid, picture
 from imagesets.factors import FACTORS
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -62,7 +65,20 @@ def test_a_picture_has_a_row_for_each_active_latent_and_a_line_for_each_shape():
     assert [line.get_label() for line in angle.lines] == ["square", "ellipse", "heart"]
     assert angle.lines[1].get_ydata().argmax() == 2
     np.testing.assert_array_equal(angle.lines[0].get_xdata(), FACTORS["orientation"][: SHOWN["orientation"]])
-    low, high = angle.get_ylim()
-    assert low < means[..., 2].min()
-    assert high > means[..., 2].max()
+    assert angle.get_ylim()[1] > angle.lines[1].get_ydata().max() > 40
+    assert [image.get_clim() for image in (axes[0].images[0], axes[3].images[0])] == [axes[0].images[0].get_clim()] * 2
     assert figure.get_suptitle() == "Title"
+
+
+def test_it_is_drawn_of_a_run_and_of_several_side_by_side():
+    splits = imagesets.load("sprites", scale=2, orientation=2, pos_x=4, pos_y=4)
+
+    def run(name: str, latent: int) -> SimpleNamespace:
+        model = models.build("vae", (1, 64, 64), latent=latent, hidden=4)
+        spec = SimpleNamespace(name=name, images=imagesets.info("sprites"))
+        return SimpleNamespace(best=SimpleNamespace(model=model), splits=splits, spec=spec, which=f"trial 0 of {name}")
+
+    several = [run("nonsyn", 2), run("factor", 3)]
+    assert fits(several[0])
+    assert figure(several[0]).get_suptitle() == "Mean activations of the active latents, trial 0 of nonsyn"
+    assert [part.get_suptitle() for part in compare(several).subfigs] == ["nonsyn", "factor"]
