@@ -49,14 +49,8 @@ def data(trials: pd.DataFrame) -> list[Part]:
     ]
 
 
-def draw(axes: tuple[Axes, Axes], parts: list[Part], saved: float) -> None:
-    """On the left a bar a trial, on the right all trials of a state together, with what stopping saved.
-
-    Args:
-        axes: two.
-        parts: from `data`.
-        saved: share of the steps that were not made because trials were stopped.
-    """
+def draw(axes: tuple[Axes, Axes], parts: list[Part]) -> None:
+    """On the left a bar a trial, on the right all trials of a state together."""
     left, right = axes
     total = sum(float(part.seconds.sum()) for part in parts)
     for row, part in enumerate(parts):
@@ -74,12 +68,13 @@ def draw(axes: tuple[Axes, Axes], parts: list[Part], saved: float) -> None:
     right.set_yticks(range(len(parts)), names)
     right.invert_yaxis()
     right.margins(x=0.4)
-    title = f"all; stopping saved {saved:.0%} of the steps" if saved else "all"
-    right.set(xlabel="seconds", title=title)
+    right.set(xlabel="seconds", title="all together")
 
 
 def figure(results: Results) -> Figure:
     figure, (left, right) = style.panels(2, 2, 3.2)
-    draw((left, right), data(results.trials), tables.saved(results.trials).share)
-    figure.suptitle(f"Where the time of {results.spec.name} went, by the clock")
+    draw((left, right), data(results.trials))
+    saved = tables.saved(results.trials).share
+    stopped = f"\nstopping trials early saved {saved:.0%} of the steps" if saved else ""
+    figure.suptitle(f"Where the time of {results.spec.name} went, by the clock{stopped}")
     return figure

@@ -47,7 +47,7 @@ def data(results: Results) -> Coordinates:
         rows = drawn_by(complete, name)
         places[rows, column] = place(values_of(complete.loc[rows, f"params.{name}"], distribution), distribution)
     measured = complete[f"metrics.{results.measure}"].to_numpy(float)
-    names = [f"{name}\n(log)" if getattr(of, "log", False) else name for name, of in ranges.items()]
+    names = [_wrapped(name) + ("\n(log)" if getattr(of, "log", False) else "") for name, of in ranges.items()]
     return Coordinates(names, places, [ticks(of) for of in ranges.values()], measured)
 
 
@@ -67,11 +67,15 @@ def ticks(distribution: BaseDistribution) -> list[tuple[float, str]]:
     """Where an axis has words: at its ends and in the middle, or at each choice."""
     if isinstance(distribution, CategoricalDistribution):
         choices = list(distribution.choices)
-        return list(zip(place(np.array(choices, object), distribution).tolist(), map(str, choices)))
+        return list(zip(place(np.array(choices, object), distribution).tolist(), map(_wrapped, map(str, choices))))
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = float(distribution.low), float(distribution.high)
     middle = float(np.sqrt(low * high)) if distribution.log else (low + high) / 2
     return [(share, style.short(value)) for share, value in zip((0.0, 0.5, 1.0), (low, middle, high))]
+
+
+def _wrapped(name: str) -> str:
+    return name.replace("_", "_\n")
 
 
 def draw(ax: Axes, found: Coordinates, measure: str = "elbo") -> None:
@@ -98,10 +102,10 @@ def draw(ax: Axes, found: Coordinates, measure: str = "elbo") -> None:
                 bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.75, "lw": 0},
             )
     ax.axvline(columns[-1], color="black", linewidth=0.8, zorder=1)
-    ax.set_xticks(columns, [*found.names, style.word(measure)], fontsize="small")
+    ax.set_xticks(columns, [*found.names, style.word(measure)], fontsize="x-small")
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
-    ax.set(xlim=(-0.1, columns[-1] + 0.05), ylim=(-0.05, 1.05))
+    ax.set(xlim=(-0.1, columns[-1] + 0.05), ylim=(-0.06, 1.06))
     bar = ax.figure.colorbar(colours, ax=ax, pad=0.02, extend="min" if (found.measured < low).any() else "neither")
     bar.set_label(style.label(measure))
 

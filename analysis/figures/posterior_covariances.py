@@ -67,7 +67,7 @@ def compare(several: Sequence[Results]) -> Figure:
 def _figure(several: Sequence[Results], names: Sequence[str]) -> Figure:
     found = [data(results.best.model, results.valid) for results in several]
     limit = max(float(np.abs(covariance).max()) for covariance in found)
-    figure, (image, *axes) = style.panels(1 + len(found), 2 if len(found) == 1 else 3, 2.5)
+    figure, (image, *axes) = style.panels(1 + len(found), 2 if len(found) in (1, 3) else 3, 2.5)
     style.draw_sheet(image, snapshot.pixels(next(several[0].valid.batches(1)))[None], "image")
     for ax, covariance, name in zip(axes, found, names):
         draw(ax, covariance, limit, name)

@@ -36,7 +36,7 @@ CLASSES = (
     "#AA4499",
     "#777777",
 )  # of what has no order, ten at most: Tol's muted scheme, with a darker grey
-ORDERED, SIGNED = "viridis", "coolwarm"  # colour maps, of numbers and of numbers on both sides of 0
+ORDERED, SIGNED = "viridis_r", "coolwarm"  # colour maps, of numbers and of numbers on both sides of 0
 WIDTH = 6.5  # inches: a page's text
 SCREEN, COLOURS = 100, 48  # of what moves: dots an inch, and how many colours all its frames have together
 GAP = 2  # pixels between the tiles of a sheet

@@ -23,7 +23,7 @@ def test_time_is_that_of_each_trial_and_of_all_that_ended_in_one_way():
         ("PRUNED", [0], [5.0]),
     ]
     _, (left, right) = style.panels(2, 2, 2.0)
-    draw((left, right), parts, 0.25)
+    draw((left, right), parts)
     assert [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in left.patches] == [
         (1, 20),
         (2, 25),
@@ -32,4 +32,3 @@ def test_time_is_that_of_each_trial_and_of_all_that_ended_in_one_way():
     assert [bar.get_width() for bar in right.patches] == [45, 5]
     assert [text.get_text() for text in right.texts] == [" 90%\n 20 steps / s", " 10%\n 20 steps / s"]
     assert [label.get_text() for label in right.get_yticklabels()] == ["complete\n2 trials", "stopped early\n1 trial"]
-    assert right.get_title() == "all; stopping saved 25% of the steps"
