@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from analysis.figures import style
 from analysis.figures.learning_curves import best_complete
 from analysis.figures.results import Results
+from models.base import VAE
+from models.hvae import HVAE
 
 PLACE = 11
-LOSS, ELBO = "loss_elbo", "elbo"  # what is minimised is the ELBO and nothing else
+LOSS, ELBO = "loss_elbo", "elbo"
+OF_THE_ELBO = (VAE.loss, HVAE.loss)  # losses that are the ELBO and nothing else, but for free bits
 
 
 class History(NamedTuple):
@@ -28,7 +31,7 @@ class History(NamedTuple):
 
 
 def fits(results: Results) -> bool:
-    if LOSS not in results.train or ELBO not in results.curves:
+    if LOSS not in results.train or ELBO not in results.curves or type(results.best.model).loss not in OF_THE_ELBO:
         return False
     number = best_complete(results.trials, results.measure)
     return number is not None and bool(np.isfinite(data(results.train, results.curves, number).train).any())

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 @pytest.fixture
 def groups() -> tuple[np.ndarray, np.ndarray]:
-    labels = np.repeat([3, 5, 8], 20)
-    codes = np.random.default_rng(0).normal(size=(60, 6)) + 20 * np.eye(6)[np.arange(60) // 20]
+    labels = np.tile([3, 5, 8], 20)
+    codes = np.random.default_rng(0).normal(size=(60, 6)) + 20 * np.eye(6)[np.arange(60) % 3]
     return codes, labels
 
 
