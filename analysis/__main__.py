@@ -116,7 +116,7 @@ def figures(
     data: Data = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="png, pdf or svg alone; png and pdf if not given.", show_default=False),
+        typer.Option("--format", help="png, pdf or svg alone; else png, pdf, and gif if it moves.", show_default=False),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where they go, instead of the runs.", show_default=False)] = None,
 ) -> None:

@@ -24,14 +24,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import imagesets
 import metrics
+from analysis.figures import mean_activations as activations
 from benchmarks import markdown
 from benchmarks.kept import record, rows
-from imagesets import packed, sprites
+from imagesets import Split
 from imagesets.factors import FACTORS
 from models.base import VAE
 from study.spec import Budget, StudySpec
@@ -64,30 +64,15 @@ NUMBERS = ("elbo", "reconstruction", "kl", "active_units", "synergy", "total_cor
 
 # The images of the mean activations: every shape and size, some angles and places, in the order of the grid.
 GRID = {"shape": 3, "scale": 6, "orientation": 20, "pos_x": 8, "pos_y": 8}
-SHOWN = {name: np.linspace(0, len(FACTORS[name]) - 1, count).round().astype(np.int64) for name, count in GRID.items()}
+SHOWN = {name: activations.evenly(len(FACTORS[name]), count) for name, count in GRID.items()}
 DCI = ("disentanglement", "completeness", "informativeness")
 SCORED = 20_000  # of the grid's images, for DCI: half for its trees, half for what they get right
-COLOURS = {"square": "black", "ellipse": "tab:orange", "heart": "tab:blue"}  # that the colour-blind can tell apart
-ACTIVE = 1e-2  # variance of a latent's mean over the images, from which on it is looked at
 COLUMNS = ("setting", "seed", "steps", *NUMBERS, *(f"best_{name}" for name in GRID), "seconds")
 
 
-def grid_images() -> list[torch.Tensor]:
-    """The grid's images, those of one shape, scale and angle at a time, each [64, 1, 64, 64] in [0, 1]."""
-    found = []
-    for shape in SHOWN["shape"]:
-        for scale in FACTORS["scale"][SHOWN["scale"]]:
-            for angle in FACTORS["orientation"][SHOWN["orientation"]]:
-                rows = sprites.moved(sprites.depth(shape, scale, angle) > 0, SHOWN["pos_x"], SHOWN["pos_y"])
-                found.append(torch.from_numpy(packed.unpack(rows, sprites.INFO.image_shape)).float() / 255)
-    return found
-
-
-@torch.no_grad()
-def mean_activations(model: VAE) -> NDArray[np.float64]:
+def mean_activations(model: VAE, split: Split) -> NDArray[np.float64]:
     """The posterior means over the grid: an axis for each factor, then the latents."""
-    codes = torch.cat([model.codes(x) for x in grid_images()])
-    return codes.double().numpy().reshape(*GRID.values(), -1)
+    return activations.data(model, activations.grid(split, GRID)).means
 
 
 def shares(means: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -101,7 +86,7 @@ def shares(means: NDArray[np.float64]) -> NDArray[np.float64]:
     factors = range(means.ndim - 1)
     variance = means.var(axis=tuple(factors))
     given = [means.mean(axis=tuple(other for other in factors if other != k)).var(axis=0) for k in factors]
-    return np.stack(given, axis=1) / np.where(variance > ACTIVE, variance, np.inf)[:, None]
+    return np.stack(given, axis=1) / np.where(variance > activations.ACTIVE, variance, np.inf)[:, None]
 
 
 def scores(means: NDArray[np.floating[Any]]) -> dict[str, float]:
@@ -142,11 +127,12 @@ def train(name: str, seed: int, steps: int, data: str | None, out: Path) -> dict
         budget=budget,
     )
     started = time.perf_counter()
-    training = Training(spec, {**COMMON, **setting.config}, imagesets.load("sprites", data), seed=seed)
+    splits = imagesets.load("sprites", data)
+    training = Training(spec, {**COMMON, **setting.config}, splits, seed=seed)
     training.advance(steps)
     found = evaluate(training.model, training.valid_images, count=5000)
     training.model.eval()
-    means = mean_activations(training.model)
+    means = mean_activations(training.model, splits.train)
     np.save(means_file(out, name, seed), means.astype(np.float32))
     best = dict(zip(GRID, shares(means).max(axis=0)))
     seconds = time.perf_counter() - started
@@ -205,34 +191,6 @@ def _table(found: Sequence[dict[str, str]], steps: int, columns: dict[str, tuple
     return markdown.table(["setting", "seeds", *columns], lines)
 
 
-def picture(means: NDArray[np.floating[Any]]) -> Figure:
-    """Mean activations as Barrientos & Sootla show them: a row a latent that is active, a column a factor.
-
-    Places as a map, sizes and angles as a curve for each shape.
-
-    Args:
-        means: an axis for each factor, then the latents.
-    """
-    variance = means.var(axis=tuple(range(means.ndim - 1)))
-    active = [int(j) for j in np.argsort(-variance) if variance[j] > ACTIVE] or [int(variance.argmax())]
-    limit = float(np.abs(means[..., active]).max())
-    figure = Figure(figsize=(7, 1.3 * len(active) + 0.6), layout="constrained")
-    axes = figure.subplots(len(active), 3, squeeze=False)
-    for j, (place, size, angle) in zip(active, axes):
-        mu = means[..., j]  # [shape, scale, orientation, pos_x, pos_y]
-        shown = place.imshow(mu.mean(axis=(0, 1, 2)).T, cmap="coolwarm", vmin=-limit, vmax=limit)
-        place.set(xticks=[], yticks=[], ylabel=f"z{j}")
-        for curve, axis, values in ((size, (2, 3, 4), "scale"), (angle, (1, 3, 4), "orientation")):
-            for line, (shape, colour) in zip(mu.mean(axis=axis), COLOURS.items()):
-                curve.plot(FACTORS[values][SHOWN[values]], line, color=colour, label=shape)
-            curve.set_ylim(-limit, limit)
-    figure.colorbar(shown, ax=axes[:, 0], location="left", label="posterior mean")
-    figure.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside upper center", ncols=len(COLOURS))
-    for ax, title in zip(axes[0], ("place", "scale", "orientation [rad]")):
-        ax.set_title(title)
-    return figure
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="root of the data sets")
@@ -261,7 +219,8 @@ def main() -> None:
     for name in arguments.only:
         kept = means_file(arguments.out, name, arguments.seeds[0])
         if kept.is_file():
-            picture(np.load(kept)).savefig(kept.with_suffix(".png"), dpi=100)
+            found = activations.Activations(SHOWN, np.load(kept))
+            activations.picture(found, f"Mean activations, {name}").savefig(kept.with_suffix(".png"), dpi=100)
     print(tables([with_scores(row, arguments.out) for row in rows(table)], arguments.steps))
 
 

@@ -1,11 +1,13 @@
 """Figures of a run, and of several that compare. The folder is the registry: a figure is a module here with
 
-PLACE             where it stands among the others in a report
-fits(results)     whether that run has the data for it
-data(...)         frames or a model to numbers
-draw(ax, ...)     numbers to marks; it only draws
-figure(results)   the whole picture of one run
-compare(several)  the same of several runs in one picture, where that says something
+PLACE              where it stands among the others in a report: curves from 10 on, what the search found from 20 on,
+                   images from 30 on, codes from 40 on, what one paper shows from 50 on
+fits(results)      whether that run has the data for it
+data(...)          frames or a model to numbers
+draw(ax, ...)      numbers to marks; it only draws
+figure(results)    the whole picture of one run; or animation(results), one that moves
+compare(several)   the same of several runs in one picture, where that says something
+compares(results)  whether a run takes part in that, if this is not what `fits` says
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -24,7 +27,7 @@ from analysis import tables
 from analysis.figures import style
 from analysis.figures.results import Results
 
-FORMATS = ("png", "pdf")  # of every figure: for a screen, and for a paper
+FORMATS = ("png", "pdf", "gif")  # for a screen, for a paper, and of what moves the only one
 
 __all__ = ["Results", "apart", "draw", "draw_compared", "module", "names"]
 
@@ -51,7 +54,7 @@ def draw(results: Results, suffixes: Sequence[str] = FORMATS, out: Path | None =
 
     Args:
         results: of the run.
-        suffixes: of the files of each: png, pdf, svg.
+        suffixes: of the files of each: png, pdf, svg; with gif, what moves is drawn too.
         out: the folder that they go into; the run's own, `figures`, if not given.
 
     Returns:
@@ -65,11 +68,20 @@ def draw(results: Results, suffixes: Sequence[str] = FORMATS, out: Path | None =
     style.check_folder(out)
     _ = results.best, results.valid  # what is not there is told before a folder is made
     fitting = [(name, module) for name, module in _modules().items() if module.fits(results)]
-    return [path for name, module in fitting for path in _save(module.figure(results), out / name, suffixes)]
+    return [path for name, module in fitting for path in _draw(module, results, out / name, suffixes)]
 
 
-def _save(figure: Figure, stem: Path, suffixes: Sequence[str]) -> list[Path]:
-    return [style.save(figure, stem.with_suffix(f".{suffix}")) for suffix in suffixes]
+def _draw(module: ModuleType, results: Results, stem: Path, suffixes: Sequence[str]) -> list[Path]:
+    if not hasattr(module, "animation"):
+        return _save(module.figure, results, stem, suffixes)
+    return [style.save_animation(module.animation(results), stem.with_suffix(".gif"))] if "gif" in suffixes else []
+
+
+def _save(drawing: Callable[[Any], Figure], of: Any, stem: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Makes a picture once for all its files, if it has any."""
+    still = [suffix for suffix in suffixes if suffix != "gif"]
+    figure = drawing(of) if still else None
+    return [style.save(figure, stem.with_suffix(f".{suffix}")) for suffix in still if figure is not None]
 
 
 def draw_compared(several: Sequence[Results], suffixes: Sequence[str] = FORMATS, out: Path | None = None) -> list[Path]:
@@ -85,9 +97,10 @@ def draw_compared(several: Sequence[Results], suffixes: Sequence[str] = FORMATS,
     """
     out, written = out or several[0].run.path / "figures" / "compared", []
     for name, module in _modules().items():
-        fitting = [results for results in several if hasattr(module, "compare") and module.fits(results)]
+        takes_part = getattr(module, "compares", module.fits)
+        fitting = [results for results in several if hasattr(module, "compare") and takes_part(results)]
         if len(fitting) > 1:
-            written += _save(module.compare(fitting), out / name, suffixes)
+            written += _save(module.compare, fitting, out / name, suffixes)
     return written
 
 

@@ -19,7 +19,7 @@ from study.trial import snapshot
 from study.trial.evaluation import evaluating
 from study.trial.images import Images
 
-PLACE = 10
+PLACE = 57
 STEPS = 5  # the playground's
 ROWS = 10  # of the grid
 JUDGED = 200  # transfers an image of the background
@@ -89,13 +89,9 @@ def accepted(chains_KNB: torch.Tensor, images: Images, judges: Images) -> Accept
 
 def draw(ax: Axes, found: Transfer, title: str) -> None:
     """A row for each digit; below the steps, which share of all transfers is accepted."""
-    style.draw_sheet(ax, found.pixels, title)
-    width = found.pixels.shape[-1] + style.GAP
-    ax.set_xticks(
-        [style.GAP + width * (column + 0.5) for column in range(found.pixels.shape[1])],
-        ["digit", "background", *(f"{n}\n{share:.0%}" for n, share in enumerate(found.accepted.both, 1))],
-    )
-    ax.tick_params(length=0, labelsize="x-small")
+    steps = [f"{n}\n{share:.0%}" for n, share in enumerate(found.accepted.both, 1)]
+    style.draw_sheet(ax, found.pixels, title, columns=["digit", "background", *steps])
+    ax.tick_params(labelsize="x-small")
 
 
 def figure(results: Results) -> Figure:

@@ -16,7 +16,7 @@ from analysis.figures.results import Results
 from models.base import VAE
 from study.trial.images import Images
 
-PLACE = 8
+PLACE = 42
 
 
 class Codes(NamedTuple):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis.figures import style
 from analysis.figures.results import Results
 
-PLACE = 4
+PLACE = 26
 
 
 class Configuration(NamedTuple):

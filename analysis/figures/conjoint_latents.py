@@ -21,7 +21,7 @@ from models.conjoint import Conjoint
 from study.spec import StudySpec
 from study.trial.images import Images
 
-PLACE = 9
+PLACE = 56
 TITLES = {
     "z1": "z1, of the first image",
     "z2": "z2, of the second image",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analysis.figures import style
 from analysis.figures.results import Results
 
-PLACE = 3
+PLACE = 23
 ZEROS, HOYER = "zero_fraction", "hoyer"
 
 

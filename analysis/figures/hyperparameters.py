@@ -19,7 +19,7 @@ from analysis.figures.results import Results
 from study.record.tables import as_text
 from study.spec import StudySpec
 
-PLACE = 2
+PLACE = 20
 COLUMNS = 3
 
 
@@ -43,16 +43,21 @@ def data(trials: pd.DataFrame, spec: StudySpec) -> list[Parameter]:
     for name, distribution in spec.distributions().items():
         column = f"params.{name}"
         if column in trials:
-            drew = trials["drawn"] if "drawn" in trials else [name] * len(trials)
-            rows = trials[[name in names.split(", ") for names in drew]]  # some are drawn in some trials only
+            rows = trials[drawn_by(trials, name)]
             complete, others = rows[rows.state == "COMPLETE"], rows[rows.state != "COMPLETE"]
-            values, stopped = (_values(part[column], distribution) for part in (complete, others))
+            values, stopped = (values_of(part[column], distribution) for part in (complete, others))
             measured = complete[f"metrics.{spec.objectives[0]}"].to_numpy(float)
             found.append(Parameter(name, distribution, values, measured, stopped))
     return found
 
 
-def _values(column: pd.Series, distribution: BaseDistribution) -> NDArray:
+def drawn_by(trials: pd.DataFrame, name: str) -> NDArray[np.bool_]:
+    """Which trials drew a hyperparameter: some are drawn in some trials only."""
+    drew = trials["drawn"] if "drawn" in trials else [name] * len(trials)
+    return np.array([name in names.split(", ") for names in drew], bool)
+
+
+def values_of(column: pd.Series, distribution: BaseDistribution) -> NDArray:
     """A column as numbers, or as the choices that it holds, None among them."""
     if not isinstance(distribution, CategoricalDistribution):
         return column.dropna().to_numpy(float)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from analysis.figures import style
 from analysis.figures.results import Results
 
-PLACE = 9
+PLACE = 28
 SIZE, ACCURACY = "params.latent", "accuracy"
 
 

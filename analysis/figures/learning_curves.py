@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis.figures import style
 from analysis.figures.results import Results
 
-PLACE = 1
+PLACE = 10
 MOST_VALUES = 4  # of a setting, that are told apart where runs are compared
 OTHERS = {"PRUNED": "stopped early", "FAIL": "failed"}
 

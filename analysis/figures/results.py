@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 import models
 from analysis import tables
+from imagesets import Splits
 from study.export import Best, best
+from study.record.confirmation import DEFAULTS
 from study.record.folder import OpenRun, Run
 from study.record.storage import KIND, check_data, open_run
 from study.trial import snapshot
+from study.trial.evaluation import evaluating
 from study.trial.images import Images, images_of
 from study.trial.trial import load_data
+
+CODED = 2000  # images whose codes are shown
 
 
 class Results:
@@ -49,6 +57,11 @@ class Results:
         return tables.curves(self.run.path)
 
     @cached_property
+    def train(self) -> pd.DataFrame:
+        """One row a logged training step."""
+        return tables.train(self.run.path)
+
+    @cached_property
     def confirmed(self) -> pd.DataFrame:
         """One row a (configuration, seed); empty if nothing is confirmed."""
         return tables.confirmed(self.run.path)
@@ -59,20 +72,38 @@ class Results:
         return best(self.opened)
 
     @cached_property
-    def valid(self) -> Images:
-        """The validation images, as the model sees them.
+    def splits(self) -> Splits:
+        """The images as they are stored.
 
         Raises:
             DataError: the data set is not there.
             RunError: the images are not those that the study was made with.
         """
         check_data(self.opened)
-        return images_of(load_data(self.spec, self._data), "valid", self.spec.preprocessing, self.spec.pairing)
+        return load_data(self.spec, self._data)
+
+    @cached_property
+    def valid(self) -> Images:
+        """The validation images, as the model sees them; errors as of `splits`."""
+        return images_of(self.splits, "valid", self.spec.preprocessing, self.spec.pairing)
+
+    @cached_property
+    def codes(self) -> NDArray[np.float64]:
+        """The best model's codes of the first validation images, CODED at most, [N, Z]."""
+        with evaluating(self.best.model, self.valid):
+            codes = torch.cat([self.best.model.codes(x) for x in self.valid.batches(first=CODED)])
+        return codes.double().cpu().numpy()
 
     @cached_property
     def snapshot(self) -> dict[str, NDArray]:
         """What the best model makes of the first validation images, and a traversal."""
         return snapshot.take(self.best.model, self.valid)
+
+    @property
+    def folder(self) -> Path:
+        """That of the training which the best model comes from."""
+        number = self.best.number
+        return self.run.trial(number) if self.spec.trials else self.run.confirmation(DEFAULTS, number)
 
     @property
     def which(self) -> str:

@@ -5,15 +5,16 @@ Colours are those of Okabe & Ito (2008), which the colour-blind can tell apart; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from analysis.figures.results import Results
 from study.record.folder import RunError
@@ -23,7 +24,21 @@ from study.trial.files import unwritable, write_whole
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8C8C8C"
 RUNS = [(BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (ORANGE, "D"), (PURPLE, "v"), (GREY, "P")]  # of several, each
+CLASSES = (
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#777777",
+)  # of what has no order, ten at most: Tol's muted scheme, with a darker grey
+ORDERED, SIGNED = "viridis_r", "coolwarm"  # colour maps, of numbers and of numbers on both sides of 0
 WIDTH = 6.5  # inches: a page's text
+SCREEN, COLOURS = 100, 48  # of what moves: dots an inch, and how many colours all its frames have together
 GAP = 2  # pixels between the tiles of a sheet
 FAR = 10.0  # median deviations below the median: from there on a value is marked at the edge of an axis
 
@@ -41,7 +56,7 @@ def label(measure: str, part: str = "validation") -> str:
 
 def short(value: float) -> str:
     """A number where there is little room: two digits that count."""
-    return f"{float(f'{value:.2g}'):g}"
+    return f"{float(f'{value:.2g}') + 0.0:g}"  # without a sign of 0
 
 
 def run_style(index: int) -> tuple[str, str]:
@@ -77,6 +92,18 @@ def limit(ax: Axes, values: NDArray[np.float64], low: float) -> None:
         ax.set_ylim(low - (0.18 if (values < low).any() else 0.08) * height, high + 0.08 * height)
 
 
+def limit_from_above(ax: Axes, values: NDArray[np.float64]) -> None:
+    """An axis of values that fall, without those FAR above the median, which it says; the smallest are all shown."""
+    high = -floor(-values)
+    if np.isfinite(high):
+        low = values[np.isfinite(values)].min()
+        margin = 0.08 * ((high - low) or 1.0)
+        ax.set_ylim(low - margin, high + margin)
+        if (values > high).any():
+            where: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "top", "fontsize": "x-small"}
+            ax.text(0.99, 0.99, "some lie above", color=GREY, **where)
+
+
 def mark_below(ax: Axes, places: NDArray, **look: Any) -> None:
     """Triangles that point down at the lower edge, where values lie below the axis.
 
@@ -105,6 +132,18 @@ def one_axes(height: float) -> tuple[Figure, Axes]:
     return figure, ax
 
 
+def panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A picture of so many plots, so many in a row, each of that height in inches."""
+    rows, columns = -(-count // columns), min(columns, count)
+    figure = canvas(rows * height)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    return figure, axes[:count]
+
+
 def note(figure: Figure, several: Sequence[Results]) -> None:
     """A line below: whose numbers these are, and what their ELBO is."""
     names = ", ".join(results.spec.name for results in several)
@@ -120,21 +159,63 @@ def check_folder(folder: Path) -> None:
 def save(figure: Figure, path: Path) -> Path:
     """Writes a picture whole, in the format that its path ends in. Raises RunError where it cannot be written."""
     suffix = path.suffix.removeprefix(".")
+    return _written(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=200))
+
+
+def _written(path: Path, write: Callable[[Path], Any]) -> Path:
     try:
-        write_whole(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=200))
+        write_whole(path, write)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; name another folder with --out") from None
     return path
 
 
-def draw_sheet(ax: Axes, pixels: NDArray[np.uint8], title: str, rows: Sequence[str] = (), gap: int = GAP) -> None:
-    """Pictures as tiles, [rows, columns, ..., C, H, W], with a name for each row where there is one."""
-    ax.imshow(snapshot.sheet(pixels, gap=gap), interpolation="nearest")
+class Animation(NamedTuple):
+    """A picture that moves."""
+
+    frames: list[NDArray[np.uint8]]  # each [height, width, 3]
+    milliseconds: int  # that each is shown
+
+
+def rendered(figure: Figure, changes: Iterable[Any]) -> Iterator[NDArray[np.uint8]]:
+    """A picture's pixels after each change, where the first one says how its parts are laid out, [height, width, 3]."""
+    figure.set_dpi(SCREEN)
+    agg = figure.canvas
+    assert isinstance(agg, FigureCanvasAgg)
+    for _ in changes:
+        agg.draw()
+        figure.set_layout_engine("none")
+        yield np.asarray(agg.buffer_rgba())[..., :3].copy()
+
+
+def save_animation(animation: Animation, path: Path) -> Path:
+    """Writes a GIF whole, which begins anew at its end. Raises RunError where it cannot be written."""
+    palette = Image.fromarray(np.concatenate(animation.frames[:: max(1, len(animation.frames) // 8)])).quantize(COLOURS)
+    pictures = [Image.fromarray(frame) for frame in animation.frames]
+    first, *others = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
+    shown: dict[str, Any] = {"duration": animation.milliseconds, "loop": 0, "append_images": others, "save_all": True}
+    return _written(path, lambda temporary: first.save(temporary, format="GIF", **shown))
+
+
+def draw_sheet(
+    ax: Axes,
+    pixels: NDArray[np.uint8],
+    title: str,
+    rows: Sequence[str] = (),
+    gap: int = GAP,
+    columns: Sequence[str] = (),
+) -> None:
+    """Pictures as tiles, [rows, columns, ..., C, H, W], with names of rows and columns where there are such."""
+    tiles = snapshot.sheet(pixels, gap=gap)
+    ax.imshow(tiles, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
     ax.set_title(title)
+    ax.tick_params(length=0)
     if rows:
         height = pixels.shape[-2]
         ax.set_yticks([gap + row * (height + gap) + height / 2 for row in range(len(rows))], rows)
-        ax.tick_params(length=0)
+    if columns:
+        step = (tiles.shape[1] - gap) / len(columns)
+        ax.set_xticks([gap / 2 + (column + 0.5) * step for column in range(len(columns))], columns)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.figures import style
 from analysis.figures.results import Results
 
-PLACE = 7
+PLACE = 34
 ROOM = 0.36  # of a tile's height, between two rows: for the values below the one and the mark above the other
 
 
@@ -30,6 +30,9 @@ class Traversal(NamedTuple):
 
 
 def _zero(values: NDArray[np.float64]) -> float | None:
+    if values[0] > values[-1]:
+        falling = _zero(values[::-1])
+        return None if falling is None else len(values) - 1 - falling
     if values[0] == values[-1] or not values[0] <= 0 <= values[-1]:
         return None
     return float(np.interp(0.0, values, np.arange(len(values))))

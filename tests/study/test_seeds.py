@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from here import TEST, defined, flat
+from matplotlib.figure import Figure
 
 import analysis
 import analysis.__main__
@@ -251,16 +252,18 @@ def test_it_stands_beside_a_search(command, seeded, given):
     assert "tiny-seeds  " in out
 
 
-def test_figures_are_those_that_it_has_the_data_for(command, seeded):
+def test_figures_are_those_that_it_has_the_data_for(command, seeded, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(b""))
     seeded("--seeds", "2")
     seeded("--seeds", "1", "--set", "name=ablation")
     code, out, err = command("figures", "tiny-seeds", "ablation", app=analysis.__main__.app)
     assert (code, err) == (0, "")
-    names = [Path(line).relative_to(Path("runs").resolve()).with_suffix("").as_posix() for line in out.splitlines()]
-    shown = ["confirmed", "reconstructions", "samples", "traversal"]
-    each = [f"{name}/figures/{figure}" for name in ("tiny-seeds", "ablation") for figure in shown]
-    expected = [*each, "tiny-seeds/figures/compared/confirmed"]
-    assert names == [name for name in expected for _ in ("png", "pdf")]
+    names = [Path(line).relative_to(Path("runs").resolve()).as_posix() for line in out.splitlines()]
+    shown = ("confirmed.png", "reconstructions.png", "samples.pdf", "traversal.pdf", "training_progress.gif")
+    each = {f"{name}/figures/{figure}" for name in ("tiny-seeds", "ablation") for figure in shown}
+    assert {*each, "tiny-seeds/figures/compared/confirmed.png"} <= {*names}
+    of_a_search = {"learning_curves", "training_losses", "hyperparameters", "rungs", "cost"}
+    assert not of_a_search & {Path(name).stem for name in names}
     seeded("--seeds", "1", "--set", "name=unlike", "--set", "preprocessing.binarise=threshold")
     _, _, err = command("figures", "tiny-seeds", "unlike", app=analysis.__main__.app)
     assert err == "not compared in one figure: the runs differ in preprocessing, kind\n"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ import analysis.__main__
 import imagesets
 import searchspaces
 from analysis import figures
+from analysis.figures import latent_space, style
 from study import cli
 from study.record.folder import Run
 from study.spec import StudySpec
@@ -45,6 +47,12 @@ def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def few_codes(monkeypatch) -> None:
+    """What is embedded of a whole run: t-SNE of all takes seconds."""
+    monkeypatch.setattr(latent_space, "EMBEDDED", 40)
 
 
 @pytest.fixture
@@ -88,16 +96,24 @@ def runs(tmp_path_factory) -> Callable[[str], Run]:
 
 
 @pytest.fixture
-def drawn(monkeypatch) -> Callable[..., dict[str, Figure]]:
-    """Draws a run, or what compares several, and keeps the figures by name; nothing is rendered."""
+def unrendered(monkeypatch) -> list[Figure]:
+    """The figures that do not move, in the order they are drawn: their files are empty, which takes no time."""
+    made: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (made.append(figure), path.write_bytes(b"")))
+    monkeypatch.setattr(style, "rendered", lambda _, changes: [np.zeros((1, 1, 3), np.uint8) for _ in changes])
+    return made
+
+
+@pytest.fixture
+def drawn(unrendered) -> Callable[..., dict[str, Figure]]:
+    """Draws a run, or what compares several, and keeps the figures that do not move by name; nothing is rendered."""
 
     def draw(*runs: Run) -> dict[str, Figure]:
-        made: list[Figure] = []
-        monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (made.append(figure), path.write_bytes(b"")))
-        several = [figures.Results(run) for run in runs]
-        paths = figures.draw(several[0]) if len(several) == 1 else figures.draw_compared(several)
-        names = [path.stem for path in paths]
-        return dict(zip(names, made, strict=True))
+        unrendered.clear()
+        several, some = [figures.Results(run) for run in runs], ("png", "gif")
+        paths = figures.draw(several[0], some) if len(several) == 1 else figures.draw_compared(several, some)
+        names = [path.stem for path in paths if path.suffix == ".png"]
+        return dict(zip(names, unrendered, strict=True))
 
     return draw
 

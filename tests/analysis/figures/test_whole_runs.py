@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from marks import ELBO, legend, written
 from matplotlib.image import imread
+from PIL import Image
 from searches import ENDINGS, FULL, search
 from shapes import every_model
 
@@ -28,6 +30,34 @@ from study.record.folder import Run, RunError
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
 NAN = math.nan
 ALWAYS = ["learning_curves", "elbo_sparsity", "reconstructions", "samples", "traversal"]
+MOVING = {"training_progress", "animated_traversal"}
+OF_ALL = [  # a search over single images with labels, in which more than one trial is complete, by four latents
+    *(*ALWAYS, "training_losses", "loss_history", "hyperparameters", "parallel_coordinates", "rungs", "cost"),
+    *("class_reconstructions", "interpolation", "latent_space", "kl_by_latent", "latent_sheet", *MOVING),
+]
+COMPARED = [  # of runs that compare, of whichever model
+    *("learning_curves", "loss_history", "training_losses", "elbo_sparsity", "reconstructions"),
+    *("class_reconstructions", "samples", "interpolation", "latent_space"),
+]
+TIED = ("avb", "householder", "hvae", "iaf", "vlae")  # posteriors whose coordinates depend on each other
+SEARCHING = ("vlae", "savae")  # for the mode
+PENALISED = ("avb", "disentangled", "factor", "nonsyn")  # whose loss is not the ELBO alone
+
+
+def expected_of(model: str) -> set[str]:
+    """The figures of a model's run."""
+    found = {*OF_ALL}
+    if model == "vsc":
+        found |= {"code_sparsity", "largest_codes", "modified_code", "conditional_samples"}
+    if model == "conjoint":
+        found = found - {"parallel_coordinates"} | {"conjoint_latents", "background_transfer"}
+    if model in TIED:
+        found = found - {"kl_by_latent"} | {"posterior_covariances"}
+    if model in SEARCHING:
+        found |= {"mode_search", "updates"}
+    if model in PENALISED:
+        found -= {"loss_history"}
+    return found - {"latent_sheet"} if model in ("vsc", "hvae") else found  # for a Gaussian prior
 
 
 def draw_all(run: Run, suffixes: Sequence[str] = figures.FORMATS) -> list[Path]:
@@ -52,27 +82,41 @@ def check_png(path: Path) -> tuple[int, int]:
     return pixels.shape[1], pixels.shape[0]
 
 
+def check_gif(path: Path) -> None:
+    with Image.open(path) as animation:
+        assert animation.n_frames > 1
+        assert animation.info["loop"] == 0
+        first = np.asarray(animation.convert("RGB"))
+        animation.seek(animation.n_frames // 2)
+        later = np.asarray(animation.convert("RGB"))
+    assert first.std() > 5
+    assert (first != later).any()
+
+
 def check_pdf(path: Path) -> None:
     content = path.read_bytes()
     assert content.startswith(b"%PDF-")
     assert content.rstrip().endswith(b"%%EOF")
 
 
-@every_model("model", "vae", "vsc", "avb", "conjoint")
-def test_a_run_gets_all_figures_that_it_has_the_data_for(runs, model):
+@pytest.mark.parametrize("model", ["vae", "vsc", "vlae"])
+def test_a_runs_figures_are_whole_files(runs, model):
     run = runs(model)
     suffixes = figures.FORMATS if model == "vae" else ("png",)
     found = draw_all(run, suffixes)
-    # Only a sparse coder has exact zeros.
-    sparse = ["code_sparsity"] if model == "vsc" else []
-    expected = ["learning_curves", "hyperparameters", *ALWAYS[1:], *sparse]
-    known = {*expected, *ALWAYS, "code_sparsity"}
-    files = [run.path / "figures" / f"{name}.{suffix}" for name in expected for suffix in suffixes]
-    assert [path for path in found if path.stem in known] == files
+    expected = [
+        run.path / "figures" / f"{name}.{suffix}"
+        for name in expected_of(model)
+        for suffix in (["gif"] if name in MOVING else ["png", "pdf"])
+        if suffix in suffixes
+    ]
+    assert sorted(found) == sorted(expected)
     assert sorted(path.name for path in (run.path / "figures").iterdir()) == sorted(path.name for path in found)
     for path in found:
         if path.suffix == ".pdf":
             check_pdf(path)
+        elif path.suffix == ".gif":
+            check_gif(path)
         else:
             width, height = check_png(path)
             assert width == 1300  # 6.5 inches at 200 dots
@@ -83,6 +127,8 @@ def test_a_run_gets_all_figures_that_it_has_the_data_for(runs, model):
 def test_every_figure_says_what_it_shows(runs, drawn, model):
     run = runs(model)
     figures_ = drawn(run)
+    assert {*figures_} == expected_of(model) - MOVING
+    assert [*figures_] == [name for name in figures.names() if name in figures_]
     [curves] = figures_["learning_curves"].axes
     word, label = style.word(models.objective(model)), style.label(models.objective(model))
     assert (word, label) == (("log p(x)", "validation log p(x) [nats / image]") if model == "avb" else ("ELBO", ELBO))
@@ -110,11 +156,12 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
     measure = "share of exact zeros in codes" if model == "vsc" else "Hoyer sparsity of codes"
     assert written(sparsity) == (f"{word} against sparsity", measure, label)
     number = best_complete(analysis.trials(run.path), models.objective(model))
-    titles = {name: figures_[name].axes[0].get_title() for name in ("reconstructions", "samples", "traversal")}
+    titles = {name: figures_[name].axes[0].get_title() for name in ("reconstructions", "traversal")}
+    titles["samples"] = figures_["samples"].get_suptitle()
     which = f"trial {number} of tiny-{model}"
     assert titles == {
         "reconstructions": f"Reconstructions, {which}",
-        "samples": f"Draws from the prior, decoded; {which}",
+        "samples": f"Draws, decoded; {which}",
         "traversal": f"One coordinate of a code, smallest to largest value; triangle: zero\n{which}",
     }
     names = {label.get_text() for label in figures_["traversal"].axes[0].get_yticklabels()}
@@ -136,30 +183,25 @@ def test_a_confirmed_run_shows_it(runs, tmp_path, drawn):
     assert [label.get_text() for label in ax.get_yticklabels()] == labels
 
 
-@pytest.mark.parametrize("suffix", ["pdf", "svg"])
-def test_other_formats_are_whole_files_too(make, tmp_path, suffix, command):
+def test_another_format_is_that_of_all_that_does_not_move(make, tmp_path, command):
     run = search(make("vsc", fixed={**make("vsc").fixed, "kl_warmup": 0.0}), tmp_path, (FULL,))
-    code, out, err = command("figures", run.path, "--format", suffix)
+    code, out, err = command("figures", run.path, "--format", "svg")
     assert (code, err) == (0, "")
     found = [Path(line) for line in out.splitlines()]
     assert {path.stem for path in found} >= {*ALWAYS, "hyperparameters"}
     for path in found:
-        if suffix == "pdf":
-            check_pdf(path)
-        else:
-            assert ElementTree.fromstring(path.read_bytes()).tag.endswith("svg")
+        assert ElementTree.fromstring(path.read_bytes()).tag.endswith("svg")
 
 
 @pytest.mark.parametrize("latent", [1, 2])
-def test_one_complete_trial_and_nothing_drawn_is_enough(make, tmp_path, latent):
+def test_one_complete_trial_and_nothing_drawn_is_enough(make, tmp_path, latent, drawn):
     """With a single coordinate Hoyer's measure is not defined."""
     spec = make(fixed={**searchspaces.defaults("vae"), "hidden": 8, "latent": latent}, trials=1)
     run = search(spec, tmp_path, (FULL,))
-    expected = [name for name in ALWAYS if latent > 1 or name != "elbo_sparsity"] + ["posteriors"] * (latent == 2)
-    found = figures.draw(figures.Results(run), ["png"])
-    assert [path.stem for path in found] == expected
-    for path in found:
-        check_png(path)
+    of_several_trials = {"hyperparameters", "parallel_coordinates", "rungs", "cost"}
+    of_a_plane = {"elbo_sparsity", "latent_space", "posteriors", "manifold"}
+    expected = {*OF_ALL, *of_a_plane} - of_several_trials - MOVING - (of_a_plane if latent == 1 else set())
+    assert {*drawn(run)} == expected
 
 
 def test_a_run_without_a_complete_trial_is_refused(make, tmp_path, command):
@@ -172,7 +214,7 @@ def test_a_run_without_a_complete_trial_is_refused(make, tmp_path, command):
     assert not (run.path / "figures").exists()
 
 
-def test_figures_do_not_read_the_test_set(runs, monkeypatch):
+def test_figures_do_not_read_the_test_set(runs, monkeypatch, unrendered):
     splits = imagesets.load("mnist5k")
     monkeypatch.setattr(imagesets, "load", lambda *_: SimpleNamespace(train=splits.train, valid=splits.valid))
     assert draw_all(runs("vae"))
@@ -194,18 +236,16 @@ def test_a_run_that_is_not_there_is_refused_before_anything_is_drawn(runs, comma
 # Several runs.
 
 
-def test_what_compares_several_runs_lies_with_the_first(runs, command, tmp_path):
+def test_what_compares_several_runs_lies_with_the_first(runs, command, tmp_path, unrendered):
     first, second = (Run(shutil.copytree(runs(name).path, tmp_path / f"tiny-{name}")) for name in ("vsc", "vae"))
     code, out, err = command("figures", first.path, second.path, first.path)
     assert (code, err) == (0, "")
-    folder, names = first.path / "figures" / "compared", ("learning_curves", "elbo_sparsity")
+    folder, names = first.path / "figures" / "compared", [*COMPARED, "kl_by_latent", "posterior_covariances"]
     compared = [folder / f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")]
     found = [Path(line) for line in out.splitlines()]
-    assert found[-4:] == compared
+    assert found[-len(compared) :] == compared
     assert {path.parent for path in found} == {compared[0].parent, first.path / "figures", second.path / "figures"}
     assert len(found) == len(set(found))
-    for path in compared[::2]:
-        check_png(path)
     assert not (second.path / "figures" / "compared").exists()
 
 
@@ -214,7 +254,8 @@ def test_a_comparison_shows_every_run_that_has_the_data(runs, tmp_path, drawn):
     for run in copies[1:]:
         confirm(run, ["defaults", "trial-0"], [-9.0, NAN])
     found = drawn(*copies)
-    assert list(found) == ["learning_curves", "elbo_sparsity", "confirmed"]
+    assert {*found} == {*COMPARED, "confirmed", "kl_by_latent", "latent_sheet", "posterior_covariances"}
+    assert [len(found[name].axes) for name in ("kl_by_latent", "latent_sheet")] == [1, 2]  # of two runs each
     assert legend(found["learning_curves"].axes[0]) == ["tiny-vsc", "tiny-vae", "tiny-iaf"]
     [sparsity] = found["elbo_sparsity"].axes
     assert legend(sparsity) == ["tiny-vsc", "tiny-vae", "tiny-iaf"]
@@ -225,7 +266,7 @@ def test_a_comparison_shows_every_run_that_has_the_data(runs, tmp_path, drawn):
     assert found["elbo_sparsity"].get_supxlabel().startswith("tiny-vsc, tiny-vae, tiny-iaf: ELBO is a ")
 
 
-def test_runs_whose_numbers_do_not_compare_are_drawn_alone(runs, make, tmp_path, command):
+def test_runs_whose_numbers_do_not_compare_are_drawn_alone(runs, make, tmp_path, command, unrendered):
     binary = make(
         fixed=make().fixed | {"kl_warmup": 0.0}, preprocessing={"binarise": "static"}, objective=["hoyer", "elbo"]
     )
@@ -249,7 +290,7 @@ def test_figures_go_by_the_first_objective(make, tmp_path, drawn):
     assert f"best, trial {best}" in legend(curves)
     assert found["hyperparameters"].get_suptitle().startswith("Hoyer sparsity of codes of complete trials")
     assert found["elbo_sparsity"].axes[0].get_ylabel() == ELBO  # not hoyer against itself
-    assert f"trial {best} of tiny" in found["samples"].axes[0].get_title()
+    assert f"trial {best} of tiny" in found["samples"].get_suptitle()
 
 
 def test_the_folder_is_the_registry():
@@ -258,5 +299,6 @@ def test_the_folder_is_the_registry():
     assert figures.names()[0] == "learning_curves"
     for name in figures.names():
         module = figures.module(name)
-        assert all(callable(getattr(module, part)) for part in ("fits", "data", "draw", "figure")), name
+        whole = "animation" if name in MOVING else "figure"
+        assert all(callable(getattr(module, part)) for part in ("fits", "data", "draw", whole)), name
         assert module.__doc__

@@ -1,0 +1,50 @@
+"""Codes by label: as they are, or by t-SNE, which keeps groups apart."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from analysis.figures.latent_space import data, draw
+from analysis.figures.style import CLASSES
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture
+def groups() -> tuple[np.ndarray, np.ndarray]:
+    labels = np.tile([3, 5, 8], 20)
+    codes = np.random.default_rng(0).normal(size=(60, 6)) + 20 * np.eye(6)[np.arange(60) % 3]
+    return codes, labels
+
+
+def test_a_code_of_two_is_shown_as_it_is(groups):
+    codes, labels = groups
+    found = data(codes[:, :2], labels)
+    np.testing.assert_array_equal(found.points, codes[:, :2])
+    assert found.axes == ("z 0", "z 1")
+
+
+def test_more_latents_are_embedded_the_same_way_at_each_call(groups, ax):
+    found = data(*groups)
+    np.testing.assert_array_equal(data(*groups).points, found.points)
+    distances = np.linalg.norm(found.points[:, None] - found.points, axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    assert (found.labels[distances.argmin(1)] == found.labels).all()
+    draw(ax, found, "Title")
+    assert [text.get_text() for text in ax.texts] == ["3", "5", "8"]
+    colours = [to_hex(dots.get_facecolor()[0]).upper() for dots in ax.collections]
+    assert colours == list(CLASSES[:3])
+    assert len(ax.get_xticks()) == 0  # its scale means nothing
+
+
+def test_codes_that_are_all_equal_are_no_obstacle():
+    found = data(np.zeros((40, 3)), np.arange(40) % 2)
+    assert np.isfinite(found.points).all()
+
+
+def test_one_code_far_out_flattens_nothing(ax):
+    codes = np.random.default_rng(0).normal(size=(1000, 2))
+    codes[0] = 1e4
+    draw(ax, data(codes, np.arange(1000) % 2), "Title")
+    assert ax.get_xlim()[1] < 10
+    assert ax.get_ylim()[1] < 10
