@@ -39,7 +39,7 @@ from benchmarks.kept import missing, record, rows
 from models.base import VAE
 from models.distributions import SpikeSlab
 from study.spec import Budget, StudySpec
-from study.trial.evaluation import evaluate, evaluating, importance_weighted, probe_accuracy
+from study.trial.evaluation import evaluate, evaluating, importance_weighted, probe_accuracies
 from study.trial.images import Images, images_of
 from study.trial.training import Training
 
@@ -104,8 +104,9 @@ def probes(model: VAE, train: Images, test: Images) -> dict[str, float]:
     assert test.labels is not None
     fitted, other = mu(model, train, PROBED), mu(model, test)
     labels, known = train.labels[:PROBED], (other, test.labels)
+    [of_codes] = probe_accuracies(model, train, test, PROBED, ["logistic"])
     found = {
-        "accuracy": probe_accuracy(model, train, test, PROBED),
+        "accuracy": of_codes,
         "accuracy_mu": metrics.accuracy(fitted, labels, test=known),
         "accuracy_sgd": descent_accuracy(fitted, labels, test=known),
     }

@@ -66,8 +66,8 @@ def made(runs, tmp_path_factory) -> Run:
     """A run that was stopped, with a confirmation, and a trial that failed with a text that is no text."""
     run = Run(shutil.copytree(runs("vsc").path, tmp_path_factory.mktemp("report") / "tiny-vsc"))
     run.rewrite(run.spec().model_copy(update={"trials": 8}))
-    study = open_run(run).study
-    fail(study, study.ask().number, SCRIPT, traceback=f'File "{run.path}/x.py", line 3\n<b>')
+    opened = open_run(run)
+    fail(opened, opened.study.ask().number, SCRIPT, traceback=f'File "{run.path}/x.py", line 3\n<b>')
     rows = {"study": run.name, "configuration": ["defaults", "defaults", "trial-0"], "repeat": [0, 1, 0]}
     numbers = {"samples": 10, "images": 10, "seconds": 2.0, "metrics.elbo": [-90.0, -94.0, None]}
     pd.DataFrame({**rows, "cause": ["", "", "oom: not enough memory"], **numbers}).to_parquet(run.table("confirm"))
@@ -152,7 +152,9 @@ def test_of_a_run_without_a_complete_trial_it_shows_what_there_is(make, tmp_path
     run = search(make(), tmp_path, ENDINGS[1:2] + ENDINGS[3:4])
     text, page = page_of(run)
     assert "No trial is complete yet." in text
-    assert page.tags.count("img") == 2  # learning curves, and what the stopped trial had drawn
+    begin = ("Learning curves: ", "The first objective", "How long each trial took")
+    assert len(page.texts["figcaption"]) == len(begin)
+    assert all(text.startswith(words) for text, words in zip(page.texts["figcaption"], begin))
     assert "is not drawn: tiny has no complete trial yet; go on with `python -m study resume tiny`" in text
     assert [word for word in page.texts["td"] if word in ("PRUNED", "FAIL", "COMPLETE")] == ["PRUNED", "FAIL"]
 
