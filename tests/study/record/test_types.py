@@ -80,5 +80,5 @@ def test_every_column_can_be_written_and_read(values, expected, tmp_path):
 
 def test_choices_of_several_types_are_drawn():
     column = pd.Series(["32", "two layers", None])
-    drawn = hyperparameters._values(column, CategoricalDistribution([32, "two layers", None]))
+    drawn = hyperparameters.values_of(column, CategoricalDistribution([32, "two layers", None]))
     assert drawn.tolist() == [32, "two layers", None]
