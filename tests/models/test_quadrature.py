@@ -186,7 +186,7 @@ def log_weights(model: VAE, x: Tensor) -> Tensor:
     return model.log_weights(x, S)
 
 
-@pytest.mark.parametrize("trained", [False, True], ids=["initial", "trained"])
+@pytest.mark.parametrize("trained", [False, pytest.param(True, marks=pytest.mark.long)], ids=["initial", "trained"])
 @pytest.mark.parametrize("name", NAMES)
 def test_importance_weighted_log_likelihood_is_the_integral(name, trained):
     x, log_p = quadrature(name, trained)

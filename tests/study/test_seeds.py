@@ -252,6 +252,7 @@ def test_it_stands_beside_a_search(command, seeded, given):
     assert "tiny-seeds  " in out
 
 
+@pytest.mark.long
 def test_figures_are_those_that_it_has_the_data_for(command, seeded, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(b""))
     seeded("--seeds", "2")

@@ -99,7 +99,7 @@ def check_pdf(path: Path) -> None:
     assert content.rstrip().endswith(b"%%EOF")
 
 
-@pytest.mark.parametrize("model", ["vae", "vsc", "vlae"])
+@every_model("model", "vae")
 def test_a_runs_figures_are_whole_files(runs, model):
     run = runs(model)
     suffixes = figures.FORMATS if model == "vae" else ("png",)
@@ -123,7 +123,7 @@ def test_a_runs_figures_are_whole_files(runs, model):
             assert height > 300
 
 
-@every_model("model", "vae", "vsc", "avb", "conjoint")
+@every_model("model", "vae", "vsc")
 def test_every_figure_says_what_it_shows(runs, drawn, model):
     run = runs(model)
     figures_ = drawn(run)

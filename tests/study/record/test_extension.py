@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import yaml
+from ended import searched
 from optuna.trial import BaseTrial, TrialState
 
 import analysis
@@ -199,8 +200,9 @@ def renamed(trial: BaseTrial) -> dict:
     ],
 )
 @pytest.mark.parametrize("how", [("resume",), ("confirm",), ("run", "--trials", "+2")], ids=lambda how: how[0])
-def test_a_changed_space_is_refused_under_the_old_name(finished, command, monkeypatch, tmp_path, how, space, says):
-    run = Run(shutil.copytree(finished.path, tmp_path / "tiny"))
+def test_a_changed_space_is_refused_under_the_old_name(make, command, monkeypatch, tmp_path, how, space, says):
+    run = Run(tmp_path / "tiny")
+    searched(make(), run)
     before = open_run(run).study.get_trials()
     written = run.study_yaml.read_bytes()
     monkeypatch.setattr(searchspaces.vae, "DEFAULTS", {**searchspaces.vae.DEFAULTS, "grad_clip": 1.0})
@@ -214,8 +216,8 @@ def test_a_changed_space_is_refused_under_the_old_name(finished, command, monkey
     assert open_run(run).study.get_trials() == before
 
 
-def test_of_a_changed_space_a_finished_run_can_still_be_read(finished, command, monkeypatch, tmp_path):
-    run = Run(shutil.copytree(finished.path, tmp_path / "tiny"))
+def test_of_a_changed_space_a_run_can_still_be_read(fresh, command, monkeypatch, tmp_path):
+    run = fresh()
     with monkeypatch.context() as patch:
         patch.setattr(searchspaces.vae, "space", wider)
         assert command("status", run.path)[0] == 0

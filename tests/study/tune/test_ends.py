@@ -214,6 +214,7 @@ def test_a_reader_disturbs_no_search_and_no_search_a_reader(ray_up, command, pre
     assert reads > 10
 
 
+@pytest.mark.long
 def test_a_search_goes_on_without_its_display(ray_up, raw, tmp_path, monkeypatch):
     monkeypatch.setattr(Lines, "_say", lambda self, line: 1 / 0)
     assert runner.run(StudySpec(**raw(trials=2)), Run(tmp_path / "tiny")).complete == 2
