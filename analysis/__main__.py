@@ -135,6 +135,8 @@ def figures(
     several = [drawing.Results(run, data) for run in found.values()]
     for results in several:
         _print_each(drawing.draw(results, formats, out / results.run.name if out and several[1:] else out))
+        if results.lacking is not None:
+            print(f"only what needs no model is drawn: {results.lacking}", file=sys.stderr)
     if len(several) > 1:
         if apart := drawing.apart(several):
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import re
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,6 @@ import pandas as pd
 import imagesets
 import models
 from analysis import figures, summaries, tables
-from analysis.figures import style
 from analysis.formats import Cells, cells
 from imagesets import DataError
 from study.output import masked
@@ -342,18 +340,12 @@ class Reported:
         """Its figures, and what kept some from being drawn."""
         with tempfile.TemporaryDirectory() as folder:
             try:
-                paths, reason = figures.draw(self.results, inline(), Path(folder)), ""
+                paths, reason = figures.draw(self.results, inline(), Path(folder)), str(self.results.lacking or "")
             except (RunError, DataError) as error:
-                paths, reason = list(self._without_a_model(Path(folder))), without_places(str(error))
-            return [picture(path) for path in paths], reason
-
-    def _without_a_model(self, folder: Path) -> Iterator[Path]:
-        """Those that need no complete trial, and no data set."""
-        for name in figures.names() if self._opened is not None else ():
-            module = figures.module(name)
-            with suppress(RunError, DataError):
-                if hasattr(module, "figure") and module.fits(self.results):
-                    yield style.save(module.figure(self.results), folder / f"{name}.png")
+                paths, reason = [], str(error)
+                if self._opened is not None:
+                    paths = figures.without_model(self.results, inline(), Path(folder))
+            return [picture(path) for path in paths], without_places(reason)
 
 
 def shown(frame: pd.DataFrame) -> Cells:

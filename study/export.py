@@ -33,6 +33,10 @@ from study.trial.seeds import derived_seed
 CODE = "model.py"  # in an export, the file of a model of one's own
 
 
+class NoneCompleteError(RunError):
+    """No trial of a run is complete, or where there was no search, no seed."""
+
+
 class Best(NamedTuple):
     """The best checkpoint of a run."""
 
@@ -47,7 +51,8 @@ def best(opened: OpenRun) -> Best:
     """The best checkpoint of the best complete trial, or where there was no search, seed, both by the first objective.
 
     Raises:
-        RunError: no trial is complete, or no seed, or a checkpoint is gone or damaged.
+        NoneCompleteError: no trial is complete, or no seed.
+        RunError: a checkpoint is gone or damaged.
     """
     spec = opened.spec
     number, seed, state = _best_trial(opened) if spec.trials else _best_seed(opened)
@@ -61,9 +66,11 @@ def _best_trial(opened: OpenRun) -> tuple[int, int, dict[str, Any]]:
     trial = best_trial(study)
     if trial is None:
         if owed(opened):
-            raise RunError(f"{run.name} has no complete trial yet; go on with `{run.goes_on(spec)}`")
+            raise NoneCompleteError(f"{run.name} has no complete trial yet; go on with `{run.goes_on(spec)}`")
         more = command("run", run.argument, "--trials", f"+{spec.trials}")
-        raise RunError(f"of {run.name}'s {counted(spec.trials, 'trial')} none is complete; `{more}` adds as many")
+        raise NoneCompleteError(
+            f"of {run.name}'s {counted(spec.trials, 'trial')} none is complete; `{more}` adds as many"
+        )
     state = _checkpoint("the best trial", run.trial(trial.number))
     return trial.number, derived_seed(spec.seed, trial.number), state
 
@@ -73,13 +80,13 @@ def _best_seed(opened: OpenRun) -> tuple[int, int, dict[str, Any]]:
     best: tuple[int, int, dict[str, Any]] | None = None
     sound, failed = seeds(run, spec)
     if len(failed) == spec.confirm.seeds:
-        raise RunError(f"all seeds of {run.name} failed")
+        raise NoneCompleteError(f"all seeds of {run.name} failed")
     for repeat in sound:
         state = _checkpoint(f"seed {repeat + 1}", run.confirmation(DEFAULTS, repeat))
         if best is None or state["best"] > best[2]["best"]:
             best = repeat, state["seed"], state
     if best is None:
-        raise RunError(f"{run.name} has no complete seed yet; go on with `{run.goes_on(spec)}`")
+        raise NoneCompleteError(f"{run.name} has no complete seed yet; go on with `{run.goes_on(spec)}`")
     return best
 
 

@@ -16,6 +16,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,10 +27,12 @@ from matplotlib.figure import Figure
 from analysis import tables
 from analysis.figures import style
 from analysis.figures.results import Results
+from imagesets import DataError
+from study.export import NoneCompleteError
 
 FORMATS = ("png", "pdf", "gif")  # for a screen, for a paper, and of what moves the only one
 
-__all__ = ["Results", "apart", "draw", "draw_compared", "module", "names"]
+__all__ = ["Results", "apart", "draw", "draw_compared", "module", "names", "without_model"]
 
 
 @functools.cache
@@ -50,7 +53,7 @@ def module(name: str) -> ModuleType:
 
 
 def draw(results: Results, suffixes: Sequence[str] = FORMATS, out: Path | None = None) -> list[Path]:
-    """Draws every figure that a run has the data for.
+    """Draws every figure that a run has the data for; where no trial is complete yet, those that need no model.
 
     Args:
         results: of the run.
@@ -61,17 +64,32 @@ def draw(results: Results, suffixes: Sequence[str] = FORMATS, out: Path | None =
         The files, in the order of a report.
 
     Raises:
-        RunError: no trial is complete, or where there was no search, no seed; or the folder cannot be written.
+        RunError: there is nothing to draw yet; or the folder cannot be written.
         DataError: the data set is not there.
     """
     out = out or results.run.path / "figures"
     style.check_folder(out)
-    _ = results.best, results.valid  # what is not there is told before a folder is made
-    fitting = [(name, module) for name, module in _modules().items() if module.fits(results)]
-    return [path for name, module in fitting for path in _draw(module, results, out / name, suffixes)]
+    if results.lacking is None:
+        _ = results.valid  # what is not there is told before a folder is made
+        return [path for name in _modules() for path in _draw(name, results, out, suffixes)]
+    if found := without_model(results, suffixes, out):
+        return found
+    raise results.lacking
 
 
-def _draw(module: ModuleType, results: Results, stem: Path, suffixes: Sequence[str]) -> list[Path]:
+def without_model(results: Results, suffixes: Sequence[str], out: Path) -> list[Path]:
+    """Draws those figures of a run that need neither a complete trial nor the data set. Arguments as for `draw`."""
+    found = []
+    for name in _modules():
+        with suppress(NoneCompleteError, DataError):
+            found += _draw(name, results, out, suffixes)
+    return found
+
+
+def _draw(name: str, results: Results, out: Path, suffixes: Sequence[str]) -> list[Path]:
+    module, stem = _modules()[name], out / name
+    if not module.fits(results):
+        return []
     if not hasattr(module, "animation"):
         return _save(module.figure, results, stem, suffixes)
     return [style.save_animation(module.animation(results), stem.with_suffix(".gif"))] if "gif" in suffixes else []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import models
 from analysis import tables
 from imagesets import Splits
-from study.export import Best, best
+from study.export import Best, NoneCompleteError, best
 from study.record.confirmation import DEFAULTS
 from study.record.folder import OpenRun, Run
 from study.record.storage import KIND, check_data, open_run
@@ -68,7 +68,7 @@ class Results:
 
     @cached_property
     def best(self) -> Best:
-        """The best checkpoint. Raises RunError if no trial, or without a search no seed, is complete."""
+        """The best checkpoint; errors as of `study.export.best`."""
         return best(self.opened)
 
     @cached_property
@@ -81,6 +81,15 @@ class Results:
         """
         check_data(self.opened)
         return load_data(self.spec, self._data)
+
+    @cached_property
+    def lacking(self) -> NoneCompleteError | None:
+        """Why there is no best checkpoint yet; None where there is one. Raises what else `best` does."""
+        try:
+            _ = self.best
+        except NoneCompleteError as error:
+            return error
+        return None
 
     @cached_property
     def valid(self) -> Images:

@@ -204,8 +204,17 @@ def test_one_complete_trial_and_nothing_drawn_is_enough(make, tmp_path, latent, 
     assert {*drawn(run)} == expected
 
 
-def test_a_run_without_a_complete_trial_is_refused(make, tmp_path, command):
+def test_of_a_run_without_a_complete_trial_what_needs_no_model_is_drawn(make, tmp_path, command):
     run = search(make(), tmp_path, ENDINGS[1:2] + ENDINGS[3:4])
+    code, out, err = command("figures", run.path, "--format", "png")
+    assert code == 0
+    assert [Path(line).stem for line in out.splitlines()] == ["learning_curves", "hyperparameters", "cost"]
+    lacking = f"tiny has no complete trial yet; go on with `python -m study resume {run.path}`"
+    assert err == f"only what needs no model is drawn: {lacking}\n"
+
+
+def test_a_run_without_any_report_is_refused(make, tmp_path, command):
+    run = search(make(), tmp_path, ())
     with pytest.raises(RunError, match="no complete trial"):
         draw_all(run)
     code, out, err = command("figures", run.path)
