@@ -6,6 +6,7 @@ from torch import Tensor
 
 import models
 from imagesets import Splits
+from study.spec import presets
 
 
 def shape_for(name: str, single: tuple[int, ...] = (1, 8, 8)) -> tuple[int, ...]:
@@ -32,4 +33,13 @@ def every_model(argument: str, *first: str) -> pytest.MarkDecorator:
     """Parametrises with each model: `make test` takes these first ones, `make test-long` the others."""
     return pytest.mark.parametrize(
         argument, [name if name in first else pytest.param(name, marks=pytest.mark.long) for name in models.names()]
+    )
+
+
+def every_preset(argument: str) -> pytest.MarkDecorator:
+    """Parametrises with each preset: `make test` takes one of each model, `make test-long` the others."""
+    names = presets()
+    first = {name.partition("-")[0]: name for name in reversed(names)}.values()
+    return pytest.mark.parametrize(
+        argument, [name if name in first else pytest.param(name, marks=pytest.mark.long) for name in names]
     )

@@ -26,6 +26,8 @@ from study.trial.evaluation import evaluate
 from study.trial.images import Images
 from study.trial.training import Training
 
+pytestmark = pytest.mark.long
+
 FULL, EVERY = 40, 20
 CPU = torch.device("cpu")
 

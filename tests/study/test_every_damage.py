@@ -196,7 +196,9 @@ def test_no_damage_is_a_traceback_or_changes_the_study(made, tried, state, how):
     assert not complaints, "\n".join(complaints)
 
 
-@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in OF_ANALYSIS else name for name in NEEDS]
+)
 def test_a_command_that_is_tried_on_some_files_reads_no_others(made, command, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(made("whole"), tmp_path, copy_function=shutil.copy2, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing doubled when a driver is killed: `benchmarks.chaos` in short, and whole where `long`."""
+"""Nothing is lost and nothing doubled when a driver is killed: `benchmarks.chaos` in short, and whole."""
 
 import pytest
 
@@ -16,6 +16,7 @@ def installed_if_needed(request):
         request.getfixturevalue("installed")
 
 
+@pytest.mark.long
 def test_a_killed_driver_loses_and_doubles_nothing(tmp_path):
     found = chaos.attack("driver", tmp_path, kills=1, trials=3)
     assert found.hits == ["while running"]

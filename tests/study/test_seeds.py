@@ -293,6 +293,7 @@ def test_an_export_is_the_best_seed_by_the_first_objective(seeded, tmp_path):
 # Going on.
 
 
+@pytest.mark.long
 def test_stopped_half_way_it_goes_on_with_confirm(command, given, run, here):
     here.most = 1
     code, out, _ = command("seeds", given, "--seeds", "3")

@@ -91,6 +91,7 @@ def test_a_table_is_shown_though_it_cannot_be_written(finished, command):
         assert command("table", "tiny", app=ANALYSIS) == expected
 
 
+@pytest.mark.long
 def test_figures_of_a_run_that_cannot_be_written_go_elsewhere(finished, command, tmp_path):
     shutil.rmtree(finished.path / "figures", ignore_errors=True)
     finished.path.chmod(0o555)

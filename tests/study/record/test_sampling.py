@@ -4,14 +4,14 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from shapes import every_preset
 
-from study import spec
 from study.record import sampling
 from study.record.folder import Run
 from study.record.words import plan
 from study.spec import StudySpec, load
 
-every_preset = pytest.mark.parametrize("name", spec.presets())
+some_presets = every_preset("name")
 
 
 def points(found: StudySpec, stored: int, n: int = 3) -> list[dict]:
@@ -40,7 +40,7 @@ def test_each_sampler_is_optunas(raw):
         assert type(found).__name__ == kind
 
 
-@every_preset
+@some_presets
 @pytest.mark.parametrize("trials", [1, 7, 300])
 def test_grid_points_lie_in_their_ranges(name, trials):
     distributions = load(name).distributions()

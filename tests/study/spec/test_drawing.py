@@ -3,19 +3,19 @@
 import optuna
 import pytest
 from optuna.trial import FixedTrial
+from shapes import every_preset
 
 import searchspaces
 from models import vae
-from study import spec
 from study.spec import StudySpec, load
 
-every_preset = pytest.mark.parametrize("name", spec.presets())
+some_presets = every_preset("name")
 
 
 # Drawing.
 
 
-@every_preset
+@some_presets
 def test_what_is_pinned_is_not_drawn(name):
     found = load(name)
     usual = {**searchspaces.defaults(found.model), **found.default_draws()}  # and what only its pins bring in
@@ -28,7 +28,7 @@ def test_what_is_pinned_is_not_drawn(name):
     assert set(trial.params) <= set(found.distributions())
 
 
-@every_preset
+@some_presets
 def test_the_storage_holds_drawn_hyperparameters_only(name):
     found = load(name)
     optuna_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))

@@ -1,6 +1,7 @@
 """A specification as it is read: from presets, from files, with overrides, and back."""
 
 import pytest
+import shapes
 import yaml
 
 import study
@@ -30,7 +31,7 @@ def test_there_is_a_preset_to_begin_with():
     assert study.load("quickstart").dataset == "mnist5k"  # needs no network
 
 
-@every_preset
+@shapes.every_preset("name")
 def test_a_dumped_specification_loads_to_the_same(name, write):
     found = load(name)
     assert load(write(spec.dump(found))) == found

@@ -22,12 +22,14 @@ def fake_gpu(local_ray, ray_down):
         yield
 
 
+@pytest.mark.long
 def test_a_worker_with_a_gpu_or_a_share_of_one_works_on_it_and_one_without_on_the_cpu(fake_gpu):
     asked = [{"num_gpus": 0.5}, {"num_gpus": 0.5}, {"num_gpus": 0}]
     found = ray.get([ray.remote(**resources, num_cpus=0)(trainable.device).remote() for resources in asked])
     assert found == [torch.device("cuda:0"), torch.device("cuda:0"), torch.device("cpu")]
 
 
+@pytest.mark.long
 def test_gpus_reach_ray_and_a_trial_without_its_gpu_fails_instead_of_using_the_cpu(fake_gpu, command, preset, tmp_path):
     path = preset(tmp_path, resources={"gpus": 0.5})
     code, _, err = command("run", path, "--root", tmp_path / "runs")
