@@ -76,9 +76,13 @@ def compare(several: Sequence[Results]) -> Figure:
     axes = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
     for ax, measure in zip(axes, shown):
         ax.spines[["top", "right"]].set_visible(False)
-        draw(ax, [(results.spec.name, data(results.confirmed, measure)) for results in several], measure)
-    axes[0].set_title("Over the latent size, fresh seeds; bars: standard deviation")
+        draw(ax, [(_named(results), data(results.confirmed, measure)) for results in several], measure)
+    axes[0].set_title("Over the latent size; bars: standard deviation over n fresh seeds")
     axes[0].legend(frameon=False)
     axes[-1].set_xlabel("latents")
     style.note(figure, several)
     return figure
+
+
+def _named(results: Results) -> str:
+    return f"{results.spec.name}, n = {results.confirmed['repeat'].nunique()}"

@@ -63,7 +63,7 @@ def test_elbo_and_accuracy_stand_above_each_other_for_one_run_or_several(confirm
         return SimpleNamespace(confirmed=frame, measure="elbo", spec=SimpleNamespace(name=name), kind="a bound")
 
     above, below = compare([run("vsc", confirmed), run("vae", confirmed)]).axes
-    assert legend(above) == ["vsc", "vae"]
+    assert legend(above) == ["vsc, n = 2", "vae, n = 2"]
     assert (above.get_ylabel(), below.get_ylabel()) == ("test ELBO [nats / image]", "test accuracy of a probe on codes")
     assert below.get_xlabel() == "latents"
     [alone] = figure(run("points", confirmed.assign(**{"metrics.accuracy": NAN}))).axes  # data without labels
