@@ -11,12 +11,15 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from damage import CONFIRM, build, complete, damage, without_roots_privilege
+from matplotlib.figure import Figure
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.storage import _VersionManager
 
 import analysis.__main__
+from analysis.figures import style
 from study import cli
 from study.record import tables
 from study.record.folder import Run, RunError
@@ -70,10 +73,12 @@ def made(raw, data, tmp_path_factory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Optuna runs the files of its migrations for each database that it opens, which is half the time of a command."""
+    """Without what takes most of a command's time: Optuna's files of migrations, and the pixels of figures."""
     head = RDBStorage("sqlite://").get_head_version()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_VersionManager, "get_head_version", lambda _: head)
+        patch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(b""))
+        patch.setattr(style, "rendered", lambda _, changes: [np.zeros((1, 1, 3), np.uint8) for _ in changes])
         yield
 
 
