@@ -1,8 +1,10 @@
 """`python -m study dashboard`: where it listens, what it answers and refuses, and how it ends."""
 
 import platform
+import shutil
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from damage import digests
@@ -13,14 +15,20 @@ from study.record.folder import Run
 
 
 @pytest.fixture(scope="module")
-def dashboard(built) -> Iterator[Served]:
-    with served(built(None), "tiny", "--port", "0") as up:
+def folder(built, tmp_path_factory) -> Path:
+    """One with a run of one's own, in runs/."""
+    return Path(shutil.copytree(built(None), tmp_path_factory.mktemp("shown") / "folder"))
+
+
+@pytest.fixture(scope="module")
+def dashboard(folder) -> Iterator[Served]:
+    with served(folder, "tiny", "--port", "0") as up:
         yield up
 
 
 @pytest.fixture(scope="module")
-def run_shown(built) -> Run:
-    return Run(built(None) / "runs" / "tiny")
+def run_shown(folder) -> Run:
+    return Run(folder / "runs" / "tiny")
 
 
 def test_it_says_where_it_is_and_how_to_get_there(dashboard):
@@ -80,8 +88,8 @@ def test_it_holds_no_run(dashboard, run_shown):
         assert dashboard.json("/api/studies/1")["name"] == "tiny"
 
 
-def test_ctrl_c_ends_it_without_a_word(built):
-    with served(built(None), "tiny", "--port", "0") as up:
+def test_ctrl_c_ends_it_without_a_word(folder):
+    with served(folder, "tiny", "--port", "0") as up:
         assert up.end() == 130
         assert up.process.communicate() == ("", "")
 
