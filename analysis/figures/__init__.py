@@ -28,7 +28,7 @@ from analysis import tables
 from analysis.figures import style
 from analysis.figures.results import Results
 from imagesets import DataError
-from study.export import NoneCompleteError
+from study.record.folder import RunError
 
 FORMATS = ("png", "pdf", "gif")  # for a screen, for a paper, and of what moves the only one
 
@@ -71,25 +71,30 @@ def draw(results: Results, suffixes: Sequence[str] = FORMATS, out: Path | None =
     style.check_folder(out)
     if results.lacking is None:
         _ = results.valid  # what is not there is told before a folder is made
-        return [path for name in _modules() for path in _draw(name, results, out, suffixes)]
+        fitting = [(name, module) for name, module in _modules().items() if module.fits(results)]
+        return [path for name, module in fitting for path in _draw(module, results, out / name, suffixes)]
     if found := without_model(results, suffixes, out):
         return found
     raise results.lacking
 
 
 def without_model(results: Results, suffixes: Sequence[str], out: Path) -> list[Path]:
-    """Draws those figures of a run that need neither a complete trial nor the data set. Arguments as for `draw`."""
+    """Draws those figures of a run that need neither its best checkpoint nor the data set. Arguments as for `draw`.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
     found = []
-    for name in _modules():
-        with suppress(NoneCompleteError, DataError):
-            found += _draw(name, results, out, suffixes)
+    for name, module in _modules().items():
+        figure = None
+        with suppress(RunError, DataError):  # of what it is made from; what moves is made from a model
+            if hasattr(module, "figure") and module.fits(results):
+                figure = module.figure(results)
+        found += _save(lambda made: made, figure, out / name, suffixes)
     return found
 
 
-def _draw(name: str, results: Results, out: Path, suffixes: Sequence[str]) -> list[Path]:
-    module, stem = _modules()[name], out / name
-    if not module.fits(results):
-        return []
+def _draw(module: ModuleType, results: Results, stem: Path, suffixes: Sequence[str]) -> list[Path]:
     if not hasattr(module, "animation"):
         return _save(module.figure, results, stem, suffixes)
     return [style.save_animation(module.animation(results), stem.with_suffix(".gif"))] if "gif" in suffixes else []

@@ -159,6 +159,15 @@ def test_of_a_run_without_a_complete_trial_it_shows_what_there_is(make, tmp_path
     assert [word for word in page.texts["td"] if word in ("PRUNED", "FAIL", "COMPLETE")] == ["PRUNED", "FAIL"]
 
 
+def test_of_a_run_whose_best_checkpoint_is_damaged_it_shows_what_needs_no_model(runs, tmp_path):
+    run = Run(shutil.copytree(runs("vae").path, tmp_path / "tiny-vae"))
+    for path in run.path.glob("trials/*/best.pt"):
+        path.write_bytes(b"PK no archive")
+    text, page = page_of(run)
+    assert page.texts["figcaption"][0].startswith("Learning curves: ")
+    assert "is not drawn: " in text
+
+
 def test_of_a_run_that_died_before_it_had_a_study(make, tmp_path):
     run = Run(tmp_path / "tiny")
     run.create(make())
