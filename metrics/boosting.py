@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 ROUNDS, DEPTH, RATE = 100, 3, 0.1
 LEAVES = 2**DEPTH
+THREADS = 1  # these trees are too small to share. Every call says so: LightGBM keeps the last one said, for all threads
 BINS = 1023  # so many values of a latent at most are told apart; 255 move DCI by 0.04
 
 
@@ -46,7 +47,7 @@ def boosted(
         residuals = of_class - p
         if booster.update(fobj=lambda *_, r=residuals: (-r.squeeze(), np.ones_like(r).squeeze())):
             break  # no tree has a split
-        found = booster.predict(rows, start_iteration=i, num_iteration=1, pred_leaf=True)
+        found = booster.predict(rows, start_iteration=i, num_iteration=1, pred_leaf=True, num_threads=THREADS)
         leaf = found.reshape(len(rows), -1) + LEAVES * np.arange(of_class.shape[1])
         logits += RATE * _newton(leaf[: len(y)], residuals, p)[leaf]
     gains = _even(booster.feature_importance("gain"), codes)
@@ -72,7 +73,7 @@ def _booster(codes: NDArray[np.float64], trees: int) -> Any:
         "feature_pre_filter": False,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 1,  # these trees are too small to share
+        "num_threads": THREADS,
         "verbosity": -1,
     }
     data = lightgbm.Dataset(codes, label=np.zeros(len(codes)), params=settings)

@@ -2,6 +2,7 @@
 
 import builtins
 
+import lightgbm
 import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingClassifier
@@ -58,6 +59,19 @@ def test_the_three_numbers_have_names(drawn):
 def test_trees_that_are_not_known_are_refused(drawn):
     with pytest.raises(ValueError, match="trees 'forest' is not known; known: scikit-learn, lightgbm"):
         metrics.dci(*drawn("perfect", 60), trees="forest")
+
+
+def test_no_call_of_lightgbm_changes_the_number_of_threads_under_another(monkeypatch, drawn):
+    """A prediction that leaves the number open sets it to all cores, for boosters that are being built for one too."""
+    said, predict = set(), lightgbm.Booster.predict
+
+    def noted(self, *args, **settings):
+        said.add(settings.get("num_threads"))
+        return predict(self, *args, **settings)
+
+    monkeypatch.setattr(lightgbm.Booster, "predict", noted)
+    metrics.dci(*drawn("perfect", 100), trees="lightgbm")
+    assert said == {1}
 
 
 def test_lightgbm_is_asked_for_by_name_only(monkeypatch, drawn):
