@@ -31,7 +31,8 @@ test: setup
 
 # Kills, outages and other cases of minutes each; with PostgreSQL where it is installed.
 test-long: setup
-	$(BIN)/python -m pytest -q -m long
+	$(BIN)/python -m pytest -q -m "long and not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -m "long and alone"
 
 lint: setup
 	$(BIN)/ruff check $(SOURCES)

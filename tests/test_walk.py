@@ -21,7 +21,7 @@ from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import reports
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 RANDOM = np.random.default_rng(0)
 

@@ -23,6 +23,8 @@ from study.spec import SpecError, StudySpec, storage_url
 from study.spec.measures import METRICS
 from study.trial.training import Training
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def server(installed):

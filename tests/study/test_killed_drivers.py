@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import attacked, chaos
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def kind(request, installed_if_needed):

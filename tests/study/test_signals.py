@@ -26,6 +26,8 @@ from study.record.trials import reports
 from study.trial.seeds import derived_seed
 from study.trial.training import Training
 
+pytestmark = pytest.mark.alone
+
 PROJECT = Path(__file__).resolve().parents[2]
 TRIALS, FULL, EVERY = 4, 200, 10
 LINGER, LINGER_HARD = 20.0, 75.0  # seconds; after a hard end two of Ray's agents take a minute

@@ -22,7 +22,7 @@ from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import fail
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 INSTALL = "there is no Chromium on this machine; on Debian: apt-get install --no-install-recommends chromium"
 

@@ -12,6 +12,8 @@ from study.spec import StudySpec
 from study.spec.problems import MachineError
 from study.tune import cluster, start
 
+pytestmark = pytest.mark.alone
+
 TIMED_OUT = "The current node timed out during startup. This could happen because"
 
 

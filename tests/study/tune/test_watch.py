@@ -15,6 +15,8 @@ import pytest
 from study.signals import Stop
 from study.tune import watch
 
+pytestmark = pytest.mark.alone
+
 PROJECT = Path(__file__).resolve().parents[3]
 
 
