@@ -87,5 +87,5 @@ def figure(results: Results) -> Figure:
 
 def compare(several: Sequence[Results]) -> Figure:
     figure, ax = style.one_axes(3.8)
-    draw_compared(ax, [(results.spec.name, data(results.best.model, results.valid)) for results in several])
+    draw_compared(ax, [(results.name, data(results.best.model, results.valid)) for results in several])
     return figure

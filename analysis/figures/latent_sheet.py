@@ -80,6 +80,6 @@ def compare(several: Sequence[Results]) -> Figure:
     sheets = [data(results.best.model, results.valid, results.codes) for results in several]
     figure, axes = style.panels(len(sheets), 2, 0.6 + 0.34 * max(len(sheet.pixels) for sheet in sheets))
     for ax, sheet, results in zip(axes, sheets, several):
-        draw(ax, sheet, results.spec.name)
+        draw(ax, sheet, results.name)
     figure.suptitle(f"Each latent over ±{DEVIATIONS:g} standard deviations of the prior")
     return figure

@@ -155,6 +155,6 @@ def figure(results: Results) -> Figure:
 def compare(several: Sequence[Results]) -> Figure:
     figure, ax = style.one_axes(4.0)
     measure = several[0].measure
-    draw_compared(ax, [part for r in several for part in by_value(r.spec.name, r.curves, r.trials, measure)], measure)
+    draw_compared(ax, [part for r in several for part in by_value(r.name, r.curves, r.trials, measure)], measure)
     style.note(figure, several)
     return figure

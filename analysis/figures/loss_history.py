@@ -77,7 +77,7 @@ def compare(several: Sequence[Results]) -> Figure:
     for results in several:
         number = best_complete(results.trials, results.measure)
         assert number is not None
-        runs.append((results.spec.name, data(results.train, results.curves, number)))
+        runs.append((results.name, data(results.train, results.curves, number)))
     draw(ax, runs)
     ax.set_title("Training beside validation; in training with the KL's weight of the step")
     style.note(figure, several)

@@ -63,6 +63,6 @@ def figure(results: Results) -> Figure:
 def compare(several: Sequence[Results]) -> Figure:
     figure, axes = style.panels(len(several), 2, 3.4)
     for ax, results in zip(axes, several):
-        draw(ax, data(results.best.model, results.codes), results.spec.name)
+        draw(ax, data(results.best.model, results.codes), results.name)
     figure.suptitle("Images decoded from the codes of a plane")
     return figure

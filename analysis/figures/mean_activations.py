@@ -153,6 +153,6 @@ def compare(several: Sequence[Results]) -> Figure:
     figure = style.canvas(rows * (0.8 + 0.85 * max(len(each.active) for each in found)))
     for part, each, results in zip(figure.subfigures(rows, 2, squeeze=False).flat, found, several):
         draw_all(part, each)
-        part.suptitle(results.spec.name)
+        part.suptitle(results.name)
     legend(figure)
     return figure

@@ -146,7 +146,7 @@ def panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]
 
 def note(figure: Figure, several: Sequence[Results]) -> None:
     """A line below: whose numbers these are, and what their ELBO is."""
-    names = ", ".join(results.spec.name for results in several)
+    names = ", ".join(results.name for results in several)
     figure.supxlabel(f"{names}: {several[0].kind}", x=0.99, ha="right", fontsize="x-small", color=GREY)
 
 

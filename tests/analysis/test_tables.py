@@ -1,12 +1,14 @@
 """Tables from run folders made by hand, and the table that people read from frames made by hand."""
 
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import analysis
+from analysis.summaries import studies
 from analysis.tables import confirmation, cost, notes, ranking, saved, text
 from study.record import tables
 from study.record.folder import Run, RunError
@@ -283,6 +285,23 @@ def test_several_runs_are_one_table(make, tmp_path):
         assert list(together["study"].unique()) == ["one", "two"]
         assert list(together.index) == list(range(len(together)))
     assert len(ranking(analysis.trials("one", "two", root=tmp_path / "runs"))) == 8
+
+
+def test_a_run_is_its_folder_though_another_holds_a_study_of_its_name(make, tmp_path):
+    run = make("one")
+    other = Run(shutil.copytree(run.path, tmp_path / "other" / "one"))
+    for each, repeats in ((run, [0, 1]), (other, [0])):
+        values = {"metrics.elbo": [-8.0, -10.0][: len(repeats)], "samples": 5, "images": 5}
+        about = {"study": "one", "configuration": "defaults", "repeat": repeats, "cause": ""}
+        pd.DataFrame({**about, **values}).to_parquet(each.table("confirm"))
+    together, confirmed = (read(run.path, other.path) for read in (analysis.trials, analysis.confirmed))
+    names = ["runs/one", "other/one"]
+    assert list(together["study"].unique()) == list(analysis.curves(run.path, other.path)["study"].unique()) == names
+    rows = confirmation(confirmed)[["study", "seeds", "elbo"]].to_numpy().tolist()
+    assert rows == [["runs/one", 2, "-9.00 ± 1.41"], ["other/one", 1, "-8.00"]]
+    ended = studies(together, confirmed)[["study", "trials", "confirmed"]].to_numpy().tolist()
+    assert ended == [["runs/one", 4, 2], ["other/one", 4, 1]]
+    assert list(analysis.trials(other.path)["study"].unique()) == ["one"]
 
 
 def test_a_run_without_trials_is_an_empty_table(make, tmp_path):

@@ -75,8 +75,8 @@ def test_it_is_drawn_of_a_run_and_of_several_side_by_side():
 
     def run(name: str, latent: int) -> SimpleNamespace:
         model = models.build("vae", (1, 64, 64), latent=latent, hidden=4)
-        spec = SimpleNamespace(name=name, images=imagesets.info("sprites"))
-        return SimpleNamespace(best=SimpleNamespace(model=model), splits=splits, spec=spec, which=f"trial 0 of {name}")
+        best, spec = SimpleNamespace(model=model), SimpleNamespace(images=imagesets.info("sprites"))
+        return SimpleNamespace(best=best, splits=splits, spec=spec, name=name, which=f"trial 0 of {name}")
 
     several = [run("nonsyn", 2), run("factor", 3)]
     assert fits(several[0])

@@ -34,9 +34,7 @@ def test_few_fill_whole_rows_and_without_a_vampprior_there_are_none():
 def test_several_runs_stand_below_each_other():
     def run(name: str, pseudo_inputs: int) -> SimpleNamespace:
         model = models.build("vampprior", (1, 8, 8), latent=2, hidden=8, pseudo_inputs=pseudo_inputs)
-        return SimpleNamespace(
-            best=SimpleNamespace(model=model), spec=SimpleNamespace(name=name), which=f"seed 1 of {name}"
-        )
+        return SimpleNamespace(best=SimpleNamespace(model=model), name=name, which=f"seed 1 of {name}")
 
     one, other = run("one", 40), run("other", 7)
     assert figure(one).get_suptitle() == "36 of 40 pseudo-inputs u of seed 1 of one"

@@ -275,6 +275,26 @@ def test_a_comparison_shows_every_run_that_has_the_data(runs, tmp_path, drawn):
     assert found["elbo_sparsity"].get_supxlabel().startswith("tiny-vsc, tiny-vae, tiny-iaf: ELBO is a ")
 
 
+def test_two_runs_of_one_study_are_two(runs, tmp_path, command, unrendered):
+    """Copies, or the same preset under two roots."""
+    copies = [Run(shutil.copytree(runs("vae").path, tmp_path / place / "tiny-vae")) for place in ("before", "after")]
+    names = ["before/tiny-vae", "after/tiny-vae"]
+    for run in copies:
+        confirm(run, ["defaults"], [-9.0])
+    out = tmp_path / "out"
+    code, printed, err = command("figures", *(run.path for run in copies), "--format", "png", "--out", out)
+    assert (code, err) == (0, "")
+    paths = [Path(line) for line in printed.splitlines()]
+    assert {path.parent for path in paths} == {out / "compared", *(out / name for name in names)}
+    found = {
+        path.stem: figure for path, figure in zip(paths, unrendered, strict=True) if path.parent.name == "compared"
+    }
+    assert legend(found["learning_curves"].axes[0]) == names
+    rows = [label.get_text() for label in found["confirmed"].axes[0].get_yticklabels()]
+    assert rows == [f"{name}, defaults\nn = 1" for name in names]
+    assert found["confirmed"].get_supxlabel().startswith(f"{', '.join(names)}: ")
+
+
 def test_runs_whose_numbers_do_not_compare_are_drawn_alone(runs, make, tmp_path, command, unrendered):
     binary = make(
         fixed=make().fixed | {"kl_warmup": 0.0}, preprocessing={"binarise": "static"}, objective=["hoyer", "elbo"]
