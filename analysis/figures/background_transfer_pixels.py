@@ -32,7 +32,7 @@ def draw(ax: Axes, found: transfers.Chains, names: list[str]) -> Iterator[None]:
 
 def animation(results: Results) -> style.Animation:
     found = transfers.of(results)
-    figure, ax = style.one_axes(0.9 + 0.6 * (1 + found.second.shape[1]))
+    figure, ax = style.one_axes(0.75 + 0.56 * (1 + found.second.shape[1]))
     figure.suptitle(f"Background transfer, {results.which}")
     names = values(results.spec, "style_2")
     return style.Animation(list(style.rendered(figure, draw(ax, found, names))), transfers.MILLISECONDS)

@@ -140,8 +140,9 @@ def _draw_many(ax: Axes, curves: Sequence[Curve], rungs: Sequence[int], measure:
     _frame(ax, curves, measure)
     low = max(style.floor(_values(curves)), float(lowest.min()))
     style.limit(ax, np.concatenate([lowest, highest, *(curve.values for curve in best)]), low)
-    left = f"\nafter {found.steps[-1]:,} steps, n = {found.counts[-1]:,}" if found.counts[-1] < len(curves) else ""
-    ax.set_title(f"Learning curves, n = {len(curves):,} trials; bands: of those that report{left}", pad=22 + 16)
+    most, fewest = found.counts.max(), found.counts.min()
+    n = f"{most:,}" if most == fewest else f"{most:,} to {fewest:,}"
+    ax.set_title(f"Learning curves of {len(curves):,} trials\nbands: of those that report, n = {n}", pad=22 + 16)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=3, frameon=False)
 
 

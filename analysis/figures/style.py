@@ -38,7 +38,7 @@ CLASSES = (
 )  # of what has no order, ten at most: Tol's muted scheme, with a darker grey
 ORDERED, SIGNED = "viridis_r", "coolwarm"  # colour maps, of numbers and of numbers on both sides of 0
 WIDTH = 6.5  # inches: a page's text
-SCREEN, COLOURS = 100, 48  # of what moves: dots an inch, and how many colours all its frames have together
+SCREEN, COLOURS = 100, 48  # of what moves: dots an inch, and how many colours all its frames have together, if not said
 GAP = 2  # pixels between the tiles of a sheet
 FAR = 10.0  # median deviations below the median: from there on a value is marked at the edge of an axis
 
@@ -175,6 +175,7 @@ class Animation(NamedTuple):
 
     frames: list[NDArray[np.uint8]]  # each [height, width, 3]
     milliseconds: int  # that each is shown
+    colours: int = COLOURS  # of all together, 256 at most
 
 
 def rendered(figure: Figure, changes: Iterable[Any]) -> Iterator[NDArray[np.uint8]]:
@@ -190,7 +191,9 @@ def rendered(figure: Figure, changes: Iterable[Any]) -> Iterator[NDArray[np.uint
 
 def save_animation(animation: Animation, path: Path) -> Path:
     """Writes a GIF whole, which begins anew at its end. Raises RunError where it cannot be written."""
-    palette = Image.fromarray(np.concatenate(animation.frames[:: max(1, len(animation.frames) // 8)])).quantize(COLOURS)
+    palette = Image.fromarray(np.concatenate(animation.frames[:: max(1, len(animation.frames) // 8)])).quantize(
+        animation.colours
+    )
     pictures = [Image.fromarray(frame) for frame in animation.frames]
     first, *others = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
     shown: dict[str, Any] = {"duration": animation.milliseconds, "loop": 0, "append_images": others, "save_all": True}

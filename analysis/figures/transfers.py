@@ -25,6 +25,7 @@ from study.trial.images import Images
 
 STEPS = 20
 MILLISECONDS = 400
+SHADES = 160  # of ten colours, some see-through, and grey
 MARKS = "osD^vP*X"  # of the backgrounds
 
 __all__ = ["Chains", "InSpace", "animation", "data", "draw", "fits", "in_space", "of"]
@@ -105,8 +106,9 @@ def draw(ax: Axes, found: InSpace, names: list[str]) -> Iterator[None]:
     scale: dict[str, Any] = {"cmap": COLOURS, "vmin": -0.5, "vmax": COLOURS.N - 0.5}
     ax.scatter(*found.pairs.T, c=found.factor, s=10, alpha=0.7, linewidths=0, zorder=1, **scale)
     ax.set(xlabel=found.axes[0], ylabel=found.axes[1])
-    look: dict[str, Any] = {"color": "0.3", "linestyle": "", "markersize": 8}
-    key = [Line2D([], [], marker=mark, label=name, **look) for mark, name in zip(MARKS, names)]
+    look: dict[str, Any] = {"linestyle": "", "markersize": 8}
+    own = [COLOURS(int(row[0])) if (row == row[0]).all() else "0.3" for row in found.colours]
+    key = [Line2D([], [], marker=mark, label=name, color=c, **look) for mark, name, c in zip(MARKS, names, own)]
     ax.legend(handles=key, title="background", frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     each = list(np.ndindex(found.colours.shape))
     ways = [ax.plot([], [], color="black", linewidth=0.7, alpha=0.6, zorder=2)[0] for _ in each]
@@ -143,4 +145,4 @@ def animation(results: Results, part: str, title: str) -> style.Animation:
     figure, ax = style.one_axes(5.0)
     figure.suptitle(f"{title}\n{results.which}")
     frames = draw(ax, found, values(results.spec, "style_2"))
-    return style.Animation(list(style.rendered(figure, frames)), MILLISECONDS)
+    return style.Animation(list(style.rendered(figure, frames)), MILLISECONDS, SHADES)

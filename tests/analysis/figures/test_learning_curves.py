@@ -168,7 +168,7 @@ def test_bands_are_of_the_curves_that_have_a_value_there(many):
 
 def test_of_very_many_trials_bands_and_the_best_are_drawn(ax, many):
     draw(ax, many, [10], best_number=0)
-    assert ax.get_title() == "Learning curves, n = 1,000 trials; bands: of those that report\nafter 20 steps, n = 100"
+    assert ax.get_title() == "Learning curves of 1,000 trials\nbands: of those that report, n = 1,000 to 100"
     assert legend(ax) == ["middle 90 %", "middle half", "median", "next best", "best, trial 0", "rung"]
     best = [line for line in ax.lines if line.get_label() == "next best" or line.get_zorder() > 3]
     assert [line.get_ydata()[-1] for line in best] == [-10 * n for n in range(BEST)][::-1]
