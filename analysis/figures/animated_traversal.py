@@ -23,7 +23,6 @@ from study.trial.images import Images
 
 PLACE = 35
 MOST = 10  # latents; of more, bars tell little
-ROOMY = 6  # latents at most, whose names have room below their bars
 STEPS = 3  # from the image's value to an end, and as many back
 MILLISECONDS = 150
 
@@ -61,7 +60,7 @@ def data(model: VAE, images: Images, codes: NDArray[np.float64]) -> Motion:
     z = np.concatenate(path)
     with evaluating(model, images):
         pixels = snapshot.pixels(model.decode(torch.as_tensor(z, dtype=torch.float32, device=images.device)))
-    return Motion([name_of(model, j) for j in range(len(start))], z, moved, pixels)
+    return Motion([name_of(model, j).removeprefix("z ") for j in range(len(start))], z, moved, pixels)
 
 
 def draw(axes: Sequence[Axes], found: Motion) -> Iterator[None]:
@@ -70,8 +69,8 @@ def draw(axes: Sequence[Axes], found: Motion) -> Iterator[None]:
     places, limit = np.arange(found.codes.shape[1]), 1.05 * float(np.abs(found.codes).max())
     bars = left.bar(places, found.codes[0], color=style.BLUE)
     left.axhline(0, color="black", linewidth=0.6)
-    left.set(ylim=(-limit, limit), ylabel="code")
-    left.set_xticks(places, found.names, fontsize="x-small" if len(places) > ROOMY else None)
+    left.set(ylim=(-limit, limit), xlabel="latent", ylabel="code")
+    left.set_xticks(places, found.names, fontsize="small")
     style.draw_sheet(right, found.pixels[:1][None], "")
     [shown] = right.images
     for z, j, pixels in zip(found.codes, found.moved, found.pixels):

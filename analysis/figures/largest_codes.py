@@ -40,6 +40,6 @@ def data(model: VAE, images: Images) -> Traversal:
 
 def figure(results: Results) -> Figure:
     found = data(results.best.model, results.valid)
-    figure, ax = style.one_axes(0.7 + 0.78 * len(found.names))
+    figure, ax = style.one_axes(0.8 + 0.7 * len(found.names))
     draw(ax, found, f"The largest codes of an image, from their value (left) to its negative\n{results.which}")
     return figure

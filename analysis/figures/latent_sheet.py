@@ -79,7 +79,7 @@ def figure(results: Results) -> Figure:
 
 def compare(several: Sequence[Results]) -> Figure:
     sheets = [data(results.best.model, results.valid, results.codes) for results in several]
-    figure, axes = style.panels(len(sheets), 2, 0.6 + 0.34 * max(len(sheet.pixels) for sheet in sheets))
+    figure, axes = style.panels(len(sheets), 2, 0.7 + 0.3 * max(len(sheet.pixels) for sheet in sheets))
     for ax, sheet, results in zip(axes, sheets, several):
         draw(ax, sheet, results.name)
     figure.suptitle(f"Each latent over ±{DEVIATIONS:g} standard deviations of the prior")

@@ -203,6 +203,7 @@ def _frame(ax: Axes, curves: Sequence[Curve], measure: str) -> None:
     """Axes that one bad start does not flatten."""
     values = _values(curves)
     style.limit(ax, values, style.floor(values))
+    style.say_below(ax, values)
     ax.set_xlim(left=0)
     ax.set(xlabel="optimiser steps", ylabel=style.label(measure))
 

@@ -62,6 +62,7 @@ def draw(ax: Axes, runs: Sequence[tuple[str, History]]) -> None:
         ax.plot(found.steps, found.valid, "--", label=f"{name}, validation", markerfacecolor="white", **look)
     values = np.concatenate([part for _, found in runs for part in (found.train, found.valid)])
     style.limit(ax, values, style.floor(values))
+    style.say_below(ax, values)
     ax.set_xlim(left=0)
     ax.set(xlabel="optimiser steps", ylabel="ELBO [nats / image]")
     ax.legend(frameon=False, fontsize="small")

@@ -40,7 +40,7 @@ ORDERED, SIGNED = "viridis_r", "coolwarm"  # colour maps, of numbers and of numb
 WIDTH = 6.5  # inches: a page's text
 SCREEN, COLOURS = 100, 48  # of what moves: dots an inch, and how many colours all its frames have together, if not said
 GAP = 2  # pixels between the tiles of a sheet
-FAR = 10.0  # median deviations below the median: from there on a value is marked at the edge of an axis
+FAR = 8.0  # median deviations below the median: from there on a value is marked at the edge of an axis
 
 
 def word(measure: str) -> str:
@@ -90,6 +90,13 @@ def limit(ax: Axes, values: NDArray[np.float64], low: float) -> None:
         high = values[np.isfinite(values)].max()
         height = (high - low) or 1.0
         ax.set_ylim(low - (0.18 if (values < low).any() else 0.08) * height, high + 0.08 * height)
+
+
+def say_below(ax: Axes, values: NDArray[np.float64]) -> None:
+    """Says of curves that some of their values lie below the axis, where any do."""
+    if (values < ax.get_ylim()[0]).any():
+        where: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom", "fontsize": "x-small"}
+        ax.text(0.99, 0.01, "some values lie below", color=GREY, **where)
 
 
 def limit_from_above(ax: Axes, values: NDArray[np.float64]) -> None:

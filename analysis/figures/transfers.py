@@ -104,19 +104,22 @@ def draw(ax: Axes, found: InSpace, names: list[str]) -> Iterator[None]:
         names: of the backgrounds, each of which has a mark.
     """
     scale: dict[str, Any] = {"cmap": COLOURS, "vmin": -0.5, "vmax": COLOURS.N - 0.5}
-    ax.scatter(*found.pairs.T, c=found.factor, s=10, alpha=0.7, linewidths=0, zorder=1, **scale)
+    look: dict[str, Any] = {"s": 10, "alpha": 0.7, "linewidths": 0, "zorder": 1, **scale}
+    ax.scatter(found.pairs[:, 0], found.pairs[:, 1], c=found.factor, **look)
     ax.set(xlabel=found.axes[0], ylabel=found.axes[1])
-    look: dict[str, Any] = {"linestyle": "", "markersize": 8}
+    look = {"linestyle": "", "markersize": 8}
     own = [COLOURS(int(row[0])) if (row == row[0]).all() else "0.3" for row in found.colours]
     key = [Line2D([], [], marker=mark, label=name, color=c, **look) for mark, name, c in zip(MARKS, names, own)]
     ax.legend(handles=key, title="background", frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     each = list(np.ndindex(found.colours.shape))
     ways = [ax.plot([], [], color="black", linewidth=0.7, alpha=0.6, zorder=2)[0] for _ in each]
     words: dict[str, Any] = {"fontsize": 8, "weight": "bold", "ha": "center", "va": "center", "zorder": 4}
-    labels = [ax.text(0, 0, str(found.digits[place[1]]), color=_upon(found.colours[place]), **words) for place in each]
+    labels = [
+        ax.text(0, 0, str(found.digits[place[1]]), color=_upon(int(found.colours[place])), **words) for place in each
+    ]
     marked: dict[str, Any] = {"s": 130, "edgecolors": "black", "linewidths": 0.8, "zorder": 3, **scale}
     shown = zip(MARKS, found.chains[0], found.colours)
-    marks = [ax.scatter(*places.T, c=colours, marker=mark, **marked) for mark, places, colours in shown]
+    marks = [ax.scatter(at[:, 0], at[:, 1], c=colours, marker=mark, **marked) for mark, at, colours in shown]
     everywhere = np.concatenate([found.pairs, found.chains.reshape(-1, 2)])
     low, high = everywhere.min(0), everywhere.max(0)
     margin = 0.05 * (high - low) + 1e-6
@@ -131,9 +134,9 @@ def draw(ax: Axes, found: InSpace, names: list[str]) -> Iterator[None]:
         yield
 
 
-def _upon(value: np.int64) -> str:
+def _upon(value: int) -> str:
     """The colour of a word on a value's colour."""
-    return "white" if np.dot(COLOURS(int(value))[:3], (0.299, 0.587, 0.114)) < 0.6 else "black"
+    return "white" if np.dot(COLOURS(value)[:3], (0.299, 0.587, 0.114)) < 0.6 else "black"
 
 
 def animation(results: Results, part: str, title: str) -> style.Animation:

@@ -39,4 +39,7 @@ def test_several_runs_stand_below_each_other():
     one, other = run("one", 40), run("other", 7)
     assert figure(one).get_suptitle() == "36 of 40 pseudo-inputs u of seed 1 of one"
     titles = [ax.get_title() for ax in compare([one, other]).axes]
-    assert titles == ["one: u", "one: reconstruction of u", "other: u", "other: reconstruction of u"]
+    white = data(one.best.model)[0].max() / 255  # they are dark at first
+    assert titles[0] == f"one: u, white is {white:.2f}"
+    assert titles[1::2] == ["one: reconstruction of u", "other: reconstruction of u"]
+    assert figure(one).axes[0].images[0].get_array()[2:-2, 2:-2].max() == 255
