@@ -105,12 +105,12 @@ def values(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
 
     Arguments and errors as for `trials`.
     """
-    rows, found_runs = [], _found(runs, root)
-    for run, called_so in zip(found_runs, names(found_runs)):
+    rows, several = [], _found(runs, root)
+    for run, study in zip(several, names(several)):
         for path in sorted(run.path.glob(f"confirm/*/{results.RESULT}")):
             if found := results.read(path):
                 name, _, repeat = path.parent.name.rpartition("-")
-                about = {"study": called_so, "configuration": name, "repeat": int(repeat), "budget": found.budget}
+                about = {"study": study, "configuration": name, "repeat": int(repeat), "budget": found.budget}
                 rows += [{**about, **value._asdict(), **value.settings} for value in found.values]
     return pd.DataFrame(rows).drop(columns="settings", errors="ignore")
 
@@ -169,12 +169,12 @@ def names(runs: Sequence[folder.Run]) -> list[str]:
 
     Two folders can hold studies of one name, as a copy does, or the same preset under another root.
     """
-    parts = [run.path.parts for run in runs]
+    parts = [run.path.parts[1:] for run in runs]  # without the root, so that a name is no path
 
     def name(of: tuple[str, ...]) -> str:
-        alike = [other for other in parts if other != of]
-        depth = next(n for n in range(1, len(of) + 1) if all(other[-n:] != of[-n:] for other in alike))
-        return "/".join(of[-depth:])
+        others = [other for other in parts if other != of]
+        apart = (n for n in range(1, len(of)) if all(other[-n:] != of[-n:] for other in others))
+        return "/".join(of[-next(apart, len(of)) :])
 
     return [name(of) for of in parts]
 
