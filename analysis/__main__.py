@@ -122,7 +122,8 @@ def figures(
 ) -> None:
     """Draw each run's figures into its folder `figures`; of several runs, what compares them too.
 
-    A comparison lies in `figures/compared` of the first run. In --out, each of several runs has a folder of its name.
+    A comparison lies in `figures/compared` of the first run. In --out, each of several runs has a folder of its name;
+    where two are called alike, it lies in one that is called as what they lie in.
 
     Runs compare where data set, preprocessing, likelihood, kind of ELBO and first objective are the same.
     """
@@ -132,9 +133,9 @@ def figures(
     from analysis import figures as drawing
 
     formats = drawing.FORMATS if format_ is None else (format_,)
-    several = [drawing.Results(run, data) for run in found.values()]
+    several = drawing.beside(list(found.values()), data)
     for results in several:
-        _print_each(drawing.draw(results, formats, out / results.run.name if out and several[1:] else out))
+        _print_each(drawing.draw(results, formats, out / results.name if out and several[1:] else out))
         if results.lacking is not None:
             print(f"only what needs no model is drawn: {results.lacking}", file=sys.stderr)
     if len(several) > 1:
@@ -168,10 +169,10 @@ def report_(
         raise SpecError("--out", ["a report of several runs lies in none of them; name an HTML file"])
     if path != STANDARD_OUTPUT and (reason := unwritable_file(path)):
         raise RunError(f"cannot write {path}: {reason}; name another file with --out")
-    from analysis.figures import Results
+    from analysis.figures import beside
     from analysis.report import report
 
-    _write(report([Results(run, data) for run in found]), path)
+    _write(report(beside(found, data)), path)
     if path != STANDARD_OUTPUT:
         print(path)
 

@@ -34,7 +34,7 @@ def report(several: Sequence[figures.Results]) -> str:
     """The text of the page.
 
     Args:
-        several: the runs, at least one.
+        several: the runs, at least one, from `analysis.figures.beside`.
     """
     reported = [Reported(results) for results in several]
     page = jinja2.Environment(

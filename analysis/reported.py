@@ -78,7 +78,7 @@ class Reported:
 
     @property
     def name(self) -> str:
-        return self.spec.name
+        return self.results.name
 
     @cached_property
     def _opened(self) -> Any:
@@ -105,7 +105,7 @@ class Reported:
         """Where it stands, in a line."""
         if self._opened is None:
             return "no study yet"
-        return summary(self._opened).splitlines()[0].removeprefix(f"{self.name}: ")
+        return summary(self._opened).splitlines()[0].removeprefix(f"{self.spec.name}: ")
 
     @cached_property
     def headline(self) -> list[tuple[str, str]]:
@@ -300,7 +300,7 @@ class Reported:
         if code is not None:
             said["model"] = Path(code.origin).name if "/" in code.origin else code.origin
             own = [File(said["model"], code.text)] if "/" in code.origin else []
-        return [File(f"{self.name}.yaml", dump_values(said)), *own]
+        return [File(f"{self.spec.name}.yaml", dump_values(said)), *own]
 
     @cached_property
     def beside(self) -> list[str]:
@@ -311,7 +311,7 @@ class Reported:
     @cached_property
     def commands(self) -> list[str]:
         """That repeat the study under another name."""
-        again, file, study = f"{self.name}-again", f"{self.name}.yaml", program()
+        again, file, study = f"{self.spec.name}-again", f"{self.spec.name}.yaml", program()
         named = f"{study} {{}} {file} --set name={again}"
         needed = [f"{study} datasets get {self.spec.dataset}"] if self._is_fetched() else []
         if not self.spec.trials:

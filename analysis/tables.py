@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +50,9 @@ def trials(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
         runs: names of runs, or their folders.
         root: where named runs lie.
 
+    Returns:
+        With `study` as `names` has it.
+
     Raises:
         RunError: a run is not there.
     """
@@ -71,7 +74,8 @@ def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame
 
     Arguments and errors as for `trials`.
     """
-    return joined([tables.confirmed(run) for run in _found(runs, root)])
+    found = _found(runs, root)
+    return joined([called(tables.confirmed(run), name) for run, name in zip(found, names(found))])
 
 
 def latents(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
@@ -101,12 +105,12 @@ def values(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
 
     Arguments and errors as for `trials`.
     """
-    rows = []
-    for run in _found(runs, root):
+    rows, several = [], _found(runs, root)
+    for run, study in zip(several, names(several)):
         for path in sorted(run.path.glob(f"confirm/*/{results.RESULT}")):
             if found := results.read(path):
                 name, _, repeat = path.parent.name.rpartition("-")
-                about = {"study": run.name, "configuration": name, "repeat": int(repeat), "budget": found.budget}
+                about = {"study": study, "configuration": name, "repeat": int(repeat), "budget": found.budget}
                 rows += [{**about, **value._asdict(), **value.settings} for value in found.values]
     return pd.DataFrame(rows).drop(columns="settings", errors="ignore")
 
@@ -156,13 +160,28 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataFrame:
-    frames = []
-    for run in _found(runs, root):
-        frame = _frame(run, name)
-        if "study" not in frame:
-            frame.insert(0, "study", run.name)
-        frames.append(frame)
-    return joined(frames)
+    found = _found(runs, root)
+    return joined([called(_frame(run, name), of) for run, of in zip(found, names(found))])
+
+
+def names(runs: Sequence[folder.Run]) -> list[str]:
+    """What runs are called beside each other: their folders' names, with those above as far as these tell them apart.
+
+    Two folders can hold studies of one name, as a copy does, or the same preset under another root.
+    """
+    parts = [run.path.parts[1:] for run in runs]  # without the root, so that a name is no path
+
+    def name(of: tuple[str, ...]) -> str:
+        others = [other for other in parts if other != of]
+        apart = (n for n in range(1, len(of)) if all(other[-n:] != of[-n:] for other in others))
+        return "/".join(of[-next(apart, len(of)) :])
+
+    return [name(of) for of in parts]
+
+
+def called(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A run's table, in which `study` is the first column and holds that name."""
+    return frame.assign(study=name)[["study", *frame.columns.drop("study", errors="ignore")]]
 
 
 def _found(runs: Iterable[str | Path], root: str | Path) -> list[folder.Run]:

@@ -219,7 +219,8 @@ def main() -> None:
     for name in arguments.only:
         kept = means_file(arguments.out, name, arguments.seeds[0])
         if kept.is_file():
-            found = activations.Activations(SHOWN, np.load(kept))
+            means = np.load(kept)
+            found = activations.Activations(SHOWN, means, [f"z {j}" for j in range(means.shape[-1])])
             activations.picture(found, f"Mean activations, {name}").savefig(kept.with_suffix(".png"), dpi=100)
     print(tables([with_scores(row, arguments.out) for row in rows(table)], arguments.steps))
 

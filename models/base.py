@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate, pairwise
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
@@ -59,10 +61,12 @@ class VAE(nn.Module):
     Attributes:
         batches: how many independent batches of images a step wants, one after the other.
         budget: length of the training in optimiser steps, of which schedules are shares; who trains, says it.
+        slices: of the codes, by the names of their parts; empty where a code has none.
     """
 
     batches = 1
     budget = 20_000
+    slices: Mapping[str, slice] = MappingProxyType({})
     name: str  # by which `models.build` built it
     hyperparameters: dict[str, Any]
     config: dict[str, Any]  # of an export, what its config.json says
@@ -285,6 +289,11 @@ class VAE(nn.Module):
 
     def _mean_images(self, z: Tensor) -> Tensor:
         return self.likelihood(z).mean.clamp(0, 1)
+
+
+def side_by_side(names: Iterable[str], sizes: Iterable[int]) -> dict[str, slice]:
+    """Where the parts of a code stand in it, see `VAE.slices`."""
+    return {name: slice(a, b) for name, (a, b) in zip(names, pairwise([0, *accumulate(sizes)]))}
 
 
 class Shared(TypedDict, total=False):

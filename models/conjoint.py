@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal, Unpack
 
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from models.base import VAE, Shared, assemble, merged
+from models.base import VAE, Shared, assemble, merged, side_by_side
 from models.distributions import Gaussian
 from models.domains import Count, Network, Shape, Whole, Widths, widths
 from models.gaussian import GaussianPosterior, StandardPrior
@@ -230,8 +230,7 @@ class Conjoint(VAE):
 
     def __init__(self, *parts: Any, sizes: Sizes, **more: Any):
         super().__init__(*parts, **more)
-        ends = [0, *accumulate(sizes)]
-        self.slices = {name: slice(a, b) for name, (a, b) in zip(LATENTS, pairwise(ends))}
+        self.slices = side_by_side(LATENTS, sizes)
 
     @torch.no_grad()
     def transfer(self, first: Given, second: Given, steps: int = 5) -> Tensor:

@@ -21,7 +21,7 @@ from torch.distributions import Distribution, constraints, kl_divergence
 from torch.nn.functional import linear
 
 from models import vampprior
-from models.base import VAE, assemble
+from models.base import VAE, assemble, side_by_side
 from models.distributions import Gaussian, Size
 from models.domains import Activation, Count, NotNegative, Probability, Shape, Widths, widths
 from models.measures import Look, Measure
@@ -316,7 +316,7 @@ def build(
 
     def kind(*parts: Any, **settings: Any) -> HVAE:
         model = HVAE(*parts, **settings)
-        model.free_bits = free_bits
+        model.free_bits, model.slices = free_bits, side_by_side(("z1", "z2"), latents)
         return model
 
     shared["network"] = _networks(network, hidden, decoder_hidden, latents, apart=name == "gated")

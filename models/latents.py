@@ -16,6 +16,12 @@ from models.distributions import Gaussian, closed_kl, coordinates
 from models.inputs import Given, images_from
 
 
+def name_of(model: VAE, latent: int) -> str:
+    """What a coordinate of a code is called: "z 3", or by its place in its part, "z2 0"."""
+    parts = [f"{part} {latent - at.start}" for part, at in model.slices.items() if at.start <= latent < at.stop]
+    return parts[0] if parts else f"z {latent}"
+
+
 @torch.no_grad()
 def kl_by_latent(model: VAE, x: Given) -> Tensor:
     """KL(q(z_j|x) || p(z_j)) of each latent j, [B, Z], in nats, where posterior and prior have independent coordinates.

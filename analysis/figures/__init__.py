@@ -26,13 +26,13 @@ from matplotlib.figure import Figure
 
 from analysis import tables
 from analysis.figures import style
-from analysis.figures.results import Results
+from analysis.figures.results import Results, beside
 from imagesets import DataError
 from study.record.folder import RunError
 
 FORMATS = ("png", "pdf", "gif")  # for a screen, for a paper, and of what moves the only one
 
-__all__ = ["Results", "apart", "draw", "draw_compared", "module", "names", "without_model"]
+__all__ = ["Results", "apart", "beside", "draw", "draw_compared", "module", "names", "without_model"]
 
 
 @functools.cache
@@ -111,7 +111,7 @@ def draw_compared(several: Sequence[Results], suffixes: Sequence[str] = FORMATS,
     """Draws what compares several runs.
 
     Args:
-        several: at least two runs that are not `apart`.
+        several: at least two runs that are not `apart`, from `beside`.
         suffixes: of the files of each: png, pdf, svg.
         out: the folder that they go into; `figures/compared` of the first run if not given.
 

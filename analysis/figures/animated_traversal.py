@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from analysis.figures import style
 from analysis.figures.results import Results
 from models.base import VAE
+from models.latents import name_of
 from study.trial import snapshot
 from study.trial.evaluation import evaluating
 from study.trial.images import Images
@@ -29,6 +30,7 @@ MILLISECONDS = 150
 class Motion(NamedTuple):
     """Codes one after the other, decoded."""
 
+    names: list[str]  # of the latents, [Z]
     codes: NDArray[np.float64]  # [N, Z]
     moved: list[int]  # which latent moves, [N]
     pixels: NDArray[np.uint8]  # [N, ..., C, H, W]
@@ -58,7 +60,7 @@ def data(model: VAE, images: Images, codes: NDArray[np.float64]) -> Motion:
     z = np.concatenate(path)
     with evaluating(model, images):
         pixels = snapshot.pixels(model.decode(torch.as_tensor(z, dtype=torch.float32, device=images.device)))
-    return Motion(z, moved, pixels)
+    return Motion([name_of(model, j).removeprefix("z ") for j in range(len(start))], z, moved, pixels)
 
 
 def draw(axes: Sequence[Axes], found: Motion) -> Iterator[None]:
@@ -68,7 +70,7 @@ def draw(axes: Sequence[Axes], found: Motion) -> Iterator[None]:
     bars = left.bar(places, found.codes[0], color=style.BLUE)
     left.axhline(0, color="black", linewidth=0.6)
     left.set(ylim=(-limit, limit), xlabel="latent", ylabel="code")
-    left.set_xticks(places)
+    left.set_xticks(places, found.names, fontsize="small")
     style.draw_sheet(right, found.pixels[:1][None], "")
     [shown] = right.images
     for z, j, pixels in zip(found.codes, found.moved, found.pixels):

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures import style
+from analysis.figures.conjoint_latents import values
 from analysis.figures.results import Results
 from imagesets import Split, backgrounds
 from models.conjoint import Conjoint
@@ -97,8 +98,7 @@ def draw(ax: Axes, found: Transfer, title: str) -> None:
 def figure(results: Results) -> Figure:
     model = results.best.model
     assert isinstance(model, Conjoint)
-    styles = results.spec.dataset_options.get("styles", backgrounds.PAIR)[1]
-    found = data(model, results.valid, pictures(styles, results.valid))
+    found = data(model, results.valid, pictures(values(results.spec, "style_2"), results.valid))
     figure, ax = style.one_axes(8.0)
     draw(ax, found, f"Background transfer, {results.which}\nbelow: digit and background kept, of all transfers")
     return figure

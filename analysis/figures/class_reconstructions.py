@@ -53,7 +53,7 @@ def figure(results: Results) -> Figure:
 
 
 def compare(several: Sequence[Results]) -> Figure:
-    return _figure(several, "Validation images by class", [results.spec.name for results in several])
+    return _figure(several, "Validation images by class", [results.name for results in several])
 
 
 def _figure(several: Sequence[Results], title: str, names: Sequence[str]) -> Figure:

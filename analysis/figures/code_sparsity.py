@@ -54,8 +54,8 @@ def draw(ax: Axes, codes: Codes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(
         xlabel=f"coordinates that are not zero, of {codes.latent}",
-        ylabel="share of validation images",
-        title="How sparse the codes are",
+        ylabel="share of images",
+        title=f"How sparse the codes of {len(codes.counts):,} validation images are",
     )
     ax.legend(frameon=False)
 

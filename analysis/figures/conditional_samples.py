@@ -52,7 +52,7 @@ def draw(ax: Axes, pixels: NDArray[np.uint8], title: str) -> None:
 
 
 def figure(results: Results) -> Figure:
-    figure, ax = style.one_axes(5.4)
+    figure, ax = style.one_axes(5.7)
     title = f"{SHARE:.0%} of the coordinates that are on drawn anew, the others as they are\n{results.which}"
     draw(ax, data(results.best.model, results.valid), title)
     return figure

@@ -72,7 +72,7 @@ def figure(results: Results) -> Figure:
 
 def compare(several: Sequence[Results]) -> Figure:
     rows = [
-        found._replace(name=f"{results.spec.name}, {found.name}")
+        found._replace(name=f"{results.name}, {found.name}")
         for results in several
         for found in data(results.confirmed, results.measure)
     ]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.colors import to_hex
+from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -35,9 +35,33 @@ TITLES = {
 }
 
 
+COLOURS = ListedColormap(style.CLASSES)  # of a factor's values, from 0 on
+
+
+class Plane(NamedTuple):
+    """Two directions in a space of codes."""
+
+    centre: NDArray[np.float64]  # [Z]
+    axes: NDArray[np.float64]  # [2, Z]
+    shares: list[float]  # of the codes' variance, that of each direction; empty where the plane is the whole space
+
+    def points(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Codes [..., Z] in the plane, [..., 2]."""
+        found: NDArray[np.float64] = (codes - self.centre) @ self.axes.T
+        return found
+
+    def names(self, part: str) -> tuple[str, str]:
+        """Of its axes."""
+        if not self.shares:
+            return f"{part} 0", f"{part} 1" if len(self.centre) > 1 else ""
+        first, second = self.shares
+        return f"principal axis 1 of {part}, {first:.0%} of variance", f"principal axis 2, {second:.0%}"
+
+
 class Spaces(NamedTuple):
     """The parts of the codes of N pairs, in two dimensions each, and the factors of the pairs."""
 
+    planes: dict[str, Plane]  # by the part
     points: dict[str, NDArray[np.float64]]  # [N, 2], by the part
     factors: dict[str, NDArray[np.int64]]  # [N], by the factor
 
@@ -57,18 +81,20 @@ def data(model: Conjoint, images: Images, names: Sequence[str]) -> Spaces:
     """
     assert images.factors is not None
     codes = torch.cat([model.codes(x) for x in images]).double().cpu().numpy()
-    points = {part: _plane(codes[:, at]) for part, at in model.slices.items() if at.stop > at.start}
-    return Spaces(points, {name: images.factors[:, j] for j, name in enumerate(names)})
+    each = {part: codes[:, at] for part, at in model.slices.items() if at.stop > at.start}
+    planes = {part: plane(codes) for part, codes in each.items()}
+    points = {part: planes[part].points(codes) for part, codes in each.items()}
+    return Spaces(planes, points, {name: images.factors[:, j] for j, name in enumerate(names)})
 
 
-def _plane(codes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Codes [N, Z] in two dimensions: as they are, with zeros beside a single one, or on their principal axes."""
-    if codes.shape[1] <= 2:
-        return np.pad(codes, ((0, 0), (0, 2 - codes.shape[1])))
-    centred = codes - codes.mean(0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    plane: NDArray[np.float64] = centred @ axes[:2].T
-    return plane
+def plane(codes: NDArray[np.float64]) -> Plane:
+    """The plane of codes [N, Z] of two, with zeros beside a single one; of more their first two principal axes."""
+    size = codes.shape[1]
+    if size <= 2:
+        return Plane(np.zeros(size), np.eye(2, size), [])
+    centre = codes.mean(0)
+    _, deviations, axes = np.linalg.svd(codes - centre, full_matrices=False)
+    return Plane(centre, axes[:2], (deviations**2 / np.square(deviations).sum())[:2].tolist())
 
 
 def values(spec: StudySpec, factor: str) -> list[str]:
@@ -81,7 +107,7 @@ def values(spec: StudySpec, factor: str) -> list[str]:
 
 def draw(ax: Axes, points: NDArray[np.float64], factor: NDArray[np.int64]) -> PathCollection:
     """A dot for each pair, a colour for each value of the factor."""
-    colours: dict[str, Any] = {"c": factor, "cmap": "tab10", "vmin": -0.5, "vmax": max(9, int(factor.max())) + 0.5}
+    colours: dict[str, Any] = {"c": factor, "cmap": COLOURS, "vmin": -0.5, "vmax": COLOURS.N - 0.5}
     dots = ax.scatter(points[:, 0], points[:, 1], s=2, linewidths=0, rasterized=True, **colours)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -120,6 +146,7 @@ def figure(results: Results) -> Figure:
                 grid[row][column].set_title(TITLES.get(name, f"by {name}"), fontsize="small")
             if row == len(found.points) - 1:
                 draw_key(grid[row][column], dots, values(results.spec, name))
-        grid[row][0].set_ylabel(TITLES[part], fontsize="small")
+        shown = f"\nprincipal axes, {sum(shares):.0%} of variance" if (shares := found.planes[part].shares) else ""
+        grid[row][0].set_ylabel(f"{TITLES[part]}{shown}", fontsize="small")
     figure.suptitle(f"Parts of the codes of validation pairs, {results.which}")
     return figure

@@ -76,5 +76,5 @@ def figure(results: Results) -> Figure:
     draw((left, right), data(results.trials))
     saved = tables.saved(results.trials).share
     stopped = f"\nstopping trials early saved {saved:.0%} of the steps" if saved else ""
-    figure.suptitle(f"Where the time of {results.spec.name} went, by the clock{stopped}")
+    figure.suptitle(f"Where the time of {results.name} went, by the clock{stopped}")
     return figure

@@ -124,6 +124,6 @@ def compare(several: Sequence[Results]) -> Figure:
     figure, ax = style.one_axes(4.0)
     measure = _measure(several[0]) or several[0].measure
     against = ZEROS if any(has_zeros(results.trials) for results in several) else HOYER  # one axis for all
-    draw_compared(ax, [(r.spec.name, data(r.trials, measure, against)) for r in several], measure)
+    draw_compared(ax, [(r.name, data(r.trials, measure, against)) for r in several], measure)
     style.note(figure, several)
     return figure

@@ -70,7 +70,7 @@ def draw(ax: Axes, found: Importance, measure: str = "elbo") -> None:
     ax.invert_yaxis()
     ax.set_xlim(left=0)
     ax.set_xlabel(f"share of the variance of the {style.word(measure)}, fANOVA")
-    ax.set_title(f"Importance in {found.trials} complete trials, ± over {len(found.shares)} forests")
+    ax.set_title(f"Importance in {found.trials} complete trials; ± sd over {len(found.shares)} forests")
 
 
 def figure(results: Results) -> Figure:

@@ -51,6 +51,6 @@ def figure(results: Results) -> Figure:
 def compare(several: Sequence[Results]) -> Figure:
     figure, axes = style.panels(len(several), 1, 1.9)
     for ax, results in zip(axes, several):
-        draw(ax, data(results.best.model, results.valid, 2), results.spec.name)
+        draw(ax, data(results.best.model, results.valid, 2), results.name)
     figure.suptitle("From image to image in the space of codes")
     return figure

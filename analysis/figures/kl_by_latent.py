@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis.figures import style
 from analysis.figures.results import CODED, Results
 from models.base import VAE
-from models.latents import kl_by_latent, kl_shares
+from models.latents import kl_by_latent, kl_shares, name_of
 from study.trial.evaluation import evaluating
 from study.trial.images import Images
 
@@ -27,7 +27,7 @@ QUARTILES = (0.25, 0.75)
 class Shares(NamedTuple):
     """The KL of each latent, largest mean first."""
 
-    latents: NDArray[np.int64]  # [Z]
+    names: list[str]  # [Z]
     means: NDArray[np.float64]  # over images, in nats, [Z]
     quartiles: NDArray[np.float64]  # [2, Z]
 
@@ -43,16 +43,17 @@ def data(model: VAE, images: Images) -> Shares:
     with evaluating(model, images):
         kl = torch.cat([kl_by_latent(model, x) for x in images.batches(first=CODED)]).double().cpu().numpy()
     order = np.argsort(-kl.mean(0), kind="stable")
-    return Shares(order, kl.mean(0)[order], np.quantile(kl[:, order], QUARTILES, axis=0))
+    names = [name_of(model, int(j)).removeprefix("z ") for j in order]
+    return Shares(names, kl.mean(0)[order], np.quantile(kl[:, order], QUARTILES, axis=0))
 
 
 def draw(ax: Axes, found: Shares) -> None:
     """A bar for each latent, with the middle half of the images as a line on it."""
-    places = np.arange(len(found.latents))
+    places = np.arange(len(found.names))
     ax.bar(places, found.means, width=0.8, color=style.BLUE, label="mean over images")
     ax.vlines(places, *found.quartiles, color="black", linewidth=1, label="middle half of the images")
     if len(places) <= NAMED:
-        ax.set_xticks(places, [str(j) for j in found.latents], fontsize="small" if len(places) < 20 else "x-small")
+        ax.set_xticks(places, found.names, fontsize="small" if len(places) < 20 else "x-small")
         ax.set_xlabel("latent")
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -67,7 +68,7 @@ def draw_compared(ax: Axes, runs: Sequence[tuple[str, Shares]]) -> None:
     """A line for each run, over the latents from the largest KL to the smallest."""
     for index, (name, found) in enumerate(runs):
         colour, marker = style.run_style(index)
-        size = 4 if len(found.latents) <= NAMED else 2
+        size = 4 if len(found.names) <= NAMED else 2
         label = f"{name}, {found.means.sum():.1f} nats"
         ax.plot(np.arange(1, len(found.means) + 1), found.means, color=colour, marker=marker, ms=size, label=label)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -87,5 +88,5 @@ def figure(results: Results) -> Figure:
 
 def compare(several: Sequence[Results]) -> Figure:
     figure, ax = style.one_axes(3.8)
-    draw_compared(ax, [(results.spec.name, data(results.best.model, results.valid)) for results in several])
+    draw_compared(ax, [(results.name, data(results.best.model, results.valid)) for results in several])
     return figure

@@ -12,6 +12,7 @@ from analysis.figures import style
 from analysis.figures.results import Results
 from analysis.figures.traversal import Traversal, draw
 from models.base import VAE
+from models.latents import name_of
 from study.trial import snapshot
 from study.trial.evaluation import evaluating
 from study.trial.images import Images
@@ -34,11 +35,11 @@ def data(model: VAE, images: Images) -> Traversal:
         for row, j in enumerate(latents):
             moved[row, :, j] = values[row]
         pixels = snapshot.pixels(model.decode(moved))
-    return Traversal(pixels, [f"z {j}" for j in latents], values.double().cpu().numpy())
+    return Traversal(pixels, [name_of(model, j) for j in latents], values.double().cpu().numpy())
 
 
 def figure(results: Results) -> Figure:
     found = data(results.best.model, results.valid)
-    figure, ax = style.one_axes(0.7 + 0.78 * len(found.names))
+    figure, ax = style.one_axes(0.8 + 0.7 * len(found.names))
     draw(ax, found, f"The largest codes of an image, from their value (left) to its negative\n{results.which}")
     return figure

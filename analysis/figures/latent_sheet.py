@@ -18,6 +18,7 @@ from analysis.figures import style
 from analysis.figures.results import Results
 from models.base import VAE
 from models.distributions import Gaussian
+from models.latents import name_of
 from study.trial import snapshot
 from study.trial.evaluation import evaluating
 from study.trial.images import Images
@@ -56,7 +57,7 @@ def data(model: VAE, images: Images, codes: NDArray[np.float64]) -> Sheet:
             steps = torch.linspace(-DEVIATIONS, DEVIATIONS, len(x), device=z.device)
             moved[row, :, j] = prior.mean[j] + prior.stddev[j] * steps
         shown = torch.cat([x[None], model.decode(z)[None], model.decode(moved)])
-    return Sheet(snapshot.pixels(shown), ["image", "model", *(f"z {j}" for j in latents)])
+    return Sheet(snapshot.pixels(shown), ["image", "model", *(name_of(model, j) for j in latents)])
 
 
 def draw(ax: Axes, sheet: Sheet, title: str) -> None:
@@ -78,8 +79,8 @@ def figure(results: Results) -> Figure:
 
 def compare(several: Sequence[Results]) -> Figure:
     sheets = [data(results.best.model, results.valid, results.codes) for results in several]
-    figure, axes = style.panels(len(sheets), 2, 0.6 + 0.34 * max(len(sheet.pixels) for sheet in sheets))
+    figure, axes = style.panels(len(sheets), 2, 0.7 + 0.3 * max(len(sheet.pixels) for sheet in sheets))
     for ax, sheet, results in zip(axes, sheets, several):
-        draw(ax, sheet, results.spec.name)
+        draw(ax, sheet, results.name)
     figure.suptitle(f"Each latent over ±{DEVIATIONS:g} standard deviations of the prior")
     return figure

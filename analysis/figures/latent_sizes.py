@@ -85,4 +85,4 @@ def compare(several: Sequence[Results]) -> Figure:
 
 
 def _named(results: Results) -> str:
-    return f"{results.spec.name}, n = {results.confirmed['repeat'].nunique()}"
+    return f"{results.name}, n = {results.confirmed['repeat'].nunique()}"

@@ -81,6 +81,6 @@ def figure(results: Results) -> Figure:
 def compare(several: Sequence[Results]) -> Figure:
     figure, axes = style.panels(len(several), 2, 3.3)
     for ax, results in zip(axes, several):
-        draw(ax, _space(results), results.spec.name)
+        draw(ax, _space(results), results.name)
     figure.suptitle("Codes of validation images by label")
     return figure

@@ -62,6 +62,7 @@ def draw(ax: Axes, runs: Sequence[tuple[str, History]]) -> None:
         ax.plot(found.steps, found.valid, "--", label=f"{name}, validation", markerfacecolor="white", **look)
     values = np.concatenate([part for _, found in runs for part in (found.train, found.valid)])
     style.limit(ax, values, style.floor(values))
+    style.say_below(ax, values)
     ax.set_xlim(left=0)
     ax.set(xlabel="optimiser steps", ylabel="ELBO [nats / image]")
     ax.legend(frameon=False, fontsize="small")
@@ -77,7 +78,7 @@ def compare(several: Sequence[Results]) -> Figure:
     for results in several:
         number = best_complete(results.trials, results.measure)
         assert number is not None
-        runs.append((results.spec.name, data(results.train, results.curves, number)))
+        runs.append((results.name, data(results.train, results.curves, number)))
     draw(ax, runs)
     ax.set_title("Training beside validation; in training with the KL's weight of the step")
     style.note(figure, several)

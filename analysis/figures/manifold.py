@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -48,10 +49,17 @@ def data(model: VAE, codes: NDArray[np.float64]) -> Manifold:
 
 def draw(ax: Axes, found: Manifold, title: str) -> None:
     """The images without gaps, with the values of the codes at the axes."""
-    across, up = ([style.short(z) if i % (CELLS // 4) == 0 else "" for i, z in enumerate(axis)] for axis in found.axes)
+    across, up = (_labels(axis) for axis in found.axes)
     style.draw_sheet(ax, found.pixels, title, up[::-1], gap=0, columns=across)
     ax.tick_params(labelsize="small")
     ax.set(xlabel="z 0", ylabel="z 1")
+
+
+def _labels(axis: NDArray[np.float64]) -> list[str]:
+    """Of every fourth part of an axis, to a thousandth of its length, so that what is nearly 0 is 0."""
+    decimals = 3 - math.ceil(math.log10(np.ptp(axis) or 1.0))
+    each = CELLS // 4
+    return [style.short(round(float(z), decimals)) if i % each == 0 else "" for i, z in enumerate(axis)]
 
 
 def figure(results: Results) -> Figure:
@@ -61,8 +69,8 @@ def figure(results: Results) -> Figure:
 
 
 def compare(several: Sequence[Results]) -> Figure:
-    figure, axes = style.panels(len(several), 2, 3.4)
+    figure, axes = style.panels(len(several), 2, 3.7)
     for ax, results in zip(axes, several):
-        draw(ax, data(results.best.model, results.codes), results.spec.name)
+        draw(ax, data(results.best.model, results.codes), results.name)
     figure.suptitle("Images decoded from the codes of a plane")
     return figure

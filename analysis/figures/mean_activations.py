@@ -20,13 +20,14 @@ from analysis.figures.results import Results
 from imagesets import PackedImages, Split
 from imagesets.factors import FACTORS
 from models.base import VAE
+from models.latents import name_of
 from study.trial.evaluation import ENCODED, evaluating
 from study.trial.images import Images
 
 PLACE = 50
 SHOWN = {"shape": 3, "scale": 6, "orientation": 12, "pos_x": 8, "pos_y": 8}  # values of each factor, at most
 SHAPES = (("square", "black", "-"), ("ellipse", style.ORANGE, "--"), ("heart", style.BLUE, "-."))
-TITLES = ("position", "scale", "rotation [rad]")
+TITLES = ("position", "scale", "rotation\n[rad]")
 ACTIVE = 1e-2  # variance of a latent's mean over the images, from which on it is shown
 MOST = 8  # latents
 
@@ -43,6 +44,7 @@ class Activations(NamedTuple):
 
     values: dict[str, NDArray[np.int64]]  # of each factor
     means: NDArray[np.float64]  # an axis for each factor, then the latents
+    names: list[str]  # of the latents
 
     @property
     def active(self) -> list[int]:
@@ -84,7 +86,8 @@ def data(model: VAE, on: Grid) -> Activations:
     images = Images(Split(on.images))
     with evaluating(model, images):
         codes = torch.cat([model.codes(x) for x in images.batches(ENCODED)]).double().numpy()
-    return Activations(on.values, codes.reshape(*map(len, on.values.values()), -1))
+    names = [name_of(model, j) for j in range(codes.shape[1])]
+    return Activations(on.values, codes.reshape(*map(len, on.values.values()), -1), names)
 
 
 def _over_places(means: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -107,7 +110,7 @@ def draw(axes: Sequence[Axes], found: Activations, latent: int) -> None:
     active, mu = found.means[..., found.active], found.means[..., latent]
     limit = float(np.abs(_over_places(active)).max())
     place.imshow(_over_places(mu).T, cmap=style.SIGNED, vmin=-limit, vmax=limit)
-    place.set(xticks=[], yticks=[], ylabel=f"z {latent}")
+    place.set(xticks=[], yticks=[], ylabel=found.names[latent])
     limit = max(1.0, *(float(np.abs(lines).max()) for lines in _over_values(active).values()))
     for ax, (factor, lines) in zip(curves, _over_values(mu).items()):
         for line, shape in zip(lines, found.values["shape"]):
@@ -153,6 +156,6 @@ def compare(several: Sequence[Results]) -> Figure:
     figure = style.canvas(rows * (0.8 + 0.85 * max(len(each.active) for each in found)))
     for part, each, results in zip(figure.subfigures(rows, 2, squeeze=False).flat, found, several):
         draw_all(part, each)
-        part.suptitle(results.spec.name)
+        part.suptitle(results.name)
     legend(figure)
     return figure

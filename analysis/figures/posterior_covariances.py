@@ -61,7 +61,7 @@ def figure(results: Results) -> Figure:
 
 
 def compare(several: Sequence[Results]) -> Figure:
-    return _figure(several, [results.spec.name for results in several])
+    return _figure(several, [results.name for results in several])
 
 
 def _figure(several: Sequence[Results], names: Sequence[str]) -> Figure:

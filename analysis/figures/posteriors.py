@@ -98,7 +98,7 @@ def draw(ax: Axes, densities: NDArray[np.float64], axis: NDArray[np.float64], ti
 
 def figure(results: Results) -> Figure:
     found = data(results.best.model, results.valid)
-    figure = style.canvas(4.1)
+    figure = style.canvas(3.9)
     left, right = figure.subplots(1, 2, sharey=True)
     draw(left, found.drawn, found.axis, "draws from q(z given x)")
     draw(right, found.exact, found.axis, "p(z given x) of its decoder")

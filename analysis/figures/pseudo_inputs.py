@@ -53,8 +53,10 @@ def compare(several: Sequence[Results]) -> Figure:
 def _figure(found: Sequence[tuple[NDArray[np.uint8], Results]], whose: str) -> Figure:
     figure, axes = style.panels(2 * len(found), 2, 3.3)
     for index, (pixels, results) in enumerate(found):
-        run = f"{results.spec.name}: " if len(found) > 1 else ""
-        draw(axes[2 * index], pixels[0], f"{run}u")
+        run = f"{results.name}: " if len(found) > 1 else ""
+        white = pixels[0].max()  # of their grey, which may be dark
+        words = "u" if white == 255 else f"u, white is {white / 255:.2f}"
+        draw(axes[2 * index], (pixels[0] * (255 / max(white, 1))).astype(np.uint8), f"{run}{words}")
         draw(axes[2 * index + 1], pixels[1], f"{run}reconstruction of u")
     prior = vamp_prior(found[0][1].best.model)
     assert prior is not None

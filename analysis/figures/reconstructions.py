@@ -33,7 +33,7 @@ def figure(results: Results) -> Figure:
 def compare(several: Sequence[Results]) -> Figure:
     """The same images by every run, with its latent size."""
     rows = [several[0].snapshot["originals"], *(results.snapshot["reconstructions"] for results in several)]
-    names = [f"{results.spec.name}\n{results.codes.shape[1]} latents" for results in several]
+    names = [f"{results.name}\n{results.codes.shape[1]} latents" for results in several]
     figure, ax = style.one_axes(0.9 + 0.68 * len(rows))
     draw(ax, np.stack(rows), "Reconstructions of the same images by the best model of each run", ["image", *names])
     ax.tick_params(labelsize="small")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -31,10 +32,12 @@ class Results:
     Args:
         run: its folder.
         data: root of the data sets; None is the default one.
+        name: what the run is called in pictures and tables; if not given, by its folder.
     """
 
-    def __init__(self, run: Run, data: str | None = None):
+    def __init__(self, run: Run, data: str | None = None, name: str | None = None):
         self.run, self.spec, self._data = run, run.spec(), data
+        self.name = run.name if name is None else name
 
     @cached_property
     def opened(self) -> OpenRun:
@@ -49,7 +52,7 @@ class Results:
     @cached_property
     def trials(self) -> pd.DataFrame:
         """One row a trial."""
-        return tables.trials(self.run.path)
+        return tables.called(tables.trials(self.run.path), self.name)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -64,7 +67,7 @@ class Results:
     @cached_property
     def confirmed(self) -> pd.DataFrame:
         """One row a (configuration, seed); empty if nothing is confirmed."""
-        return tables.confirmed(self.run.path)
+        return tables.called(tables.confirmed(self.run.path), self.name)
 
     @cached_property
     def best(self) -> Best:
@@ -118,7 +121,7 @@ class Results:
     def which(self) -> str:
         """The best model, in a title."""
         number = self.best.number
-        return f"{f'trial {number}' if self.spec.trials else f'seed {number + 1}'} of {self.spec.name}"
+        return f"{f'trial {number}' if self.spec.trials else f'seed {number + 1}'} of {self.name}"
 
     @property
     def about(self) -> pd.DataFrame:
@@ -134,3 +137,8 @@ class Results:
         """What the ELBOs of the run are, in a note."""
         elbo = "ELBO" if models.objective(self.spec.model) == "elbo" else "log p(x), importance-weighted,"
         return f"{elbo} is a {self.about['kind'].iloc[0]} of {self.spec.pixels} images"
+
+
+def beside(runs: Sequence[Run], data: str | None = None) -> list[Results]:
+    """Of several runs, each under a name of its own, see `tables.names`."""
+    return [Results(run, data, name) for run, name in zip(runs, tables.names(runs))]

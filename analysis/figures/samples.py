@@ -56,6 +56,6 @@ def figure(results: Results) -> Figure:
 def compare(several: Sequence[Results]) -> Figure:
     figure, axes = style.panels(len(several), 2, 3.9)
     for ax, results in zip(axes, several):
-        draw(ax, data(results.best.model, results.valid)[0], results.spec.name)
+        draw(ax, data(results.best.model, results.valid)[0], results.name)
     figure.suptitle("Draws from the prior, decoded")
     return figure

@@ -104,5 +104,5 @@ def figure(results: Results) -> Figure:
     figure, ax = style.one_axes(1.9 + 0.3 * len(found))
     draw(ax, found)
     many, seeds = max(each.configurations for each in found), max(each.seeds for each in found)
-    figure.suptitle(f"Seed or configuration, of {many} over {style.short(seeds)} seeds each; {results.spec.name}")
+    figure.suptitle(f"Seed or configuration, of {many} over {style.short(seeds)} seeds each; {results.name}")
     return figure

@@ -38,9 +38,9 @@ CLASSES = (
 )  # of what has no order, ten at most: Tol's muted scheme, with a darker grey
 ORDERED, SIGNED = "viridis_r", "coolwarm"  # colour maps, of numbers and of numbers on both sides of 0
 WIDTH = 6.5  # inches: a page's text
-SCREEN, COLOURS = 100, 48  # of what moves: dots an inch, and how many colours all its frames have together
+SCREEN, COLOURS = 100, 48  # of what moves: dots an inch, and how many colours all its frames have together, if not said
 GAP = 2  # pixels between the tiles of a sheet
-FAR = 10.0  # median deviations below the median: from there on a value is marked at the edge of an axis
+FAR = 8.0  # median deviations below the median: from there on a value is marked at the edge of an axis
 
 
 def word(measure: str) -> str:
@@ -90,6 +90,13 @@ def limit(ax: Axes, values: NDArray[np.float64], low: float) -> None:
         high = values[np.isfinite(values)].max()
         height = (high - low) or 1.0
         ax.set_ylim(low - (0.18 if (values < low).any() else 0.08) * height, high + 0.08 * height)
+
+
+def say_below(ax: Axes, values: NDArray[np.float64]) -> None:
+    """Says of curves that some of their values lie below the axis, where any do."""
+    if (values < ax.get_ylim()[0]).any():
+        where: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom", "fontsize": "x-small"}
+        ax.text(0.99, 0.01, "some values lie below", color=GREY, **where)
 
 
 def limit_from_above(ax: Axes, values: NDArray[np.float64]) -> None:
@@ -146,7 +153,7 @@ def panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]
 
 def note(figure: Figure, several: Sequence[Results]) -> None:
     """A line below: whose numbers these are, and what their ELBO is."""
-    names = ", ".join(results.spec.name for results in several)
+    names = ", ".join(results.name for results in several)
     figure.supxlabel(f"{names}: {several[0].kind}", x=0.99, ha="right", fontsize="x-small", color=GREY)
 
 
@@ -175,6 +182,7 @@ class Animation(NamedTuple):
 
     frames: list[NDArray[np.uint8]]  # each [height, width, 3]
     milliseconds: int  # that each is shown
+    colours: int = COLOURS  # of all together, 256 at most
 
 
 def rendered(figure: Figure, changes: Iterable[Any]) -> Iterator[NDArray[np.uint8]]:
@@ -190,7 +198,9 @@ def rendered(figure: Figure, changes: Iterable[Any]) -> Iterator[NDArray[np.uint
 
 def save_animation(animation: Animation, path: Path) -> Path:
     """Writes a GIF whole, which begins anew at its end. Raises RunError where it cannot be written."""
-    palette = Image.fromarray(np.concatenate(animation.frames[:: max(1, len(animation.frames) // 8)])).quantize(COLOURS)
+    palette = Image.fromarray(np.concatenate(animation.frames[:: max(1, len(animation.frames) // 8)])).quantize(
+        animation.colours
+    )
     pictures = [Image.fromarray(frame) for frame in animation.frames]
     first, *others = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
     shown: dict[str, Any] = {"duration": animation.milliseconds, "loop": 0, "append_images": others, "save_all": True}

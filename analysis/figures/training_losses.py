@@ -97,7 +97,7 @@ def _figure(several: Sequence[Results], title: str) -> Figure:
     if len(several) == 1:
         lines = found[0][0]
     else:  # of each run its model's, in its colour
-        lines = [losses[0]._replace(name=f"{r.spec.name}, {losses[0].name}") for r, (losses, _) in zip(several, found)]
+        lines = [losses[0]._replace(name=f"{r.name}, {losses[0].name}") for r, (losses, _) in zip(several, found)]
     plots = [("training loss", lines)]
     for term in TERMS.values():
         lines = [line for _, terms in found for line in terms if line.name == term]

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from analysis.figures import style
 from analysis.figures.results import Results
+from models.base import VAE
+from models.latents import name_of
 
 PLACE = 13
 MOST = 24  # frames
@@ -34,18 +36,18 @@ def data(folder: Path) -> list[tuple[int, dict[str, NDArray]]]:
     return found
 
 
-def sheet(seen: dict[str, NDArray]) -> tuple[NDArray[np.uint8], list[str]]:
+def sheet(seen: dict[str, NDArray], model: VAE) -> tuple[NDArray[np.uint8], list[str]]:
     """Images, reconstructions, and the latents that varied most then, [2 + R, F, ..., C, H, W]; names of the rows."""
     columns = min(len(seen["originals"]), seen["traversal"].shape[1])
     upper = np.stack([seen["originals"], seen["reconstructions"]])[:, :columns]
-    names = ["image", "model", *(f"z {j}" for j in seen["coordinates"])]
+    names = ["image", "model", *(name_of(model, int(j)) for j in seen["coordinates"])]
     return np.concatenate([upper, seen["traversal"][:, :columns]]), names
 
 
-def draw(ax: Axes, seen: dict[str, NDArray], title: str) -> None:
-    """One snapshot, in the place of what was drawn before."""
+def draw(ax: Axes, seen: dict[str, NDArray], model: VAE, title: str) -> None:
+    """One snapshot of a model, in the place of what was drawn before."""
     ax.clear()
-    pixels, names = sheet(seen)
+    pixels, names = sheet(seen, model)
     style.draw_sheet(ax, pixels, title, names)
 
 
@@ -54,7 +56,7 @@ def animation(results: Results) -> style.Animation:
 
     def frames() -> Iterator[None]:
         for step, seen in data(results.folder / "snapshots"):
-            draw(ax, seen, f"{results.which}, after {step:,} steps")
+            draw(ax, seen, results.best.model, f"{results.which}, after {step:,} steps")
             yield
 
     return style.Animation(list(style.rendered(figure, frames())), MILLISECONDS)

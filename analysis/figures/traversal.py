@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from analysis.figures import style
 from analysis.figures.results import Results
+from models.base import VAE
+from models.latents import name_of
 
 PLACE = 34
 ROOM = 0.36  # of a tile's height, between two rows: for the values below the one and the mark above the other
@@ -42,9 +44,9 @@ def fits(results: Results) -> bool:
     return True
 
 
-def data(snapshot: dict[str, NDArray]) -> Traversal:
-    """What a snapshot holds of it."""
-    names = [f"z {j}" for j in snapshot["coordinates"]]
+def data(snapshot: dict[str, NDArray], model: VAE) -> Traversal:
+    """What a snapshot of a model holds of it."""
+    names = [name_of(model, int(j)) for j in snapshot["coordinates"]]
     return Traversal(snapshot["traversal"], names, snapshot["values"].astype(float))
 
 
@@ -71,5 +73,5 @@ def _centre(frame: float, width: int, gap: int) -> float:
 def figure(results: Results) -> Figure:
     figure, ax = style.one_axes(5.1)
     title = f"One coordinate of a code, smallest to largest value; triangle: zero\n{results.which}"
-    draw(ax, data(results.snapshot), title)
+    draw(ax, data(results.snapshot, results.best.model), title)
     return figure

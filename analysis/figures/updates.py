@@ -71,13 +71,16 @@ def _points(several: Sequence[Results]) -> tuple[str, Points]:
 
 
 def draw(ax: Axes, runs: Sequence[tuple[str, Points]]) -> None:
-    """Every training as a dot, and a line through the means, with their deviations."""
+    """Every training as a dot, and a line through the means, with their deviations where a number has several."""
+    bars = ""
     for index, (name, found) in enumerate(runs):
         colour, marker = style.run_style(index)
         ax.scatter(found.updates, found.values, s=14, color=colour, alpha=0.5, linewidths=0)
         numbers = np.unique(found.updates)
         each = [found.values[found.updates == number] for number in numbers]
-        spread = [values.std(ddof=1) if len(values) > 1 else 0.0 for values in each]
+        spread = None
+        if max(map(len, each)) > 1:
+            spread, bars = [values.std(ddof=1) if len(values) > 1 else 0.0 for values in each], "; bars: sd"
         counts = sorted({len(values) for values in each})
         n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
         means = [values.mean() for values in each]
@@ -86,7 +89,7 @@ def draw(ax: Axes, runs: Sequence[tuple[str, Points]]) -> None:
     ax.grid(axis="y", color="0.9")
     points = runs[0][1]
     ax.set(xlabel="updates", ylabel=style.label(points.measure, points.part))
-    ax.set_title(f"{style.word(points.measure)} against the number of updates")
+    ax.set_title(f"{style.word(points.measure)} against the number of updates{bars}")
     ax.legend(frameon=False)
 
 

@@ -1,13 +1,15 @@
 """Tables from run folders made by hand, and the table that people read from frames made by hand."""
 
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import analysis
-from analysis.tables import confirmation, cost, notes, ranking, saved, text
+from analysis.summaries import studies
+from analysis.tables import confirmation, cost, names, notes, ranking, saved, text
 from study.record import tables
 from study.record.folder import Run, RunError
 from study.record.storage import open_run
@@ -283,6 +285,28 @@ def test_several_runs_are_one_table(make, tmp_path):
         assert list(together["study"].unique()) == ["one", "two"]
         assert list(together.index) == list(range(len(together)))
     assert len(ranking(analysis.trials("one", "two", root=tmp_path / "runs"))) == 8
+
+
+def test_a_run_is_its_folder_though_another_holds_a_study_of_its_name(make, tmp_path):
+    run = make("one")
+    other = Run(shutil.copytree(run.path, tmp_path / "other" / "one"))
+    for each, repeats in ((run, [0, 1]), (other, [0])):
+        values = {"metrics.elbo": [-8.0, -10.0][: len(repeats)], "samples": 5, "images": 5}
+        about = {"study": "one", "configuration": "defaults", "repeat": repeats, "cause": ""}
+        pd.DataFrame({**about, **values}).to_parquet(each.table("confirm"))
+    together, confirmed = (read(run.path, other.path) for read in (analysis.trials, analysis.confirmed))
+    both = ["runs/one", "other/one"]
+    assert list(together["study"].unique()) == list(analysis.curves(run.path, other.path)["study"].unique()) == both
+    rows = confirmation(confirmed)[["study", "seeds", "elbo"]].to_numpy().tolist()
+    assert rows == [["runs/one", 2, "-9.00 ± 1.41"], ["other/one", 1, "-8.00"]]
+    ended = studies(together, confirmed)[["study", "trials", "confirmed"]].to_numpy().tolist()
+    assert ended == [["runs/one", 4, 2], ["other/one", 4, 1]]
+    assert list(analysis.trials(other.path)["study"].unique()) == ["one"]
+
+
+def test_runs_of_one_folder_name_have_those_above_it_as_far_as_needed():
+    paths = ["/a/x/one", "/b/x/one", "/a/x/two", "/one"]
+    assert names([Run(path) for path in paths]) == ["a/x/one", "b/x/one", "two", "one"]
 
 
 def test_a_run_without_trials_is_an_empty_table(make, tmp_path):

@@ -60,5 +60,5 @@ def test_what_is_recorded_is_not_owed_again_and_is_what_the_tables_show(tmp_path
 
 def test_a_picture_is_of_all_values_of_the_grid():
     means = np.random.default_rng(0).normal(size=(*GRID.values(), 2))
-    figure = activations.picture(activations.Activations(disentangling.SHOWN, means), "Title")
+    figure = activations.picture(activations.Activations(disentangling.SHOWN, means, ["z 0", "z 1"]), "Title")
     assert [len(ax.lines[0].get_xdata()) for ax in figure.axes[1:3]] == [GRID["scale"], GRID["orientation"]]

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 import models
 from models import ModelError
-from models.latents import _turned, interpolate, kl_by_latent, sample_aggregated
+from models.latents import _turned, interpolate, kl_by_latent, name_of, sample_aggregated
 
 SHAPE = (1, 8, 8)
 B = 16
@@ -24,6 +24,20 @@ def model():
 @pytest.fixture
 def x(blobs) -> torch.Tensor:
     return blobs(B).double()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "settings", "names"),
+    [
+        ("vae", SHAPE, {}, ["z 0", "z 1", "z 2"]),
+        ("hvae", SHAPE, {"top": 1}, ["z1 0", "z1 1", "z2 0"]),
+        ("conjoint", (2, *SHAPE), {"private": 0}, ["zs 0", "zs 1", "zs 2"]),
+        ("conjoint", (2, *SHAPE), {"private": 1}, ["z1 0", "z2 0", "zs 0", "zs 1", "zs 2"]),
+    ],
+)
+def test_a_coordinate_is_called_by_its_part_where_codes_have_parts(name, shape, settings, names):
+    model = models.build(name, shape, latent=3, hidden=8, **settings)
+    assert [name_of(model, j) for j in range(len(names))] == names
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def drawn(unrendered) -> Callable[..., dict[str, Figure]]:
 
     def draw(*runs: Run) -> dict[str, Figure]:
         unrendered.clear()
-        several, some = [figures.Results(run) for run in runs], ("png", "gif")
+        several, some = figures.beside(runs), ("png", "gif")
         paths = figures.draw(several[0], some) if len(several) == 1 else figures.draw_compared(several, some)
         names = [path.stem for path in paths if path.suffix == ".png"]
         return dict(zip(names, unrendered, strict=True))

@@ -49,7 +49,7 @@ def test_counts_of_a_real_model_are_those_of_its_codes(make):
 def test_bars_are_shares_of_images(ax):
     draw(ax, Codes(np.array([2, 2, 2, 5]), 9, 1.8))
     label = "coordinates that are not zero, of 9"
-    assert written(ax) == ("How sparse the codes are", label, "share of validation images")
+    assert written(ax) == ("How sparse the codes of 4 validation images are", label, "share of images")
     bars = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in ax.patches}
     assert bars == {2: 0.75, 3: 0.0, 4: 0.0, 5: 0.25}
     assert [line.get_xdata()[0] for line in ax.lines] == [2.75, 1.8]

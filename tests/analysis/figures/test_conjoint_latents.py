@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 
 import imagesets
 import models
-from analysis.figures.conjoint_latents import TITLES, _plane, data, draw, draw_key, values
+from analysis.figures.conjoint_latents import TITLES, data, draw, draw_key, plane, values
 from study.spec import StudySpec
 from study.spec.preprocessing import GREY
 from study.trial.images import images_of
@@ -38,10 +38,12 @@ def test_a_part_that_has_no_coordinate_is_left_out(tmp_path):
 def test_more_coordinates_than_two_are_seen_along_the_two_that_vary_most():
     random = np.random.default_rng(0)
     codes = random.normal(size=(500, 4)) * [0.1, 5.0, 0.2, 2.0] + 3
-    plane = _plane(codes)
-    assert np.abs(np.corrcoef(plane[:, 0], codes[:, 1])[0, 1]) > 0.99
-    assert np.abs(np.corrcoef(plane[:, 1], codes[:, 3])[0, 1]) > 0.99
-    one = _plane(codes[:, :1])
+    on = plane(codes)
+    points = on.points(codes)
+    assert np.abs(np.corrcoef(points[:, 0], codes[:, 1])[0, 1]) > 0.99
+    assert np.abs(np.corrcoef(points[:, 1], codes[:, 3])[0, 1]) > 0.99
+    np.testing.assert_allclose(on.shares, points.var(0) / codes.var(0).sum())
+    one = plane(codes[:, :1]).points(codes[:, :1])
     assert np.array_equal(one[:, 0], codes[:, 0])
     assert not one[:, 1].any()
 

@@ -32,4 +32,4 @@ def test_shares_say_what_matters_and_how_sure_that_is(study, ax):
     draw(ax, found)
     assert [label.get_text() for label in ax.get_yticklabels()] == found.names
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(found.shares.mean(0))
-    assert ax.get_title() == f"Importance in 40 complete trials, ± over {FORESTS} forests"
+    assert ax.get_title() == f"Importance in 40 complete trials; ± sd over {FORESTS} forests"

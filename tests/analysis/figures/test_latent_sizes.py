@@ -60,7 +60,7 @@ def test_each_run_is_a_line_with_bars(ax, confirmed):
 
 def test_elbo_and_accuracy_stand_above_each_other_for_one_run_or_several(confirmed):
     def run(name: str, frame: pd.DataFrame) -> SimpleNamespace:
-        return SimpleNamespace(confirmed=frame, measure="elbo", spec=SimpleNamespace(name=name), kind="a bound")
+        return SimpleNamespace(confirmed=frame, measure="elbo", name=name, kind="a bound")
 
     above, below = compare([run("vsc", confirmed), run("vae", confirmed)]).axes
     assert legend(above) == ["vsc, n = 2", "vae, n = 2"]

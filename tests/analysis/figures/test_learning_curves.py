@@ -8,7 +8,18 @@ import pytest
 from marks import ELBO, legend, trials, written
 from matplotlib.colors import to_hex
 
-from analysis.figures.learning_curves import Curve, best_complete, by_value, data, draw, draw_compared, last
+from analysis.figures.learning_curves import (
+    BEST,
+    MANY,
+    Curve,
+    band,
+    best_complete,
+    by_value,
+    data,
+    draw,
+    draw_compared,
+    last,
+)
 from analysis.figures.style import BLUE, GREY, VERMILION
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
@@ -134,3 +145,39 @@ def test_the_values_of_a_setting_in_which_alone_trials_differ_are_told_apart(ax)
     assert (name, len(curves)) == ("one", 3)
     draw_compared(ax, found)
     assert legend(ax) == ["one, prior standard", "one, prior vamp"]
+
+
+@pytest.fixture
+def many() -> list[Curve]:
+    """Ten times as many as are lines: trial n has -n and is stopped at step 10 but for each tenth; the best is last."""
+    ends = [(n, 20 if n % 10 == 0 else 10) for n in range(10 * MANY)]
+    state = {10: "PRUNED", 20: "COMPLETE"}
+    return [Curve(n, state[end], np.arange(10, end + 1, 10), np.full(end // 10, -float(n))) for n, end in ends[::-1]]
+
+
+def test_bands_are_of_the_curves_that_have_a_value_there(many):
+    found = band([*many, Curve(5, "FAIL", np.array([20]), np.array([NAN]))])
+    assert found.steps.tolist() == [10, 20]
+    assert found.counts.tolist() == [10 * MANY, MANY]
+    at_10, at_20 = (
+        np.quantile([-n for n in numbers], [0.05, 0.25, 0.5, 0.75, 0.95])
+        for numbers in (range(1000), range(0, 1000, 10))
+    )
+    np.testing.assert_allclose(found.quantiles, np.transpose([at_10, at_20]))
+
+
+def test_of_very_many_trials_bands_and_the_best_are_drawn(ax, many):
+    draw(ax, many, [10], best_number=0)
+    assert ax.get_title() == "Learning curves of 1,000 trials\nbands: of those that report, n = 1,000 to 100"
+    assert legend(ax) == ["middle 90 %", "middle half", "median", "next best", "best, trial 0", "rung"]
+    best = [line for line in ax.lines if line.get_label() == "next best" or line.get_zorder() > 3]
+    assert [line.get_ydata()[-1] for line in best] == [-10 * n for n in range(BEST)][::-1]
+    assert len(ax.lines) == 1 + BEST + 1
+    assert ax.get_ylim()[0] < np.quantile([-n for n in range(1000)], 0.05) < 0 < ax.get_ylim()[1]
+
+
+def test_of_runs_of_very_many_trials_bands_are_compared(ax, many, curves):
+    draw_compared(ax, [("a", many), ("b", curves)])
+    assert legend(ax) == ["a, n = 1,000", "b"]
+    assert ax.get_title() == "Learning curves; bold: the best trial of each; bands: the middle 90 %"
+    assert (len(ax.collections), len(ax.lines)) == (1, 1 + 6)

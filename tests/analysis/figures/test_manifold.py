@@ -26,3 +26,5 @@ def test_the_first_coordinate_runs_to_the_right_and_the_second_upwards(ax):
     across, up = ([label.get_text() for label in labels] for labels in (ax.get_xticklabels(), ax.get_yticklabels()))
     assert (across[0], across[-1], across[1]) == ("-0.96", "3", "")
     assert (up[0], up[-1]) == ("9.9", "0.1")
+    draw(ax, found._replace(axes=found.axes - found.axes[:, [CELLS // 2]] + 0.004), "Title")
+    assert [label.get_text() for label in ax.get_xticklabels()][CELLS // 2] == "0"

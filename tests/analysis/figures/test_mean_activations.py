@@ -10,6 +10,7 @@ import imagesets
 import models
 from analysis.figures.mean_activations import SHOWN, Activations, Grid, compare, data, figure, fits, grid, picture
 from imagesets.factors import FACTORS
+from models.base import VAE
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -43,6 +44,8 @@ def test_its_images_are_in_the_order_of_the_factors(on):
 
 def test_means_have_an_axis_a_factor(on):
     class Model(torch.nn.Module):
+        slices = VAE.slices
+
         def codes(self, x: torch.Tensor) -> torch.Tensor:
             return torch.stack([x.sum((1, 2, 3)), x[:, 0].sum(1).argmax(1)], 1)
 
@@ -57,7 +60,7 @@ def test_a_picture_has_a_row_for_each_active_latent_and_a_line_for_each_shape():
     values = {name: np.arange(count) for name, count in SHOWN.items()}
     means = np.random.default_rng(0).normal(size=(*SHOWN.values(), 4)) * [1, 0.01, 2, 0]
     means[1, :, 2, ..., 2] += 50  # the ellipse at the third angle
-    figure = picture(Activations(values, means), "Title")
+    figure = picture(Activations(values, means, ["z 0", "z 1", "z 2", "z 3"]), "Title")
     axes = figure.axes
     assert len(axes) == 2 * 3 + 1  # and the colours'
     assert [ax.get_ylabel() for ax in axes[:-1:3]] == ["z 2", "z 0"]
@@ -75,8 +78,8 @@ def test_it_is_drawn_of_a_run_and_of_several_side_by_side():
 
     def run(name: str, latent: int) -> SimpleNamespace:
         model = models.build("vae", (1, 64, 64), latent=latent, hidden=4)
-        spec = SimpleNamespace(name=name, images=imagesets.info("sprites"))
-        return SimpleNamespace(best=SimpleNamespace(model=model), splits=splits, spec=spec, which=f"trial 0 of {name}")
+        best, spec = SimpleNamespace(model=model), SimpleNamespace(images=imagesets.info("sprites"))
+        return SimpleNamespace(best=best, splits=splits, spec=spec, name=name, which=f"trial 0 of {name}")
 
     several = [run("nonsyn", 2), run("factor", 3)]
     assert fits(several[0])

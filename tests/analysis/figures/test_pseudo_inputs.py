@@ -34,11 +34,12 @@ def test_few_fill_whole_rows_and_without_a_vampprior_there_are_none():
 def test_several_runs_stand_below_each_other():
     def run(name: str, pseudo_inputs: int) -> SimpleNamespace:
         model = models.build("vampprior", (1, 8, 8), latent=2, hidden=8, pseudo_inputs=pseudo_inputs)
-        return SimpleNamespace(
-            best=SimpleNamespace(model=model), spec=SimpleNamespace(name=name), which=f"seed 1 of {name}"
-        )
+        return SimpleNamespace(best=SimpleNamespace(model=model), name=name, which=f"seed 1 of {name}")
 
     one, other = run("one", 40), run("other", 7)
     assert figure(one).get_suptitle() == "36 of 40 pseudo-inputs u of seed 1 of one"
     titles = [ax.get_title() for ax in compare([one, other]).axes]
-    assert titles == ["one: u", "one: reconstruction of u", "other: u", "other: reconstruction of u"]
+    white = data(one.best.model)[0].max() / 255  # they are dark at first
+    assert titles[0] == f"one: u, white is {white:.2f}"
+    assert titles[1::2] == ["one: reconstruction of u", "other: reconstruction of u"]
+    assert figure(one).axes[0].images[0].get_array()[2:-2, 2:-2].max() == 255

@@ -57,7 +57,7 @@ class Page(HTMLParser):
 
 
 def page_of(*runs: Run) -> tuple[str, Page]:
-    text = report([figures.Results(run) for run in runs])
+    text = report(figures.beside(runs))
     return text, Page(text)
 
 

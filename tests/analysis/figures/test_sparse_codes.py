@@ -6,11 +6,14 @@ import torch
 
 from analysis.figures import animated_traversal, conditional_samples, largest_codes, modified_code, style
 from imagesets import Split
+from models.base import VAE
 from study.trial.images import Images
 
 
 class Model(torch.nn.Module):
     """Every image has the code [0, 0.2, -0.8, 0.4], and an image of a code has its coordinates as grey levels."""
+
+    slices = VAE.slices
 
     def codes(self, x: torch.Tensor) -> torch.Tensor:
         return torch.tensor([[0.0, 0.2, -0.8, 0.4]]).repeat(len(x), 1)

@@ -40,8 +40,8 @@ def test_a_pair_is_one_tile(ax):
     [
         ([-100.0, -101.0, -103.0], -103),
         ([-100.0, -101.0, -103.0, -5000.0], -103),
-        ([-100.0, -101.0, -111.0, NAN], -111),  # ten deviations of 1 below the median, and no further
-        ([-100.0, -101.0, -112.0], -101),
+        ([-100.0, -101.0, -109.0, NAN], -109),  # eight deviations of 1 below the median, and no further
+        ([-100.0, -101.0, -110.0], -101),
         ([-200.0] * 6 + [-100.0, -1000.0], -1000),  # no deviation, no far
         ([-201.0, -199.0, -200.0, -200.5, 5000.0], -201),  # the best is never far
         ([-1.0], -1),
@@ -65,6 +65,14 @@ def test_the_limits_leave_room_for_what_lies_below(ax):
     style.limit(ax, np.array([-500.0, -10.0, 0.0]), -10.0)
     assert ax.get_ylim()[0] < without[0] < -10
     assert ax.get_ylim()[1] == without[1] > 0
+
+
+def test_curves_that_leave_the_axis_are_told_of(ax):
+    ax.set_ylim(-10, 0)
+    style.say_below(ax, np.array([-10.0, NAN, 3.0]))
+    assert not ax.texts
+    style.say_below(ax, np.array([-11.0, -5.0]))
+    assert [text.get_text() for text in ax.texts] == ["some values lie below"]
 
 
 @pytest.mark.parametrize(

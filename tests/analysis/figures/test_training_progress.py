@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import models
 from analysis.figures.training_progress import MOST, data, sheet
 from study.trial import snapshot
 
@@ -25,8 +26,10 @@ def test_snapshots_are_in_order_evenly_many_and_none_that_a_crash_has_left(tmp_p
 def test_a_frame_has_images_reconstructions_and_the_latents_of_then():
     taken = seen(0) | {"traversal": np.full((2, 8, 1, 5, 4), 9, np.uint8), "originals": np.full((3, 1, 5, 4), 5)}
     taken["reconstructions"] = taken["reconstructions"][:3]
-    pixels, names = sheet(taken)
+    pixels, names = sheet(taken, models.build("vae", (1, 5, 4), hidden=8))
     assert names == ["image", "model", "z 3", "z 1"]
+    _, names = sheet(taken, models.build("hvae", (1, 5, 4), latent=4, top=2, prior="standard", hidden=8))
+    assert names == ["image", "model", "z2 1", "z1 1"]
     assert pixels.shape == (4, 3, 1, 5, 4)
     assert pixels[:, 0, 0, 0, 0].tolist() == [5, 0, 9, 9]
     assert snapshot.sheet(pixels).ndim == 3

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import models
 from analysis.figures.traversal import Traversal, data, draw
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
@@ -12,7 +13,8 @@ pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is 
 def found() -> Traversal:
     values = np.array([[-1.0, 0.0, 1.0], [-1.0, 1.0, 3.0], [0.0, 0.5, 1.0], [0.5, 1.0, 1.5], [0.0, 0.0, 0.0]])
     pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 1, 20, 10), dtype=np.uint8)
-    return data({"traversal": pixels, "values": values, "coordinates": np.array([7, 2, 0, 5, 9])})
+    seen = {"traversal": pixels, "values": values, "coordinates": np.array([7, 2, 0, 5, 9])}
+    return data(seen, models.build("vae", (1, 20, 10), hidden=8))
 
 
 def test_zero_lies_at_its_frame_or_between_two(found):

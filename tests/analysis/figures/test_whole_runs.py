@@ -30,7 +30,8 @@ from study.record.folder import Run, RunError
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
 NAN = math.nan
 ALWAYS = ["learning_curves", "elbo_sparsity", "reconstructions", "samples", "traversal"]
-MOVING = {"training_progress", "animated_traversal"}
+MOVING = ("training_progress", "animated_traversal")
+TRANSFERS = {f"background_transfer_{where}" for where in ("pixels", "shared", "private")}
 OF_ALL = [  # a search over single images with labels, in which more than one trial is complete, by four latents
     *(*ALWAYS, "training_losses", "loss_history", "hyperparameters", "parallel_coordinates", "rungs", "cost"),
     *("class_reconstructions", "interpolation", "latent_space", "kl_by_latent", "latent_sheet", *MOVING),
@@ -50,7 +51,7 @@ def expected_of(model: str) -> set[str]:
     if model == "vsc":
         found |= {"code_sparsity", "largest_codes", "modified_code", "conditional_samples"}
     if model == "conjoint":
-        found = found - {"parallel_coordinates"} | {"conjoint_latents", "background_transfer"}
+        found = found - {"parallel_coordinates"} | {"conjoint_latents", "background_transfer"} | TRANSFERS
     if model in TIED:
         found = found - {"kl_by_latent"} | {"posterior_covariances"}
     if model in SEARCHING:
@@ -107,7 +108,7 @@ def test_a_runs_figures_are_whole_files(runs, model):
     expected = [
         run.path / "figures" / f"{name}.{suffix}"
         for name in expected_of(model)
-        for suffix in (["gif"] if name in MOVING else ["png", "pdf"])
+        for suffix in (["gif"] if name in {*MOVING, *TRANSFERS} else ["png", "pdf"])
         if suffix in suffixes
     ]
     assert sorted(found) == sorted(expected)
@@ -127,7 +128,7 @@ def test_a_runs_figures_are_whole_files(runs, model):
 def test_every_figure_says_what_it_shows(runs, drawn, model):
     run = runs(model)
     figures_ = drawn(run)
-    assert {*figures_} == expected_of(model) - MOVING
+    assert {*figures_} == expected_of(model) - {*MOVING, *TRANSFERS}
     assert [*figures_] == [name for name in figures.names() if name in figures_]
     [curves] = figures_["learning_curves"].axes
     word, label = style.word(models.objective(model)), style.label(models.objective(model))
@@ -165,7 +166,9 @@ def test_every_figure_says_what_it_shows(runs, drawn, model):
         "traversal": f"One coordinate of a code, smallest to largest value; triangle: zero\n{which}",
     }
     names = {label.get_text() for label in figures_["traversal"].axes[0].get_yticklabels()}
-    assert names == {"z 0", "z 1", "z 2", "z 3"}
+    parts = {"conjoint": {"z1 0", "z2 0", "zs 0", "zs 1"}}
+    assert names == parts.get(model, {"z 0", "z 1", "z 2", "z 3"}) or model == "hvae"  # whose sizes were drawn
+    assert model != "hvae" or {"z1 0", "z2 0"} < names
 
 
 def confirm(run, configurations, elbos):
@@ -200,7 +203,7 @@ def test_one_complete_trial_and_nothing_drawn_is_enough(make, tmp_path, latent, 
     run = search(spec, tmp_path, (FULL,))
     of_several_trials = {"hyperparameters", "parallel_coordinates", "rungs", "cost"}
     of_a_plane = {"elbo_sparsity", "latent_space", "posteriors", "manifold"}
-    expected = {*OF_ALL, *of_a_plane} - of_several_trials - MOVING - (of_a_plane if latent == 1 else set())
+    expected = {*OF_ALL, *of_a_plane} - of_several_trials - {*MOVING} - (of_a_plane if latent == 1 else set())
     assert {*drawn(run)} == expected
 
 
@@ -275,6 +278,26 @@ def test_a_comparison_shows_every_run_that_has_the_data(runs, tmp_path, drawn):
     assert found["elbo_sparsity"].get_supxlabel().startswith("tiny-vsc, tiny-vae, tiny-iaf: ELBO is a ")
 
 
+def test_two_runs_of_one_study_are_two(runs, tmp_path, command, unrendered):
+    """Copies, or the same preset under two roots."""
+    copies = [Run(shutil.copytree(runs("vae").path, tmp_path / place / "tiny-vae")) for place in ("before", "after")]
+    names = ["before/tiny-vae", "after/tiny-vae"]
+    for run in copies:
+        confirm(run, ["defaults"], [-9.0])
+    out = tmp_path / "out"
+    code, printed, err = command("figures", *(run.path for run in copies), "--format", "png", "--out", out)
+    assert (code, err) == (0, "")
+    paths = [Path(line) for line in printed.splitlines()]
+    assert {path.parent for path in paths} == {out / "compared", *(out / name for name in names)}
+    found = {
+        path.stem: figure for path, figure in zip(paths, unrendered, strict=True) if path.parent.name == "compared"
+    }
+    assert legend(found["learning_curves"].axes[0]) == names
+    rows = [label.get_text() for label in found["confirmed"].axes[0].get_yticklabels()]
+    assert rows == [f"{name}, defaults\nn = 1" for name in names]
+    assert found["confirmed"].get_supxlabel().startswith(f"{', '.join(names)}: ")
+
+
 def test_runs_whose_numbers_do_not_compare_are_drawn_alone(runs, make, tmp_path, command, unrendered):
     binary = make(
         fixed=make().fixed | {"kl_warmup": 0.0}, preprocessing={"binarise": "static"}, objective=["hoyer", "elbo"]
@@ -303,11 +326,12 @@ def test_figures_go_by_the_first_objective(make, tmp_path, drawn):
 
 
 def test_the_folder_is_the_registry():
-    expected = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - {"__init__", "results", "style"}
+    shared = {"__init__", "results", "style", "transfers"}
+    expected = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - shared
     assert set(figures.names()) == expected
     assert figures.names()[0] == "learning_curves"
     for name in figures.names():
         module = figures.module(name)
-        whole = "animation" if name in MOVING else "figure"
+        whole = "animation" if name in {*MOVING, *TRANSFERS} else "figure"
         assert all(callable(getattr(module, part)) for part in ("fits", "data", "draw", whole)), name
         assert module.__doc__
