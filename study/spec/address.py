@@ -15,6 +15,8 @@ LOCAL = "local"
 ENVIRONMENT = "RAY_ADDRESS"  # Ray's own; in a job that was submitted to a cluster, Ray has set it to the cluster's
 
 _FORM = re.compile(r"(?:\[([^\s\[\]/]+)\]|([^\s\[\]:/]+)):([0-9]{1,5})", re.ASCII)
+# Through Ray's client, ray://, Tune moves searcher, scheduler and callbacks to the head, away from the process that has
+# the run's lock, the open study and the signals.
 _FROM_OUTSIDE = (
     "; the process that leads a study must run on a machine of the cluster; from outside, have one run it as a job: "
     "`ray job submit -- python -m study run ...`"

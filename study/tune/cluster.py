@@ -73,13 +73,13 @@ def ray_started(spec: StudySpec, run: Path, address: str | None, wait: bool, sto
         SpecError: there is no room for a trial, no cluster at the address, or a machine that sees another disk.
         MachineError: Ray could not be started or joined.
     """
-    own = wanted(address) is None and not ray.is_initialized()
-    if own and wait:
-        raise SpecError("--wait", ["waits for a machine of a cluster; name the cluster with --address"])
     if ray.is_initialized():
         _check_machines(spec, run, wait, stop)
         yield
         return
+    own = wanted(address) is None
+    if own and wait:
+        raise SpecError("--wait", ["waits for a machine of a cluster; name the cluster with --address"])
     if own:
         check_room(spec)
     try:
