@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -53,8 +53,12 @@ class Machine:
 
     def wait(self) -> None:
         """Waits until it has joined its cluster."""
+        self.wait_for(lambda: STARTED in self.log.read_text())
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Waits for what its start brings about."""
         end = time.monotonic() + SECONDS
-        while STARTED not in self.log.read_text():
+        while not condition():
             if self.process.poll() is not None or time.monotonic() > end:
                 raise ClusterError(f"a machine does not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.1)
@@ -116,8 +120,9 @@ class Cluster:
         options = ["--head", f"--port={free_port()}", "--num-cpus=0", *self._options]
         head = Machine(self.folder / "head", options, self._env)
         self.machines.append(head)
-        head.wait()
-        self.address = (head.folder / "ray_current_cluster").read_text().strip()
+        named = head.folder / "ray_current_cluster"  # written after Ray has said that it has started
+        head.wait_for(lambda: named.is_file() and named.read_text())
+        self.address = named.read_text().strip()
 
     def add(self, *options: str, within: Sequence[str] = ()) -> Machine:
         """Starts a machine of one CPU, if the options of `ray start` do not say otherwise; `Machine.wait` waits for it.
