@@ -16,6 +16,7 @@ from benchmarks import cluster, undisturbed
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.spec import StudySpec
+from study.spec.problems import MachineError
 from study.spec.room import Has, lacking
 from study.tune import machines
 
@@ -63,6 +64,23 @@ def test_a_file_as_another_machine_sees_it(tmp_path, monkeypatch):
     assert machines._look(str(file), "b") == f"sees another {tmp_path} than this machine"
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     assert machines._look(str(file), "a") == f"may not write to {tmp_path}"
+
+
+def test_a_machine_that_cannot_run_the_code_is_named_and_one_that_has_gone_is_not(monkeypatch):
+    node = {"NodeID": "1f", "NodeManagerHostname": "one", "NodeManagerAddress": "10.0.0.2"}
+
+    def get(_):
+        raise machines.ray.exceptions.RuntimeEnvSetupError("no space left for the packages")
+
+    monkeypatch.setattr(machines.ray, "get", get)
+    monkeypatch.setattr(machines, "alive", lambda: [node])
+    with pytest.raises(
+        MachineError,
+        match=r"^one \(10\.0\.0\.2\), a machine of the cluster, cannot run this code: Failed to set up runtime",
+    ):
+        machines._answers([node], [None])
+    monkeypatch.setattr(machines, "alive", list)
+    assert machines._answers([node], [None]) == []
 
 
 def test_what_is_waited_for_is_a_cluster_s(ray_down, command, preset, tmp_path):
