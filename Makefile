@@ -29,7 +29,7 @@ study: setup
 test: setup
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# Kills, outages and other cases of minutes each; with PostgreSQL where it is installed.
+# Kills, outages and other cases of minutes each; with PostgreSQL and `ray[default]` where they are installed.
 test-long: setup
 	$(BIN)/python -m pytest -q -m "long and not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -q -m "long and alone"

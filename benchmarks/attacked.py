@@ -22,6 +22,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks import postgres
+from benchmarks.cluster import Cluster
 from benchmarks.undisturbed import differences
 from study.record.folder import Run, RunError
 from study.record.storage import open_run
@@ -89,10 +90,19 @@ class Study:
         storage: one of STORAGES.
         trials: how many.
         server: of a study on PostgreSQL.
+        cluster: whose machines its trials run on; without one each driver starts a Ray of its own.
     """
 
-    def __init__(self, root: Path, ray: Path, storage: str, trials: int, server: postgres.Server | None = None):
-        self.root, self.ray, self.server = root.resolve(), ray, server
+    def __init__(
+        self,
+        root: Path,
+        ray: Path,
+        storage: str,
+        trials: int,
+        server: postgres.Server | None = None,
+        cluster: Cluster | None = None,
+    ):
+        self.root, self.ray, self.server, self.cluster = root.resolve(), ray, server, cluster
         self.run = Run(self.root / f"chaos-{storage}")
         self.storage = None if storage == "sqlite" else server.url if server else storage
         self.preset = self.root / f"{self.run.name}.yaml"
@@ -133,6 +143,9 @@ class Study:
             arguments += [] if self.storage is None else ["--storage", self.storage]
         elif self.server is not None:
             env[ENVIRONMENT] = self.server.url
+        if self.cluster is not None:
+            arguments += ["--address", self.cluster.address]
+            env |= self.cluster.token
         command = [sys.executable, "-m", "benchmarks.watched", str(rungs), *arguments]
         with open(log, "w") as out:  # a file: an orphan would hold a pipe open
             said = out if output is None else output

@@ -4,6 +4,7 @@
     python -m benchmarks.chaos workers --storage sqlite --kills 20 --root DIR     # the trials' own processes
     python -m benchmarks.chaos outage --storage postgresql --seconds 20 --root DIR
     python -m benchmarks.chaos raylet --root DIR     # of Ray's own processes; also: gcs
+    python -m benchmarks.chaos machine --root DIR    # of a cluster: one is lost and comes back, then the driver is lost
     python -m benchmarks.chaos output --root DIR     # the driver's standard output is closed; also: hangup, SIGHUP
 
 The command line runs in processes of its own; this one reads the storage beside it. Expect a line a kill, then
@@ -35,8 +36,9 @@ from optuna.trial import TrialState
 import imagesets
 from benchmarks import hits, postgres
 from benchmarks.attacked import STORAGES, Study, ViolatedError, claim
+from benchmarks.cluster import cluster
 
-ATTACKS = ("driver", "workers", "outage", "raylet", "gcs", "output", "hangup")
+ATTACKS = ("driver", "workers", "outage", "raylet", "gcs", "machine", "output", "hangup")
 
 
 class Summary(NamedTuple):
@@ -56,15 +58,16 @@ class Summary(NamedTuple):
 
 
 @contextmanager
-def _study(root: Path, storage: str, trials: int) -> Iterator[Study]:
+def _study(root: Path, storage: str, trials: int, on_cluster: bool) -> Iterator[Study]:
     """A study in an empty folder; what its drivers leave behind is ended."""
     claim(storage in STORAGES, f"storage {storage!r} is not known; known: {', '.join(STORAGES)}")
     imagesets.load("mnist5k")  # made once, before two processes want it
     with (
         tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as ray,
         postgres.server() if storage == "postgresql" else nullcontext() as server,
+        cluster() if on_cluster else nullcontext() as joined,
     ):
-        study = Study(root, Path(ray), storage, trials, server)
+        study = Study(root, Path(ray), storage, trials, server, joined)
         try:
             yield study
         finally:
@@ -100,13 +103,14 @@ def attack(
     """
     started, dice = time.monotonic(), random.Random(seed)
     claim(what != "outage" or storage == "postgresql", "only a server can be out: --storage postgresql")
-    with _study(root, storage, trials) as study:
+    with _study(root, storage, trials, on_cluster=what == "machine") as study:
         hit: dict[str, Callable[[], list[str]]] = {
             "driver": lambda: hits.kill_drivers(study, kills, dice),
             "workers": lambda: hits.kill_workers(study, kills, dice),
             "outage": lambda: hits.stop_the_server(study, seconds),
             "raylet": lambda: hits.kill_ray(study, "raylet/raylet"),
             "gcs": lambda: hits.kill_ray(study, "gcs/gcs_server"),
+            "machine": lambda: hits.lose_machines(study),
             "output": lambda: hits.close_output(study),
             "hangup": lambda: hits.hang_up(study),
         }

@@ -111,6 +111,31 @@ def kill_ray(study: Study, title: str) -> list[str]:
     return _gone_on(study, driver, 1)
 
 
+def lose_machines(study: Study) -> list[str]:
+    """A machine of the cluster is lost and comes back, and is used again; then the driver is lost."""
+    assert study.cluster is not None
+    first, second = (study.cluster.add() for _ in range(2))
+    first.wait()
+    second.wait()
+    driver = study.start()
+    study.wait(driver, lambda: first.at_work() and second.at_work())
+    study.wait_for_progress(driver, 0.15)
+    first.kill()
+    hits = ["machine"]
+    _say(hits, study.look(), "one machine is left")
+    again = study.cluster.add()
+    study.wait(driver, again.at_work)
+    hits.append("machine back")
+    _say(hits, study.look(), "trials run on it")
+    study.wait_for_progress(driver, 0.0)
+    driver.kill()
+    study.ended(driver)
+    hits.append("driver")
+    _say(hits, study.look(), "the cluster stays")
+    study.finish(study.start())
+    return hits
+
+
 def hang_up(study: Study) -> list[str]:
     """SIGHUP, which comes to the driver when its terminal is closed."""
     driver = study.start()

@@ -54,7 +54,7 @@ class Server:
         if found is None:
             raise PostgresError(INSTALL)
         self.binaries, self.folder, self.log = found, folder, folder / "log"
-        self.password, self.port = secrets.token_hex(16), _free_port()
+        self.password, self.port = secrets.token_hex(16), free_port()
         self.url = f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
         self.process: subprocess.Popen | None = None
         self._init()
@@ -114,7 +114,8 @@ def _as_system_user() -> dict[str, Any]:
     return {"user": SYSTEM_USER, "group": SYSTEM_USER, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nothing listens on now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

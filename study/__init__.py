@@ -25,14 +25,22 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'study' has no attribute {name!r}")
 
 
-def run(spec: StudySpec, root: str | Path = "runs", *, data: str | None = None, address: str | None = None) -> Path:
+def run(
+    spec: StudySpec,
+    root: str | Path = "runs",
+    *,
+    data: str | None = None,
+    address: str | None = None,
+    wait: bool = False,
+) -> Path:
     """Searches a study from the start.
 
     Args:
         spec: what to do; `study.load` reads one from a preset.
         root: where run folders lie.
         data: root of the data sets; None is the default one.
-        address: of a Ray cluster; None starts Ray on this machine.
+        address: of a Ray cluster; None is the one that RAY_ADDRESS names, or else a Ray that is started here.
+        wait: for a machine of the cluster that has room for a trial.
 
     Returns:
         The run folder.
@@ -45,5 +53,5 @@ def run(spec: StudySpec, root: str | Path = "runs", *, data: str | None = None, 
     from study.tune import runner
 
     made = Run(Path(root) / spec.name)
-    runner.run(spec, made, data=data, address=address)
+    runner.run(spec, made, data=data, address=address, wait=wait)
     return made.path

@@ -13,7 +13,7 @@ import imagesets
 import models
 from study.output import outlive
 from study.record.folder import RunError
-from study.spec.address import AUTO, head
+from study.spec.address import AUTO, LOCAL, head
 from study.spec.problems import MachineError, SpecError
 from study.spec.text import note
 
@@ -30,7 +30,7 @@ def new_app(help_text: str) -> typer.Typer:
 def main(app: typer.Typer) -> None:
     """Runs a command line; the user's mistakes are lines on standard error, exit code 2."""
     outlive()
-    for option in ("data", "address"):
+    for option in ("data", "address", "wait"):
         note(option, None)
     try:
         app()
@@ -61,9 +61,14 @@ def _check_data(folder: str | None) -> str | None:
 
 def _check_address(address: str | None) -> str | None:
     note("address", address)
-    if address not in (None, AUTO):
+    if address not in (None, AUTO, LOCAL):
         head(address)
     return address
+
+
+def _note_wait(wait: bool) -> bool:
+    note("wait", "" if wait else None)
+    return wait
 
 
 Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a YAML file.", show_default=False)]
@@ -77,7 +82,17 @@ Data = Annotated[
     str | None, typer.Option("--data", callback=_check_data, help="Where data sets lie.", show_default=False)
 ]
 Address = Annotated[
-    str | None, typer.Option(callback=_check_address, help="A running Ray cluster.", show_default=False)
+    str | None,
+    typer.Option(
+        callback=_check_address,
+        help="A running Ray cluster: HOST:PORT of its head, or auto; else the one that RAY_ADDRESS names. "
+        "local: a Ray of this study's own, as without either.",
+        show_default=False,
+    ),
+]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", callback=_note_wait, help="Wait until the cluster has a machine with room for a trial."),
 ]
 Option = Annotated[
     list[str] | None,

@@ -18,9 +18,10 @@ import imagesets
 import models
 from study import cli_datasets, cli_exports
 from study import spec as specs
-from study.arguments import Address, Data, DryRun, Preset, Root, RunName, Set, main, new_app
+from study.arguments import Address, Data, DryRun, Preset, Root, RunName, Set, Wait, main, new_app
 from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
+from study.spec.address import wanted
 from study.spec.problems import SpecError
 from study.spec.text import command
 
@@ -60,6 +61,7 @@ def run(
     data: Data = None,
     storage: Annotated[str | None, typer.Option(help="An Optuna storage URL.", show_default=False)] = None,
     address: Address = None,
+    wait: Wait = False,
     dry_run: DryRun = False,
 ) -> None:
     """Search a study's hyperparameters."""
@@ -67,7 +69,7 @@ def run(
     if trials is not None and trials.startswith("+"):
         if storage is not None:
             raise SpecError("--storage", ["is for a new run; the trials of this one stay where they are"])
-        _extend(preset, overrides, trials, root, data, address, dry_run)
+        _extend(preset, overrides, trials, root, data, address, wait, dry_run)
         return
     if trials is not None:
         overrides.append(f"trials={trials}")
@@ -85,11 +87,18 @@ def run(
         return
     from study.tune import runner
 
-    _finish(run, runner.run(spec, run, data=data, address=address))
+    _finish(run, runner.run(spec, run, data=data, address=address, wait=wait))
 
 
 def _extend(
-    given: str, overrides: list[str], more: str, root: Path, data: str | None, address: str | None, dry_run: bool
+    given: str,
+    overrides: list[str],
+    more: str,
+    root: Path,
+    data: str | None,
+    address: str | None,
+    wait: bool,
+    dry_run: bool,
 ) -> None:
     from study.record.extension import extended
 
@@ -98,7 +107,7 @@ def _extend(
     if not dry_run:
         from study.tune import runner
 
-        _finish(run, runner.resume(run, spec=spec, data=data, address=address))
+        _finish(run, runner.resume(run, spec=spec, data=data, address=address, wait=wait))
 
 
 @app.command()
@@ -115,7 +124,7 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
 
 
 @app.command()
-def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
+def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None, wait: Wait = False) -> None:
     """Go on with a run that was interrupted; one of a single trial in this process, unless a cluster is named."""
     from study.record.storage import is_made, open_run
     from study.record.trials import owed
@@ -126,18 +135,25 @@ def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Addres
         raise RunError(f"{run.name} has no search to go on with; its seeds go on with `{run.goes_on(spec)}`")
     if is_made(run, spec) and not owed(open_run(run, spec)):
         print(f"{run.name} is finished; there is nothing to go on with")
-    if spec.trials == 1 and address is None:
+    if spec.trials == 1 and wanted(address) is None:
         from study import solo
 
         _finish(run, solo.resume(run, data=data))
     else:
         from study.tune import runner
 
-        _finish(run, runner.resume(run, data=data, address=address))
+        _finish(run, runner.resume(run, data=data, address=address, wait=wait))
 
 
 @app.command()
-def confirm(given: RunName, set_: Set = None, root: Root = RUNS, data: Data = None, address: Address = None) -> None:
+def confirm(
+    given: RunName,
+    set_: Set = None,
+    root: Root = RUNS,
+    data: Data = None,
+    address: Address = None,
+    wait: Wait = False,
+) -> None:
     """Train the defaults and the best configurations over fresh seeds, and read the test set; only what is missing."""
     run = find(given, root)
     from study.record.extension import confirmed_otherwise
@@ -145,7 +161,9 @@ def confirm(given: RunName, set_: Set = None, root: Root = RUNS, data: Data = No
     spec = confirmed_otherwise(run, set_ or [])
     from study import confirm as confirmation
 
-    stopped = confirmation.confirm(run, spec=spec, data=data, address=address, say=lambda line: print(line, flush=True))
+    stopped = confirmation.confirm(
+        run, spec=spec, data=data, address=address, wait=wait, say=lambda line: print(line, flush=True)
+    )
     if stopped is not None:
         sys.exit(128 + stopped)
     print(f"table: {command('table', run.argument, package='analysis')}")
@@ -159,6 +177,7 @@ def seeds(
     root: Root = RUNS,
     data: Data = None,
     address: Address = None,
+    wait: Wait = False,
     dry_run: DryRun = False,
 ) -> None:
     """Train the defaults, with what the preset pins, over fresh seeds without a search, and read the test set."""
@@ -179,7 +198,7 @@ def seeds(
     from study import confirm as confirmation
 
     stopped = confirmation.confirm_defaults(
-        spec, run, data=data, address=address, say=lambda line: print(line, flush=True)
+        spec, run, data=data, address=address, wait=wait, say=lambda line: print(line, flush=True)
     )
     print(f"{spec.name}: {standing(run, spec)}")
     if stopped is not None:
@@ -276,7 +295,7 @@ def _say_what_is_missing(spec: StudySpec, data: str | None, address: str | None)
     """Of the data, on this machine: a run would fetch it, or be refused; as it is where this machine has no room."""
     from study.spec.room import check_room
 
-    if address is None:
+    if wanted(address) is None:
         check_room(spec)
     if missing := imagesets.missing(spec.dataset, data, **spec.dataset_options):
         print(f"  its data is not here yet: {missing[0]} is missing")

@@ -81,6 +81,7 @@ def confirm(
     spec: StudySpec | None = None,
     data: str | None = None,
     address: str | None = None,
+    wait: bool = False,
     say: Callable[[str], None] = print,
     stop: Stop | None = None,
 ) -> int | None:
@@ -92,7 +93,8 @@ def confirm(
         run: whose search is finished, or which has none.
         spec: takes the place of the run's own, with other settings of the confirmation.
         data: root of the data sets; None is the default one.
-        address: of a Ray cluster; None starts Ray on this machine.
+        address: of a Ray cluster; None is the one that RAY_ADDRESS names, or else a Ray that is started here.
+        wait: for a machine of the cluster that has room for a trial.
         say: is given a line for each finished job.
         stop: of a caller who has started Ray and watches for signals already.
 
@@ -117,7 +119,7 @@ def confirm(
         agenda = Agenda(run, spec, jobs(opened))
         if agenda.left():
             check_data(opened)
-        signum = _work_all(agenda, imagesets.data_root(data), address, say, stop)
+        signum = _work_all(agenda, imagesets.data_root(data), address, wait, say, stop)
         results = [(job, found) for job in agenda.jobs if (found := agenda.result(job)) and found.budget == spec.steps]
         table = of_one_type(pd.DataFrame([_row(opened, agenda, job, found) for job, found in results]))
         if len(table):
@@ -131,6 +133,7 @@ def confirm_defaults(
     *,
     data: str | None = None,
     address: str | None = None,
+    wait: bool = False,
     say: Callable[[str], None] = print,
 ) -> int | None:
     """Confirms the defaults of a specification without a search; in a run that is there, over the seeds it lacks.
@@ -144,7 +147,7 @@ def confirm_defaults(
         wanted = with_more(run, spec)
         with run.locked():
             reopen(run, wanted)
-        with _at_work(run, wanted, address) as stop:  # which knows whether there is room
+        with _at_work(run, wanted, address, wait) as stop:  # which knows whether there is room
             stop.leave_if_asked()
             with run.locked():
                 opened = reopen(run, wanted)
@@ -154,29 +157,29 @@ def confirm_defaults(
     run.check_new()
     check_storage_is_new(spec)
     load_data(spec, data)  # what is not there is told before a folder is made
-    with _at_work(run, spec, address) as stop:
+    with _at_work(run, spec, address, wait) as stop:
         stop.leave_if_asked()
         create(run, spec)
         return confirm(run, data=data, say=say, stop=stop)
 
 
 @contextmanager
-def _at_work(run: Run, spec: StudySpec, address: str | None) -> Iterator[Stop]:
+def _at_work(run: Run, spec: StudySpec, address: str | None, wait: bool) -> Iterator[Stop]:
     from study.tune.cluster import ray_started
 
     go_on = command("confirm", run.argument)
     how = stopping_on_signals(lambda: go_on if run.study_yaml.is_file() else "the same command, nothing is written")
-    with how as stop, ray_started(spec, address, stop):
+    with how as stop, ray_started(spec, run.path, address, wait, stop):
         yield stop
 
 
 def _work_all(
-    agenda: Agenda, data: Path, address: str | None, say: Callable[[str], None], given: Stop | None
+    agenda: Agenda, data: Path, address: str | None, wait: bool, say: Callable[[str], None], given: Stop | None
 ) -> int | None:
     run, spec = agenda.run, agenda.spec
     if not agenda.left():
         return None
-    with nullcontext(given) if given else _at_work(run, spec, address) as stop:
+    with nullcontext(given) if given else _at_work(run, spec, address, wait) as stop:
         import ray
 
         from study.tune.trainable import device

@@ -22,7 +22,7 @@ from study.record.trials import Outcome, finish, outcome, owed, store_report, ta
 from study.record.words import describe, pace
 from study.signals import Stop, stopping_on_signals
 from study.spec import SpecError, StudySpec
-from study.spec.room import check_room, lacking
+from study.spec.room import Has, check_room, lacking
 from study.spec.text import command
 from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
@@ -78,7 +78,7 @@ def device(spec: StudySpec) -> torch.device:
     if not spec.resources.gpus:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise SpecError(spec.name, lacking(spec, "this machine", spec.resources.cpus, 0))
+        raise SpecError(spec.name, lacking(spec, "this machine", [Has(spec.resources.cpus, 0)]))
     return torch.device("cuda", 0)
 
 

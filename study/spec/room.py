@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -22,8 +22,8 @@ COPIES = 4  # of each parameter in a training: itself, its gradient, and Adam's 
 
 def check_room(spec: StudySpec) -> None:
     """Raises SpecError where a trial asks for more than this machine has."""
-    cpus, gpus, memory = machine.cpus(), machine.gpus(), machine.memory()
-    problems = lacking(spec, "this machine", cpus, gpus)
+    memory = machine.memory()
+    problems = lacking(spec, "this machine", [Has(machine.cpus(), machine.gpus())])
     for settings in (spec.defaults(), spec.draw(_Largest(spec))):
         count = _parameters(spec, settings)
         if count * 4 * COPIES > memory:
@@ -38,22 +38,39 @@ def check_room(spec: StudySpec) -> None:
         raise SpecError(spec.name, problems)
 
 
-def lacking(spec: StudySpec, where: str, cpus: float, gpus: float) -> list[str]:
-    """What a trial asks for and has not got there, a line each.
+class Has(NamedTuple):
+    """What a machine has for trials."""
+
+    cpus: float
+    gpus: float
+
+
+def has_room(spec: StudySpec, there: Has) -> bool:
+    """Whether a trial fits on a machine."""
+    return spec.resources.cpus <= there.cpus and spec.resources.gpus <= there.gpus
+
+
+def lacking(spec: StudySpec, where: str, there: Sequence[Has]) -> list[str]:
+    """What a trial asks for and no machine has, a line each.
 
     Args:
         spec: of the study.
         where: "this machine", or "this cluster".
-        cpus, gpus: that are there.
+        there: its machines.
     """
+    if any(has_room(spec, one) for one in there):
+        return []
     wanted, problems = spec.resources, list[str]()
+    asked_cpus, asked_gpus = counted(wanted.cpus, "CPU"), counted(wanted.gpus, "GPU", "g")
+    cpus, gpus = (max(numbers) for numbers in zip(*there))
+    on_one = " on a machine" if len(there) > 1 else ""
     if wanted.cpus > cpus:
-        asked = f"a trial asks for {counted(wanted.cpus, 'CPU')}, {where} has {cpus:g}"
-        problems.append(f"resources.cpus: {asked}")
+        problems.append(f"resources.cpus: a trial asks for {asked_cpus}, {where} has {cpus:g}{on_one}")
     if wanted.gpus > gpus:
-        asked = f"a trial asks for {counted(wanted.gpus, 'GPU', 'g')}, {where} has {f'{gpus:g}' if gpus else 'none'}"
-        problems.append(f"resources.gpus: {asked}; add --set resources.gpus=0 to run on CPUs")
-    return problems
+        most = f"{gpus:g}{on_one}" if gpus else "none"
+        remedy = "add --set resources.gpus=0 to run on CPUs"
+        problems.append(f"resources.gpus: a trial asks for {asked_gpus}, {where} has {most}; {remedy}")
+    return problems or [f"resources: a trial asks for {asked_cpus} and {asked_gpus}, {where} has no machine with both"]
 
 
 def _parameters(spec: StudySpec, settings: dict[str, Any]) -> int:

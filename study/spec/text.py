@@ -26,14 +26,15 @@ def program(package: str = "study") -> str:
     return f"python -m {package}"
 
 
-TAKES = {"resume": ("data", "address"), "confirm": ("data", "address"), "datasets get": ("data",)}
+_AT_WORK = ("data", "address", "wait")
+TAKES = {"resume": _AT_WORK, "confirm": _AT_WORK, "datasets get": ("data",)}
 """Which options of the command line a command that is printed goes on with."""
 
 _noted: dict[str, str] = {}
 
 
 def note(option: str, value: str | None) -> None:
-    """Notes what this process's command line gives for an option; None for nothing."""
+    """Notes what this process's command line gives for an option: empty for one without a value, None for nothing."""
     _noted.pop(option, None)
     if value is not None:
         _noted[option] = value
@@ -47,7 +48,8 @@ def command(name: str, *arguments: str, package: str = "study") -> str:
         arguments: what follows, quoted for a shell.
         package: whose command it is.
     """
-    options = [f"--{option} {shlex.quote(_noted[option])}" for option in TAKES.get(name, ()) if option in _noted]
+    given = {option: _noted[option] for option in TAKES.get(name, ()) if option in _noted}
+    options = [f"--{option} {shlex.quote(value)}" if value else f"--{option}" for option, value in given.items()]
     return " ".join([program(package), name, *arguments, *options])
 
 

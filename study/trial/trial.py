@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 LOG = "log"
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "annot allocate memory")  # torch's words, and Linux's
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # or it may not be read or written
+# Or it may not be read or written, or is not the one on which the run lies.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ESTALE)
 
 
 def load_data(spec: StudySpec, root: str | None) -> imagesets.Splits:

@@ -39,14 +39,17 @@ from study.tune.searcher import HandOut
 from study.tune.trainable import Trainable
 
 
-def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | None = None) -> Outcome:
+def run(
+    spec: StudySpec, run: Run, *, data: str | None = None, address: str | None = None, wait: bool = False
+) -> Outcome:
     """Searches from the start, in a new run folder.
 
     Args:
         spec: what to do.
         run: a folder that does not exist.
         data: root of the data sets; None is the default one.
-        address: of a Ray cluster; None starts Ray on this machine.
+        address: of a Ray cluster; None is the one that RAY_ADDRESS names, or else a Ray that is started here.
+        wait: for a machine of the cluster that has room for a trial.
 
     Raises:
         SpecError: the specification searches nothing, the machine or the cluster lacks what it asks for, or its
@@ -59,7 +62,7 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
     run.check_new()
     check_storage_is_new(spec)
     splits = load_data(spec, data)
-    with _stopping(run) as stop, ray_started(spec, address, stop):
+    with _stopping(run) as stop, ray_started(spec, run.path, address, wait, stop):
         stop.leave_if_asked()
         create(run, spec)
         with run.locked():
@@ -68,14 +71,22 @@ def run(spec: StudySpec, run: Run, *, data: str | None = None, address: str | No
             return _search(opened, data, stop)
 
 
-def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, address: str | None = None) -> Outcome:
+def resume(
+    run: Run,
+    *,
+    spec: StudySpec | None = None,
+    data: str | None = None,
+    address: str | None = None,
+    wait: bool = False,
+) -> Outcome:
     """Goes on with a run; only writes its tables again if it is finished.
 
     Args:
         run: its folder.
         spec: takes the place of the run's own, with more trials for instance; see `study.record.extension`.
         data: root of the data sets; None is the default one.
-        address: of a Ray cluster; None starts Ray on this machine.
+        address: of a Ray cluster; None is the one that RAY_ADDRESS names, or else a Ray that is started here.
+        wait: for a machine of the cluster that has room for a trial.
 
     Raises:
         SpecError, DataError, MachineError: as for `run`.
@@ -89,7 +100,7 @@ def resume(run: Run, *, spec: StudySpec | None = None, data: str | None = None, 
             return tables.end(run, outcome(opened.study))
         check_data(opened)
         splits = load_data(opened.spec, data)
-        with _stopping(run, spec) as stop, ray_started(opened.spec, address, stop):
+        with _stopping(run, spec) as stop, ray_started(opened.spec, run.path, address, wait, stop):
             if spec is not None:
                 _keep(opened)
             describe_data(opened, splits)

@@ -5,6 +5,8 @@ Ray's own checkpoints and loggers are switched off: the trial keeps its own. Act
 
 from __future__ import annotations
 
+import errno
+import platform
 from typing import Any
 
 import ray
@@ -33,14 +35,17 @@ class Trainable(tune.Trainable):
         self.trial: Trial | None = None
         self.spec: StudySpec | None = None
         self.failure: Exception | None = None
+        run = Run(config["run"])
         try:
             self.spec = spec = config["spec"]  # as the driver made it: it was checked there
+            if not run.study_yaml.is_file():  # a machine that came to the cluster after the driver had looked at all
+                raise OSError(errno.ESTALE, f"{platform.node()} does not see {run.path}, where the run lies")
             self.trial = Trial(
                 spec,
                 config["settings"],
                 load_data(spec, config["data"]),
                 seed=derived_seed(spec.seed, config["number"]),
-                folder=Run(config["run"]).trial(config["number"]),
+                folder=run.trial(config["number"]),
                 device=device(),
             )
         except Exception as error:

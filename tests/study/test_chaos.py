@@ -62,6 +62,13 @@ def test_a_killed_ray_and_a_closed_terminal_lose_and_double_nothing(what, tmp_pa
     assert found.complete + found.pruned == 4
 
 
+@pytest.mark.long
+def test_a_cluster_that_loses_a_machine_and_a_driver_loses_and_doubles_nothing(tmp_path):
+    found = chaos.attack("machine", tmp_path, trials=16)
+    assert found.hits == ["machine", "machine back", "driver"]
+    assert found.complete + found.pruned == 16
+
+
 # What the attacks claim can be seen to fail.
 
 

@@ -70,7 +70,7 @@ def test_help_and_lists_load_nothing_heavy(loaded, command):
             "--address: needs HOST:PORT, as `ray start",
         ),
         ("study seeds quickstart --dry-run --address 1.2.3.4:99999999", "--address: needs HOST:PORT"),
-        ("study run quickstart --dry-run --address=", "or auto, got ''"),
+        ("study run quickstart --dry-run --address=", "auto or local, got ''"),
         ("study resume gone --address nonsense", "--address: needs HOST:PORT"),
         ("study dashboard gone", "no run 'gone'"),
         ("study export gone --out best", "no run 'gone'"),

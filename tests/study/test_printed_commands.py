@@ -181,7 +181,7 @@ def test_what_was_given_goes_on_with_the_command(made, monkeypatch, command, tmp
     for module in (solo, runner):
         monkeypatch.setattr(module, "resume", lambda *_, **__: Outcome(0, 0, 0, halted="disk: no space left"))
     (tmp_path / "my data").mkdir()
-    flags = [] if address is None else ["--address", address]
+    flags = [] if address is None else ["--address", address, "--wait"]
     _, _, err = command("resume", made.path, "--data", "my data", *flags)
     only(err, "resume", made)
     words = shlex.split(PRINTED.findall(err)[0][1])

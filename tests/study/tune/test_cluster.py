@@ -4,15 +4,19 @@ import logging
 import os
 from pathlib import Path
 
+import optuna
 import pytest
+from ray import cloudpickle
 
 import analysis
 import study
-from study.record.folder import Run
+from study.record.folder import OpenRun, Run
 from study.signals import Stop
 from study.spec import StudySpec
 from study.spec.problems import MachineError
 from study.tune import cluster, runner
+from study.tune.searcher import HandOut
+from study.tune.trainable import Trainable
 
 PROJECT = Path(study.__file__).parents[1]
 
@@ -35,7 +39,7 @@ def found(spec: StudySpec, address: str | None) -> dict[str, Path]:
 
         return {name: Path(importlib.import_module(name).__file__) for name in names} | {"": Path.cwd()}
 
-    with cluster.ray_started(spec, address, Stop()):
+    with cluster.ray_started(spec, Path("tiny"), address, False, Stop()):
         assert "PYTHONPATH" not in os.environ
         return cluster.ray.get(cluster.ray.remote(look).remote(cluster.PACKAGES))
 
@@ -66,7 +70,7 @@ def test_ray_warns_of_nothing_while_a_cluster_is_joined(ray_down, caplog, monkey
         raise MachineError("it cannot be joined")
 
     monkeypatch.setattr(cluster, "join", join)
-    with pytest.raises(MachineError), cluster.ray_started(StudySpec(**raw()), "head:6379", Stop()):
+    with pytest.raises(MachineError), cluster.ray_started(StudySpec(**raw()), Path("tiny"), "head:6379", False, Stop()):
         raise AssertionError("it was joined")
     assert heard == [False]
 
@@ -77,6 +81,15 @@ def test_what_travels_to_a_cluster_is_small(tmp_path):
     assert (sent["working_dir"], folders) == (str(tmp_path), [PROJECT / name for name in cluster.PACKAGES])
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files if path.parent.name not in sent["excludes"]) < 2**20
+
+
+def test_no_password_travels_to_a_trial(raw, tmp_path):
+    """Which writes no study."""
+    spec = StudySpec(**raw(storage="postgresql://user:a-secret@host/studies"))
+    opened = OpenRun(Run(tmp_path / "tiny"), spec, optuna.create_study(direction="maximize"))
+    sent = cloudpickle.dumps((Trainable, HandOut(opened, None, []).suggest("of Ray's")))
+    assert b"postgresql://user@host/studies" in sent
+    assert b"a-secret" not in sent
 
 
 @pytest.mark.long

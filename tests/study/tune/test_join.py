@@ -4,17 +4,18 @@ import contextlib
 import re
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
 from study.signals import Stop
 from study.spec import StudySpec
-from study.spec.address import head
+from study.spec.address import head, wanted
 from study.spec.problems import MachineError, SpecError
 from study.tune import cluster, join, probe
 
 
-def refused(given: str) -> str:
+def refused(given: str | None) -> str:
     with pytest.raises(SpecError) as error:
         join.join(given)
     (line,) = str(error.value).splitlines()
@@ -24,12 +25,26 @@ def refused(given: str) -> str:
 @pytest.mark.parametrize(
     "given",
     [
-        *("", "head", "head:", ":6379", "head:0", "head:70000", "head:port", "ray://head:10001", "1.2.3.4:99999999"),
+        *("", "head", "head:", ":6379", "head:0", "head:70000", "head:port", "1.2.3.4:99999999"),
         *("::1:6379", "[::1]", "a head:6379", "head:6379/x", "head:\u0666379", "head:6379\n"),
     ],
 )
 def test_what_is_no_address_is_refused(given):
-    assert refused(given) == f"--address: needs HOST:PORT, as `ray start --head` prints it, or auto, got {given!r}"
+    needed = "needs HOST:PORT, as `ray start --head` prints it, auto or local"
+    assert refused(given) == f"--address: {needed}, got {given!r}"
+
+
+@pytest.mark.parametrize("given", ["ray://head:10001", "http://dashboard:8265"])
+def test_from_outside_a_cluster_takes_jobs(given, monkeypatch):
+    said = (
+        f"needs HOST:PORT, as `ray start --head` prints it, auto or local, got {given!r}; the process that leads a "
+        "study must run on a machine of the cluster; from outside, have one run it as a job: "
+        "`ray job submit -- python -m study run ...`"
+    )
+    assert refused(given) == f"--address: {said}"
+    monkeypatch.setenv("RAY_ADDRESS", given)
+    assert refused("auto") == f"RAY_ADDRESS: {said}"
+    assert refused(None) == f"RAY_ADDRESS: {said}"
 
 
 def test_auto_finds_only_what_was_started_to_be_joined(tmp_path, monkeypatch):
@@ -42,10 +57,42 @@ def test_auto_finds_only_what_was_started_to_be_joined(tmp_path, monkeypatch):
     (tmp_path / "ray" / "ray_current_cluster").write_text("localhost:1\n")  # of a head that is gone
     assert refused("auto").startswith("--address: no Ray answers at localhost:1 (Connection refused); is its head up?")
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    assert "no Ray answers at localhost:1" in refused("auto")
-    monkeypatch.setenv("RAY_ADDRESS", "http://dashboard:8265")
-    line = "RAY_ADDRESS: needs HOST:PORT, as `ray start --head` prints it, or auto, got 'http://dashboard:8265'"
-    assert refused("auto") == line
+    assert "--address: no Ray answers at localhost:1" in refused("auto")
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "joined"),
+    [
+        (None, None, None),
+        (None, "", None),
+        (None, "local", None),
+        (None, "head:6379", "head:6379"),
+        ("auto", None, "auto"),
+        ("local", "head:6379", None),
+        ("other:6379", "head:6379", "other:6379"),
+    ],
+)
+def test_which_cluster_is_wanted(monkeypatch, given, named, joined):
+    """As in a job, in which Ray sets the variable."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if named is not None:
+        monkeypatch.setenv("RAY_ADDRESS", named)
+    assert wanted(given) == joined
+
+
+@pytest.mark.parametrize("how", [["run"], ["run", "--dry-run"], ["seeds"]])
+def test_a_cluster_that_the_environment_names_is_joined(ray_down, command, preset, tmp_path, monkeypatch, how):
+    """So that this machine's room is not asked for."""
+    monkeypatch.setenv("RAY_ADDRESS", "localhost:1")
+    path = preset(tmp_path, resources={"cpus": 999})
+    code, _, err = command(how[0], path, *how[1:], "--root", tmp_path / "runs")
+    if "--dry-run" in how:
+        assert (code, err) == (0, "")
+    else:
+        assert code == 2
+        assert err.startswith("RAY_ADDRESS: no Ray answers at localhost:1 ")
+    code, _, err = command(how[0], path, *how[1:], "--root", tmp_path / "runs", "--address", "local")
+    assert (code, "resources.cpus: a trial asks for 999 CPUs, this machine has" in err) == (2, True)
 
 
 def test_a_host_that_is_not_known():
@@ -136,7 +183,7 @@ def test_a_wrong_address_is_a_line_and_leaves_no_run(ray_down, command, preset, 
 @pytest.mark.long
 def test_another_study_s_own_ray_is_not_joined(ray_down, ray_folder, raw, python):
     spec = StudySpec(**raw())
-    with ray_folder(), cluster.ray_started(spec, None, Stop()):
+    with ray_folder(), cluster.ray_started(spec, Path("tiny"), None, False, Stop()):
         address = cluster.ray.get_runtime_context().gcs_address
         code = f"from study.tune import join; join.join({address!r})"
         said = python("-c", code, check=False).stderr.splitlines()[-1]
@@ -150,7 +197,7 @@ def test_what_was_joined_is_said(ray_down, ray_folder, raw, capsys):
     with ray_folder():
         joined = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": False})
         try:
-            with cluster.ray_started(StudySpec(**raw()), joined.address, Stop()):
+            with cluster.ray_started(StudySpec(**raw()), Path("tiny"), joined.address, False, Stop()):
                 said = f"joined the Ray cluster at {joined.address}: 1 machine, 3 CPUs, 0 GPUs\n"
         finally:
             joined.shutdown()

@@ -56,7 +56,7 @@ def test_a_start_that_keeps_failing_is_a_line_and_leaves_no_run(failing, command
 def test_a_signal_ends_the_attempts(failing, raw, signum):
     given, stop = failing(), Stop()
     stop.signal = signum
-    with pytest.raises(SystemExit) as ended, cluster.ray_started(StudySpec(**raw()), None, stop):
+    with pytest.raises(SystemExit) as ended, cluster.ray_started(StudySpec(**raw()), Path("tiny"), None, False, stop):
         raise AssertionError("it started")
     assert (ended.value.code, len(given)) == (128 + signum, 1)
 
@@ -127,7 +127,7 @@ def test_a_start_that_failed_half_way_leaves_no_process(ray_down, ray_folder, ra
         return found(*given)
 
     monkeypatch.setattr(services, "get_node", too_late)
-    with ray_folder() as folder, cluster.ray_started(StudySpec(**raw()), None, Stop()):
+    with ray_folder() as folder, cluster.ray_started(StudySpec(**raw()), Path("tiny"), None, False, Stop()):
         there = list(folder.processes().values())
         for one in ("raylet/raylet ", "gcs/gcs_server ", "log_monitor.py ", "RuntimeEnvAgent"):
             assert sum(one in line for line in there) == 1, there

@@ -30,3 +30,15 @@ def test_a_worker_does_not_check_the_specification_again(raw, tmp_path: Path, mo
     assert worker.trial is not None
     assert worker.trial.spec == spec
     worker.cleanup()
+
+
+def test_a_machine_that_does_not_see_the_run_halts_the_search(raw, tmp_path: Path):
+    """Its trials would be written where nobody looks for them."""
+    config = {"number": 0, "run": str(tmp_path / "elsewhere"), "data": None, "spec": StudySpec(**raw()), "settings": {}}
+    worker = object.__new__(trainable.Trainable)
+    worker.setup(config)
+    result = worker.step()
+    assert (result["done"], result["halt"]) == (True, True)
+    assert result["cause"].startswith("disk: ")
+    assert f"does not see {tmp_path / 'elsewhere'}, where the run lies" in result["cause"]
+    assert not (tmp_path / "elsewhere").exists()
