@@ -182,6 +182,7 @@ def _waiting(name: str) -> Callable[..., Any]:
 for _name in (
     "create_new_study",
     "get_all_studies",
+    "get_all_trials",
     "get_study_directions",
     "get_study_id_from_name",
     "get_study_name_from_id",

@@ -35,6 +35,9 @@ class Remembering(RDBStorage):
     def get_trial(self, trial_id: int) -> FrozenTrial:
         return self._remembered.get(trial_id) or super().get_trial(trial_id)
 
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None) -> Any:
+        return super()._get_trials(study_id, states, set(), -1)  # as they are stored: nothing keeps those of before
+
     def _get_trials(
         self,
         study_id: int,
@@ -45,7 +48,7 @@ class Remembering(RDBStorage):
         found: dict[int, FrozenTrial] = {}
         others = included_trial_ids - self._remembered.keys()
         if others or not self._read:
-            after = max(trial_id_greater_than, *self._remembered) if self._read else trial_id_greater_than
+            after = max([trial_id_greater_than, *(self._remembered if self._read else ())])
             found = {trial._trial_id: trial for trial in super()._get_trials(study_id, None, others, after)}
             self._read = True
         for trial_id, trial in list(self._remembered.items()):
