@@ -72,7 +72,7 @@ def _drawn(spec: StudySpec, random: np.random.Generator, trials: int, reports: i
         state = list(LIKELY)[random.choice(len(LIKELY), p=list(LIKELY.values()))] if number else TrialState.COMPLETE
         made = reports if state == TrialState.COMPLETE else int(random.integers(1, reports))
         best = -105.0 if not number else -110 - 40 * random.random()  # trial 0, which has a checkpoint, is the best
-        kept = {f"{REPORT}{EVERY * i}": _report(random, best - 200 / i, EVERY * i) for i in range(1, made + 1)}
+        kept = {f"{REPORT}{EVERY * i}": drawn_report(random, best - 200 / i, EVERY * i) for i in range(1, made + 1)}
         cause = {"cause": FAILURES[random.integers(len(FAILURES))]} if state == TrialState.FAIL else {}
         value = kept[f"{REPORT}{EVERY * made}"]["elbo"]
         drawn = {name: space.to_external_repr(_between(random, space)) for name, space in distributions.items()}
@@ -86,7 +86,7 @@ def _drawn(spec: StudySpec, random: np.random.Generator, trials: int, reports: i
         )
 
 
-def _report(random: np.random.Generator, elbo: float, steps: int) -> dict[str, Any]:
+def drawn_report(random: np.random.Generator, elbo: float, steps: int) -> dict[str, Any]:
     measures = {name: float(random.random()) for name in METRICS} | {"elbo": elbo, "reconstruction": elbo + 20}
     times = {
         "seconds": steps / 50,

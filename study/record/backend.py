@@ -18,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record.folder import RunError
+from study.record.remembered import Remembering
 from study.spec.storage_url import url_of, whole_url
 from study.spec.text import counted
 
@@ -119,7 +120,7 @@ def _end_of_last_line(file: Any, size: int, block: int = 4096) -> int:
     return 0
 
 
-class Patient(RDBStorage):
+class Patient(Remembering):
     """An SQL storage that waits for a server that is away, and for a file that another process has locked.
 
     What was under way is done again. It has one writer, this process; so a trial that was made although the answer was
@@ -151,7 +152,7 @@ class Patient(RDBStorage):
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
         def told_already() -> bool | None:
-            trial = RDBStorage.get_trial(self, trial_id)
+            trial = self.remember(trial_id)
             return True if trial.state == state and trial.values == values else None
 
         tell = functools.partial(super().set_trial_state_values, trial_id, state, values)
@@ -169,7 +170,7 @@ def _made_by(storage: RDBStorage) -> str:
 
 
 def _waiting(name: str) -> Callable[..., Any]:
-    method = getattr(RDBStorage, name)
+    method = getattr(Remembering, name)
 
     @functools.wraps(method)
     def call(self: Patient, *arguments: Any, **keywords: Any) -> Any:
@@ -181,6 +182,7 @@ def _waiting(name: str) -> Callable[..., Any]:
 for _name in (
     "create_new_study",
     "get_all_studies",
+    "get_all_trials",
     "get_study_directions",
     "get_study_id_from_name",
     "get_study_name_from_id",

@@ -94,7 +94,7 @@ CALLS = {
     "draw": lambda study: optuna.trial.Trial(study, 1).suggest_float("lr", 0, 1),
     "tell": lambda study: study.tell(0, 1.0),
     "ask": lambda study: study.ask(),
-    "trials": lambda study: study.get_trials(),
+    "trials": lambda study: study._storage._backend.get_all_trials(1),
     "study attribute": lambda study: study.set_user_attr("kind", "bound"),
     "names": lambda study: optuna.get_all_study_names(study._storage),
 }

@@ -1,5 +1,6 @@
 """Samplers follow from the specification and from how many trials are stored; grids fit the trials."""
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -34,7 +35,7 @@ def test_a_sampler_follows_from_the_seed_and_the_number_of_stored_trials(raw, sa
 
 
 def test_each_sampler_is_optunas(raw):
-    kinds = {"tpe": "TPESampler", "random": "RandomSampler", "nsga2": "NSGAIISampler", "grid": "Grid"}
+    kinds = {"tpe": "Tpe", "random": "RandomSampler", "nsga2": "NSGAIISampler", "grid": "Grid"}
     for sampler, kind in kinds.items():
         found = sampling.sampler(StudySpec(**raw(sampler=sampler, objective=["elbo", "hoyer"])), 0)
         assert type(found).__name__ == kind
@@ -112,3 +113,69 @@ def test_the_grid_of_the_replications_latent_sizes_has_each_once_and_nothing_els
     assert sorted(point.pop("latent") for point in drawn) == list(range(8, 201, 8))
     assert all(point == drawn[0] for point in drawn)
     assert found.confirm.top == found.trials == 25
+
+
+SPACE = {"x": FloatDistribution(-1.0, 1.0), "n": IntDistribution(1, 64)}
+
+
+def add(study, random, trials):
+    """Ended trials, best where x is 0.5; a third of them pruned."""
+    for i in range(trials):
+        point = {"x": float(random.uniform(-1, 1)), "n": int(random.integers(1, 65))}
+        value = -abs(point["x"] - 0.5)
+        pruned = i % 3 == 0
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+                value=None if pruned else value,
+                params=point,
+                distributions=SPACE,
+                intermediate_values={1: value},
+            )
+        )
+
+
+def drawn(sampler, history, running=3, trials=5):
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    add(study, np.random.default_rng(0), history)
+    return [study.ask(SPACE).params for _ in range(running + trials)][running:]
+
+
+def test_of_a_short_history_tpe_sees_all_and_draws_what_optunas_does():
+    assert drawn(sampling.Tpe(seed=1), 60) == drawn(optuna.samplers.TPESampler(seed=1), 60)
+
+
+def test_of_a_long_history_tpe_sees_the_best_and_some_of_the_others(monkeypatch):
+    monkeypatch.setattr(sampling.Tpe, "HISTORY", 50)
+    monkeypatch.setattr(sampling.Tpe, "RUNNING", 2)
+    seen = []
+    sample = optuna.samplers.TPESampler.sample_relative
+
+    def noted(self, study, trial, space):
+        seen.append(study.get_trials(deepcopy=False))
+        return sample(self, study, trial, space)
+
+    monkeypatch.setattr(optuna.samplers.TPESampler, "sample_relative", noted)
+    study = optuna.create_study(direction="maximize", sampler=sampling.Tpe(seed=0))
+    add(study, np.random.default_rng(0), 300)
+    points = [study.ask(SPACE).params for _ in range(10)]
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    best = sorted(complete, key=lambda trial: -trial.value)[:5]
+    for trials in seen:
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        assert len(ended) == 50
+        assert len(trials) - len(ended) <= 2
+        assert {trial.number for trial in best} <= {trial.number for trial in trials}
+        assert [trial.number for trial in trials] == sorted({trial.number for trial in trials})
+        assert max(np.diff([trial.number for trial in ended])) < 20  # from the whole study
+    assert np.mean([abs(point["x"] - 0.5) for point in points]) < 0.25
+    add(study, np.random.default_rng(1), 4)
+    study.ask(SPACE)
+    assert [t.number for t in seen[-1] if t.state.is_finished()] == [
+        t.number for t in seen[-2] if t.state.is_finished()
+    ]
+    add(study, np.random.default_rng(1), 4)
+    study.ask(SPACE)
+    assert [t.number for t in seen[-1] if t.state.is_finished()] != [
+        t.number for t in seen[-2] if t.state.is_finished()
+    ]

@@ -1,0 +1,99 @@
+"""An SQL storage that remembers the trials that it writes, which Optuna's own reads back before each suggestion.
+
+A study has one writer at a time, so what this process made or wrote is what the database has. With a thousand trials
+running, reading them back, all their reports with them, was nearly all that a suggestion took.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Container
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+
+class Remembering(RDBStorage):
+    """Optuna's storage, for a single study. What only reads, remembers nothing and is not changed.
+
+    Trials are handed out as they are and not changed afterwards, but replaced by changed copies.
+    """
+
+    def __init__(self, *given: Any, **named: Any):
+        super().__init__(*given, **named)
+        self._remembered: dict[int, FrozenTrial] = {}  # by id, until they ended and were read
+        self._read = False  # the trials that were there before
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        trial = super()._create_new_trial(study_id, template_trial)
+        self._remembered[trial._trial_id] = trial
+        return trial
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._remembered.get(trial_id) or super().get_trial(trial_id)
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None) -> Any:
+        return super()._get_trials(study_id, states, set(), -1)  # as they are stored: nothing keeps those of before
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        found: dict[int, FrozenTrial] = {}
+        others = included_trial_ids - self._remembered.keys()
+        if others or not self._read:
+            after = max([trial_id_greater_than, *(self._remembered if self._read else ())])
+            found = {trial._trial_id: trial for trial in super()._get_trials(study_id, None, others, after)}
+            self._read = True
+        for trial_id, trial in list(self._remembered.items()):
+            if trial_id in included_trial_ids or trial_id > trial_id_greater_than:
+                found[trial_id] = trial
+                if trial.state.is_finished():
+                    del self._remembered[trial_id]
+        return [trial for _, trial in sorted(found.items()) if states is None or trial.state in states]
+
+    def _set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution, *known: Any
+    ) -> None:
+        super()._set_trial_param(trial_id, param_name, param_value_internal, distribution, *known)
+        trial = self._changing(trial_id)
+        trial._params = {**trial._params, param_name: distribution.to_external_repr(param_value_internal)}
+        trial._distributions = {**trial._distributions, param_name: distribution}
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        trial = self._changing(trial_id)
+        trial.intermediate_values = {**trial.intermediate_values, step: float(intermediate_value)}
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_user_attr(trial_id, key, value)
+        trial = self._changing(trial_id)
+        trial._user_attrs = {**trial._user_attrs, key: json.loads(json.dumps(value))}
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_system_attr(trial_id, key, value)
+        trial = self._changing(trial_id)
+        trial._system_attrs = {**trial._system_attrs, key: json.loads(json.dumps(value))}
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
+        told = super().set_trial_state_values(trial_id, state, values)
+        self.remember(trial_id)  # with the times that it was given
+        return told
+
+    def remember(self, trial_id: int) -> FrozenTrial:
+        """A trial as it is stored."""
+        self._remembered[trial_id] = trial = super().get_trial(trial_id)
+        return trial
+
+    def _changing(self, trial_id: int) -> FrozenTrial:
+        """A copy of a trial that takes its place, to be changed; of one that was not remembered, as it is stored."""
+        if trial_id not in self._remembered:
+            return self.remember(trial_id)
+        self._remembered[trial_id] = trial = copy.copy(self._remembered[trial_id])
+        return trial
