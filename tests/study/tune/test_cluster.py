@@ -18,6 +18,8 @@ from study.tune import cluster, runner
 from study.tune.searcher import HandOut
 from study.tune.trainable import Trainable
 
+pytestmark = pytest.mark.alone
+
 PROJECT = Path(study.__file__).parents[1]
 
 

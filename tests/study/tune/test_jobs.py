@@ -19,6 +19,8 @@ from study.record.trials import reports
 from study.spec import StudySpec
 from study.tune.cluster import JOB, packages_alone
 
+pytestmark = pytest.mark.alone
+
 PROJECT = Path(__file__).resolve().parents[3]
 
 

@@ -20,6 +20,8 @@ from study.spec.problems import MachineError
 from study.spec.room import Has, lacking
 from study.tune import machines
 
+pytestmark = pytest.mark.alone
+
 PROJECT = Path(__file__).resolve().parents[3]
 
 
