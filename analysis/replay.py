@@ -1,7 +1,7 @@
 """A search as a simulator of itself: what other rungs would have cost, and how often they would have lost the best.
 
 The stored curves of a study are handed to N workers in random orders and judged by the rule that a search decides by,
-`study.tune.halving`. Nothing is made up: a trial that was stopped has a part of its curve only, and where a setting
+`study.spec.halving`. Nothing is made up: a trial that was stopped has a part of its curve only, and where a setting
 goes on past it the trial ends as unknown, and is counted. A study without ASHA has no such trials.
 """
 
@@ -21,9 +21,9 @@ from analysis import tables
 from analysis.formats import FORMATS, plain
 from study.record.folder import Run, RunError
 from study.spec import Asha, SpecError, StudySpec, load
+from study.spec.halving import Promotion, Stopping
 from study.spec.measures import PLACE, measure, number_text
 from study.spec.text import command, counted
-from study.tune.halving import Promotion, Stopping
 
 Mode = Literal["full", "stop", "promote"]
 MODES: tuple[Mode, ...] = ("stop", "promote")

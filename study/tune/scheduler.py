@@ -1,6 +1,6 @@
 """ASHA on optimiser steps, whose rungs are filled from the stored reports when a run goes on.
 
-A scheduler of Ray Tune by our own rule, see `study.tune.halving`: Ray's keeps its rungs in memory only, under ids that
+A scheduler of Ray Tune by our own rule, see `study.spec.halving`: Ray's keeps its rungs in memory only, under ids that
 change with every start. The refilled cut-offs are those of an undisturbed run.
 """
 
@@ -14,7 +14,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from study.record.trials import reports
 from study.spec import StudySpec
-from study.tune.halving import Stopping
+from study.spec.halving import Stopping
 
 
 class Asha(FIFOScheduler):

@@ -16,8 +16,8 @@ from study.record.folder import Run, RunError
 from study.record.storage import open_run
 from study.record.trials import fail, finish, store_report
 from study.spec import SpecError, StudySpec
+from study.spec.halving import Promotion, Stopping
 from study.spec.measures import METRICS, PLACE
-from study.tune.halving import Promotion, Stopping
 
 NAN = math.nan
 BUDGET, EVERY = 80, 10

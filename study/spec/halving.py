@@ -7,7 +7,10 @@ are not finite stay out of the rungs.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import random
+from bisect import insort
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class _Halving:
@@ -25,11 +28,11 @@ class _Halving:
         self.rungs: list[tuple[int, dict[int, float]]] = [(steps, {}) for steps in reversed(rungs)]
         self.reduction = reduction
 
-    def _due(self, number: int, steps: int) -> dict[int, float] | None:
-        """The highest rung that a trial has reached and is not recorded at."""
-        for milestone, recorded in self.rungs:
+    def _due(self, number: int, steps: int) -> int | None:
+        """Which is the highest rung that a trial has reached and is not recorded at."""
+        for which, (milestone, recorded) in enumerate(self.rungs):
             if steps >= milestone and number not in recorded:
-                return recorded
+                return which
         return None
 
 
@@ -39,18 +42,24 @@ class Stopping(_Halving):
     Decides as Ray's AsyncHyperBandScheduler does, which holds the rungs under ids that a resumed run has not.
     """
 
+    def __init__(self, rungs: Sequence[int], reduction: int):
+        super().__init__(rungs, reduction)
+        self._ascending: list[list[float]] = [[] for _ in rungs]  # the values of each rung
+
     def goes_on(self, number: int, steps: int, value: float) -> bool:
         """Records a report and decides; what was judged at a rung before is not judged there again."""
-        recorded = self._due(number, steps)
-        if recorded is None or not math.isfinite(value):
+        which = self._due(number, steps)
+        if which is None or not math.isfinite(value):
             return True
-        least = cutoff(recorded.values(), self.reduction)
-        recorded[number] = value
+        least = cutoff(self._ascending[which], self.reduction)
+        self.rungs[which][1][number] = value
+        insort(self._ascending[which], value)
         return least is None or value >= least
 
     def cutoffs(self) -> dict[int, float | None]:
         """The value that a trial must reach at each rung to go on; None before the first trial got there."""
-        return {steps: cutoff(recorded.values(), self.reduction) for steps, recorded in self.rungs}
+        ascending = zip(self.rungs, self._ascending)
+        return {steps: cutoff(values, self.reduction) for (steps, _), values in ascending}
 
     def promoted(self) -> None:
         """Nobody: who was stopped stays so."""
@@ -64,14 +73,14 @@ class Promotion(_Halving):
 
     def __init__(self, rungs: Sequence[int], reduction: int):
         super().__init__(rungs, reduction)
-        self._promoted: list[set[int]] = [set() for _ in self.rungs]
+        self._promoted: list[set[int]] = [set() for _ in rungs]
 
     def goes_on(self, number: int, steps: int, value: float) -> bool:
         """Records a report; False where the trial pauses."""
-        recorded = self._due(number, steps)
-        if recorded is not None and math.isfinite(value):
-            recorded[number] = value
-        return recorded is None
+        which = self._due(number, steps)
+        if which is not None and math.isfinite(value):
+            self.rungs[which][1][number] = value
+        return which is None
 
     def promoted(self) -> int | None:
         """The paused trial that goes on next, of the highest rung that has one; None where a new one is due."""
@@ -84,16 +93,48 @@ class Promotion(_Halving):
         return None
 
 
-def cutoff(values: Collection[float], reduction: int) -> float | None:
+def cutoff(ascending: Sequence[float], reduction: int) -> float | None:
     """The quantile 1 - 1/reduction of some finite values; None without any.
 
-    `numpy.percentile`, in whose digits earlier releases decided, takes 50 µs for a few values; this takes 2.
+    To the last digit that of `numpy.percentile`, by which earlier releases decided and which takes 50 times as long.
     """
-    if not values:
+    if not ascending:
         return None
-    ascending = sorted(values)
     place = (len(ascending) - 1) * ((1 - 1 / reduction) * 100 / 100)
     below = math.floor(place)
     low, high = ascending[below], ascending[min(below + 1, len(ascending) - 1)]
     share = place - below
     return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
+
+
+class Expected(NamedTuple):
+    """How many steps a search makes, as a share of those that all of its trials would make at full budget."""
+
+    share: float
+    low: float  # nine of ten searches lie between the two
+    high: float
+
+
+SEARCHES, MOST = 200, 1000  # simulated; and how many trials each: the share of more is hardly another
+
+
+def expected(rungs: Sequence[int], reduction: int, budget: int, trials: int) -> Expected:
+    """What `Stopping` leaves of a search whose trials are drawn at random, one at a time.
+
+    A trial that is better than another at a rung is so at the next: were ranks to change, fewer steps would be made.
+
+    Args:
+        rungs: steps, ascending.
+        reduction: one in so many goes on.
+        budget: steps of a full trial.
+        trials: how many.
+    """
+    numbers, trials, shares = random.Random(0), min(trials, MOST), []
+    for _ in range(max(20, SEARCHES * 100 // max(100, trials))):
+        rule, steps = Stopping(rungs, reduction), 0
+        for number in range(trials):
+            value = numbers.random()
+            steps += next((rung for rung in rungs if not rule.goes_on(number, rung, value)), budget)
+        shares.append(steps / (trials * budget))
+    shares.sort()
+    return Expected(sum(shares) / len(shares), shares[len(shares) // 20], shares[-1 - len(shares) // 20])

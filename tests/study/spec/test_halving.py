@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from study.tune.halving import Promotion, Stopping, cutoff
+from study.spec.halving import Promotion, Stopping, cutoff, expected
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -19,7 +19,7 @@ def test_a_cutoff_is_numpys_percentile_to_the_last_digit(seed):
         if numbers.random() < 0.2:
             values = [float(round(value)) for value in values]  # with ties
         reduction = numbers.randint(2, 9)
-        assert cutoff(values, reduction) == np.nanpercentile(values, (1 - 1 / reduction) * 100)
+        assert cutoff(sorted(values), reduction) == np.nanpercentile(values, (1 - 1 / reduction) * 100)
     assert cutoff([], 3) is None
 
 
@@ -88,3 +88,17 @@ def test_what_is_not_finite_goes_on_where_others_are_stopped_and_is_never_promot
     assert stopping.rungs == promotion.rungs == [(10, {1: 1.0, 2: 2.0})]
     assert stopping.goes_on(0, 10, value)
     assert [promotion.promoted() for _ in range(2)] == [2, None]
+
+
+def test_what_a_search_is_expected_to_take():
+    """Of two trials in random order the second goes on if it is better: 10 + (10 or 5) of 20 steps."""
+    share, low, high = expected([5], 2, 10, 2)
+    assert (low, high) == (0.75, 1.0)
+    assert share == pytest.approx(0.875, abs=0.03)  # 0.25 * sqrt(0.25 / 200) is 0.009
+    assert expected([5], 2, 10, 1) == (1, 1, 1)
+    few, many, most = (expected([200, 600], 3, 1200, trials) for trials in (8, 64, 10**6))
+    assert few.share > many.share > most.share
+    assert many.high - many.low < few.high - few.low
+    assert most.share == pytest.approx(
+        (200 * 2 / 3 + 600 * 2 / 9 + 1200 / 9) / 1200, abs=0.01
+    )  # a third, and of it one
