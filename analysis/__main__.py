@@ -42,8 +42,8 @@ def _one_of(*known: str) -> Callable[[Any], Any]:
     return check
 
 
-def _at_least_one(given: int, parameter: typer.CallbackParam) -> int:
-    if given < 1:
+def _at_least_one(given: int | None, parameter: typer.CallbackParam) -> int | None:
+    if given is not None and given < 1:
         raise SpecError(parameter.opts[0], [f"must be 1 or more, got {given}"])
     return given
 
@@ -209,6 +209,14 @@ def replay(
     ] = None,
     workers: Annotated[int, typer.Option(callback=_at_least_one, help="Trials at work at once.")] = 1,
     orders: Annotated[int, typer.Option(callback=_at_least_one, help="How many random orders.")] = 100,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            callback=_at_least_one,
+            help="Replay smaller searches: so many trials of each order; all if not given.",
+            show_default=False,
+        ),
+    ] = None,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -243,16 +251,18 @@ def replay(
     from analysis import formats, replay
 
     searches = [replay.searched(run) for run in found]
+    if trials is not None and (small := [each for each in searches if len(each.curves) < trials]):
+        raise SpecError("--trials", [f"{small[0].run.name} has {len(small[0].curves)} to replay, got {trials}"])
     modes = [each for each in replay.MODES if each in (mode or replay.MODES)]
     chosen = [replay.settings(each.run, each.spec, grace or (), reduction or (), modes) for each in searches]
     summaries = [
-        replay.summary(each.run.name, replay.replay(each, settings, workers, orders), workers)
+        replay.summary(each.run.name, replay.replay(each, settings, workers, orders, trials), workers)
         for each, settings in zip(searches, chosen)
     ]
     if format_ in formats.OF_FILES:
         formats.write(replay.joined(summaries), format_, None if out == STANDARD_OUTPUT else out)
     else:
-        _write(replay.document(format_ or "text", searches, summaries, workers, orders), out)
+        _write(replay.document(format_ or "text", searches, summaries, workers, orders, trials), out)
     from analysis.figures import replayed
 
     stem = found[0].path / "figures" / "replay"

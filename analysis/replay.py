@@ -58,16 +58,15 @@ class Search(NamedTuple):
     reports: pd.DataFrame  # one row a report, as `analysis.curves` has them
     idle: int  # trials without a report, which cannot be replayed
 
-    @property
-    def best(self) -> Curve:
-        """The best of the trials that made their full budget."""
-        complete = (curve for curve in self.curves if curve.state == "COMPLETE")
-        return max(complete, key=lambda curve: curve.values[-1])
 
-    @property
-    def full(self) -> int:
-        """Steps of a search that stops nobody; what failed, failed there too."""
-        return sum(sum(curve.steps[-1:]) if curve.state == "FAIL" else self.spec.steps for curve in self.curves)
+def best_of(curves: Iterable[Curve]) -> Curve | None:
+    """The best of the trials that made their full budget, if one did."""
+    return max((c for c in curves if c.state == "COMPLETE"), key=lambda curve: curve.values[-1], default=None)
+
+
+def full_steps(curves: Iterable[Curve], budget: int) -> int:
+    """Steps of a search that stops nobody; what failed, failed there too."""
+    return sum(sum(curve.steps[-1:]) if curve.state == "FAIL" else budget for curve in curves)
 
 
 class Setting(NamedTuple):
@@ -112,7 +111,7 @@ def searched(run: Run) -> Search:
         columns = (rows["steps"], rows[objective].astype(float), rows["seconds"].astype(float))
         if len(rows) or state == "FAIL":
             curves.append(Curve(number, state, *(tuple(column.tolist()) for column in columns)))
-    if all(curve.state != "COMPLETE" for curve in curves):
+    if best_of(curves) is None:
         raise RunError(f"{run.path} has no complete trial yet, which a replay could lose or keep")
     return Search(run, spec, curves, reports, len(trials) - len(curves))
 
@@ -209,35 +208,47 @@ def simulate(curves: Iterable[Curve], rule: Stopping | Promotion, workers: int =
             unknown[curve.number] = curve.steps[k]
 
 
-def replay(search: Search, settings: Sequence[Setting], workers: int = 1, orders: int = 100) -> pd.DataFrame:
+def replay(
+    search: Search, settings: Sequence[Setting], workers: int = 1, orders: int = 100, trials: int | None = None
+) -> pd.DataFrame:
     """Replays a study in random orders, the same ones under each setting.
+
+    Args:
+        search: the study.
+        settings: how trials are stopped.
+        workers: how many trials are at work at once.
+        orders: how many.
+        trials: how many of each order's trials are replayed, as a smaller search; all if not given.
 
     Returns:
         One row a (setting, order): what it cost; `complete` trials; whether the best trial was lost; `regret`, by how
         much the best that it found is worse than that, NaN where it found none; how many trials are unknown, and how
-        many steps at most those would have made. Seconds are NaN where the study did not keep them.
+        many steps at most those would have made. Seconds are NaN where the study did not keep them, and what is of the
+        best where a smaller search has none that is complete.
     """
     timed = all(np.isfinite(curve.seconds).all() for curve in search.curves)
     curves = search.curves if timed else [curve._replace(seconds=curve.steps) for curve in search.curves]
-    value, best = {curve.number: curve.values[-1] for curve in curves if curve.steps}, search.best
-    generator = np.random.default_rng(SEED)
-    shuffled = [[curves[i] for i in generator.permutation(len(curves))] for _ in range(orders)]
+    generator, budget = np.random.default_rng(SEED), search.spec.steps
+    shuffled = [[curves[i] for i in generator.permutation(len(curves))[:trials]] for _ in range(orders)]
     rows = []
-    for setting in settings:
-        for order, given in enumerate(shuffled):
+    for order, given in enumerate(shuffled):
+        best, full = best_of(given), full_steps(given, budget)
+        value = {curve.number: curve.values[-1] for curve in given if curve.state == "COMPLETE"}
+        for setting in settings:
             found = simulate(given, setting.rule(), workers)
+            reached = max((value[number] for number in found.complete), default=np.nan)
             rows.append(
                 {
                     **setting._asdict(),
                     "order": order,
                     "steps": found.steps,
-                    "steps_share": found.steps / search.full,
+                    "steps_share": found.steps / full,
                     "seconds": found.seconds if timed else np.nan,
                     "complete": len(found.complete),
-                    "best_lost": best.number not in found.complete,
-                    "regret": best.values[-1] - max((value[number] for number in found.complete), default=np.nan),
+                    "best_lost": float(best.number not in found.complete) if best else np.nan,
+                    "regret": best.values[-1] - reached if best else np.nan,
                     "unknown": len(found.unknown),
-                    "unknown_steps": sum(search.spec.steps - steps for steps in found.unknown.values()),
+                    "unknown_steps": sum(budget - steps for steps in found.unknown.values()),
                 }
             )
     return pd.DataFrame(rows)
@@ -260,13 +271,16 @@ def summary(study: str, replayed: pd.DataFrame, workers: int) -> pd.DataFrame:
     for setting, group in replayed.groupby(columns, sort=False, dropna=False):
         low = group[[*QUANTITIES]].quantile((1 - INTERVAL) / 2, interpolation="lower")
         high = group[[*QUANTITIES]].quantile((1 + INTERVAL) / 2, interpolation="higher")
-        lost = stats.binomtest(int(group["best_lost"].sum()), len(group)).proportion_ci(INTERVAL, method="wilson")
-        bounds = (0.0, 0.0) if setting[0] == "full" else (lost.low, lost.high)  # who stops nobody, loses nobody
+        lost = group["best_lost"].dropna()
+        bounds = (np.nan, np.nan)
+        if len(lost):
+            found = stats.binomtest(int(lost.sum()), len(lost)).proportion_ci(INTERVAL, method="wilson")
+            bounds = (0.0, 0.0) if setting[0] == "full" else (found.low, found.high)  # who stops nobody, loses nobody
         row: dict[str, Any] = {"study": study, **dict(zip(columns, setting)), "workers": workers, "orders": len(group)}
         row["rungs"] = ", ".join(map(str, row["rungs"]))
         for name in QUANTITIES:
             row |= {name: group[name].mean(), f"{name}_low": low[name], f"{name}_high": high[name]}
-        row |= dict(zip(("best_lost", "best_lost_low", "best_lost_high"), (group["best_lost"].mean(), *bounds)))
+        row |= dict(zip(("best_lost", "best_lost_low", "best_lost_high"), (lost.mean(), *bounds)))
         rows.append({**row, "none_complete": (group["complete"] == 0).mean()})
     return pd.DataFrame(rows).astype({"grace": "Int64", "reduction": "Int64"})
 
@@ -325,22 +339,28 @@ def in_order(reports: pd.DataFrame) -> bool:
     return bool(reports[PLACE].notna().all())
 
 
-def notes(search: Search, workers: int, orders: int) -> Iterator[str]:
-    """What stands below the table: what was replayed, what its numbers are, and what they cannot know."""
-    spec, best, name = search.spec, search.best, search.run.name
+def notes(search: Search, workers: int, orders: int, trials: int | None = None) -> Iterator[str]:
+    """What stands below the table: what was replayed, what its numbers are, and what they cannot know.
+
+    Arguments as for `replay`.
+    """
+    spec, best, name = search.spec, best_of(search.curves), search.run.name
+    assert best is not None
     states = pd.Series([curve.state for curve in search.curves])
     objective = spec.objectives[0]
+    drawn = "" if trials is None else f" of {trials} of them each"
     yield (
         f"{name}: {counted(len(search.curves), 'trial')} of {counted(spec.steps, 'step', ',')}, of which "
         f"{(states == 'COMPLETE').sum()} are complete; the best is trial {best.number}, {objective} "
-        f"{number_text(best.values[-1], measure(objective).unit)}; {counted(orders, 'random order')}, "
+        f"{number_text(best.values[-1], measure(objective).unit)}; {counted(orders, 'random order')}{drawn}, "
         f"{counted(workers, 'trial')} at a time, each as fast as it was, and without the time to start one or to go on "
         "with one that paused."
     )
     yield (
         f"{name}: mean [5 %, 95 %] over the orders; steps are a share of the full budget's; best_lost is the share of "
         "orders in which the best trial did not become complete, with Wilson's 90 % interval; regret is by how much "
-        f"the best complete trial's {objective} is less than the best's."
+        f"the best complete trial's {objective} is less than the best's. All are of these trials: others would give "
+        "other numbers."
     )
     cut = sum(not curve.whole for curve in search.curves)
     if cut:
@@ -377,7 +397,12 @@ def joined(summaries: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def document(
-    format_: str, searches: Sequence[Search], summaries: Sequence[pd.DataFrame], workers: int, orders: int
+    format_: str,
+    searches: Sequence[Search],
+    summaries: Sequence[pd.DataFrame],
+    workers: int,
+    orders: int,
+    trials: int | None = None,
 ) -> str:
     """The tables as people read them, and what stands below; studies of one objective share a table.
 
@@ -385,12 +410,12 @@ def document(
         format_: text, md or latex.
         searches: what was replayed.
         summaries: of each.
-        workers, orders: as they were replayed.
+        workers, orders, trials: as they were replayed.
     """
     how = FORMATS[format_]
     alike: dict[str, list[pd.DataFrame]] = {}
     for search, summary in zip(searches, summaries):
         alike.setdefault(search.spec.objectives[0], []).append(summary)
     parts = [how.table(shown(joined(several), objective)) for objective, several in alike.items()]
-    said = [note for search in searches for note in notes(search, workers, orders)]
+    said = [note for search in searches for note in notes(search, workers, orders, trials)]
     return "\n".join([*parts, *(how.note.format(plain(note, format_)) for note in said)])

@@ -105,12 +105,12 @@ def test_a_summary_has_means_over_orders_and_their_intervals():
     """Of two trials the one that comes second is stopped if it is worse; promotion takes neither of two at 1 in 3."""
     pair = study(curve(0, 1.0, 5.0, 9.0), curve(1, 2.0, 3.0, 4.0))  # a slow starter, which is the best
     ways = [FULL, Setting("stop", 10, 3, (10,)), Setting("promote", 10, 3, (10,))]
-    made = replay.replay(pair, ways, orders=200)
-    assert len(made) == 600
+    made = replay.replay(pair, ways, orders=100)
+    assert len(made) == 300
     found = summary("pair", made, 1).set_index("mode")
-    first = made[(made["mode"] == "stop") & ~made["best_lost"]]  # it came first: both went on
-    share = len(first) / 200
-    assert 0.4 < share < 0.6
+    first = made[(made["mode"] == "stop") & (made["best_lost"] == 0)]  # it came first: both went on
+    share = len(first) / 100
+    assert 0.35 < share < 0.65
     assert found.loc["full", ["steps", "steps_share", "best_lost", "best_lost_high", "regret"]].tolist() == [
         *(60, 1, 0, 0, 0),
     ]
@@ -119,13 +119,36 @@ def test_a_summary_has_means_over_orders_and_their_intervals():
     assert found.loc["stop", "regret"] == pytest.approx(5 * (1 - share))
     assert tuple(found.loc["stop", ["regret_low", "regret_high", "steps_low", "steps_high"]]) == (0, 5, 40, 60)
     low, high = found.loc["stop", ["best_lost_low", "best_lost_high"]]
-    assert low < 1 - share < high < low + 0.13  # 2 * 1.64 * sqrt(0.25 / 200) wide
+    assert low < 1 - share < high < low + 0.17  # 2 * 1.64 * sqrt(0.25 / 100) wide
     assert found.loc["promote", ["complete", "best_lost", "none_complete", "steps"]].tolist() == [0, 1, 1, 20]
     assert math.isnan(found.loc["promote", "regret"])
     shown = replay.shown(found.reset_index(), "elbo").set_index("mode")
     assert shown.loc["full", "steps"] == "100%"
     assert shown.loc["promote", "regret"] == ""
     assert "unknown" not in shown
+
+
+def test_a_smaller_search_has_a_best_of_its_own():
+    """Trial 0 leads from the start; without it, 1 and 2 are in an order in which the slow starter is lost or not."""
+    three = study(curve(0, 9.0, 9.5, 9.9), curve(1, 1.0, 5.0, 9.0), curve(2, 2.0, 3.0, 4.0))
+    stop = Setting("stop", 10, 2, (10,))
+    assert not replay.replay(three, [stop], orders=50)["best_lost"].any()
+    made = replay.replay(three, [FULL, stop], orders=300, trials=2)
+    lost = made[(made["mode"] == "stop") & (made["best_lost"] == 1)]
+    assert 0.1 < len(lost) / 300 < 0.24  # a third of the pairs, half of the orders
+    assert set(lost["regret"]) == {5}
+    assert set(made.loc[made["mode"] == "full", "steps"]) == {60}
+
+
+def test_a_smaller_search_without_a_complete_trial_says_nothing_of_the_best():
+    cut = study(curve(0, 9.0, 9.5, 9.9), curve(1, 1.0, state="PRUNED"))
+    made = replay.replay(cut, [FULL], orders=40, trials=1)
+    alone = made[made["complete"] == 0]
+    assert 5 < len(alone) < 35
+    assert alone[["best_lost", "regret"]].isna().all(axis=None)
+    assert set(alone["unknown_steps"]) == {20}
+    found = summary("cut", made, 1).iloc[0]
+    assert (found["best_lost"], found["regret"], found["none_complete"]) == (0, 0, len(alone) / 40)
 
 
 def test_seconds_that_were_not_kept_are_not_made_up():
@@ -307,6 +330,7 @@ def test_several_studies_as_markdown_and_as_files(made, command, tmp_path):
         (("RUN", "--grace", "-10"), "asha.grace: input should be greater than or equal to 1, got -10"),
         (("RUN", "--reduction", "1"), "asha.reduction: input should be greater than or equal to 2, got 1"),
         (("RUN", "--orders", "0"), "--orders: must be 1 or more, got 0"),
+        (("RUN", "--trials", "17"), "--trials: full has 16 to replay, got 17"),
         (("RUN", "--workers", "-2"), "--workers: must be 1 or more, got -2"),
         (("RUN", "--figure", "here.gif"), "--figure: must end in .png, .pdf or .svg"),
         (("RUN", "--format", "parquet"), "name a file with --out"),
