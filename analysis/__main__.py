@@ -13,7 +13,7 @@ import typer
 from study.arguments import Data, Root, main, new_app
 from study.record.folder import RunError, find
 from study.spec.problems import SpecError
-from study.trial.files import unwritable_file, write_whole
+from study.trial.files import unwritable, unwritable_file, write_whole
 
 app = new_app("Tables, figures and reports of one run or several.")
 
@@ -248,6 +248,9 @@ def replay(
     if format_ == "parquet" and out in (None, STANDARD_OUTPUT):
         raise SpecError("--format parquet", ["is no text for standard output; name a file with --out"])
     found = list({run.path: run for run in (find(given, root) for given in runs)}.values())
+    stem = found[0].path / "figures" / "replay"
+    if figure is None and (reason := unwritable(stem.parent)):
+        raise RunError(f"cannot write {stem.parent}: {reason}; name a file with --figure")
     from analysis import formats, replay
 
     searches = [replay.searched(run) for run in found]
@@ -265,7 +268,6 @@ def replay(
         _write(replay.document(format_ or "text", searches, summaries, workers, orders, trials), out)
     from analysis.figures import replayed
 
-    stem = found[0].path / "figures" / "replay"
     pictures = [figure] if figure else [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
     replayed.save(summaries, [each.spec.objectives[0] for each in searches], pictures)
     for path in pictures:

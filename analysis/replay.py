@@ -242,7 +242,7 @@ def replay(
                     **setting._asdict(),
                     "order": order,
                     "steps": found.steps,
-                    "steps_share": found.steps / full,
+                    "steps_share": found.steps / full if full else np.nan,  # all failed before a report
                     "seconds": found.seconds if timed else np.nan,
                     "complete": len(found.complete),
                     "best_lost": float(best.number not in found.complete) if best else np.nan,
