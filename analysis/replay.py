@@ -124,9 +124,9 @@ def settings(
     Raises:
         SpecError: a combination that a preset could not have either.
     """
-    for given in itertools.product(graces or [spec.report_every], reductions or REDUCTIONS[:1]):
-        if graces or reductions:
-            _check(run, *given)
+    for grace in graces or (None,):
+        for reduction in reductions or (None,):
+            _check(run, {"grace": grace, "reduction": reduction})
     own = [] if spec.asha is None else [spec.asha]
     doubled = (spec.report_every * 2**k for k in range(GRACES))
     usual = [grace for grace in doubled if 2 * grace <= spec.steps] or [spec.report_every]
@@ -143,12 +143,17 @@ def settings(
     return found
 
 
-def _check(run: Run, grace: int, reduction: int) -> None:
+def _check(run: Run, options: dict[str, int | None]) -> None:
     """What is given, is held against all that a preset is held against."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if not given:
+        return
+    asha = {"grace": run.spec().report_every, **given}
     try:
-        load(run.study_yaml, [f"asha={{grace: {grace}, reduction: {reduction}}}"], kept=True)
+        load(run.study_yaml, [f"asha={{{', '.join(f'{name}: {value}' for name, value in asha.items())}}}"], kept=True)
     except SpecError as error:
-        raise SpecError(f"{run.name} with --grace {grace} --reduction {reduction}", error.problems) from None
+        said = " ".join(f"--{name} {value}" for name, value in given.items())
+        raise SpecError(f"{run.name} with {said}", error.problems) from None
 
 
 def simulate(curves: Iterable[Curve], rule: Stopping | Promotion, workers: int = 1) -> Outcome:
