@@ -6,14 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from study.arguments import Data, Root, main, new_app
 from study.record.folder import RunError, find
 from study.spec.problems import SpecError
-from study.trial.files import unwritable_file, write_whole
+from study.trial.files import unwritable, unwritable_file, write_whole
 
 app = new_app("Tables, figures and reports of one run or several.")
 
@@ -30,15 +30,28 @@ def _check_file(given: Path | None, parameter: typer.CallbackParam) -> Path | No
     return path
 
 
-def _one_of(*known: str) -> Callable[[str | None], str | None]:
-    """Refuses another word."""
+def _one_of(*known: str) -> Callable[[Any], Any]:
+    """Refuses another word, or one among several."""
 
-    def check(given: str | None) -> str | None:
-        if given not in (None, *known):
-            raise typer.BadParameter(f"must be {', '.join(known[:-1])} or {known[-1]}, got {given!r}")
+    def check(given: str | list[str] | None) -> str | list[str] | None:
+        for word in given if isinstance(given, list) else [given]:
+            if word not in (None, *known):
+                raise typer.BadParameter(f"must be {', '.join(known[:-1])} or {known[-1]}, got {word!r}")
         return given
 
     return check
+
+
+def _at_least_one(given: int | None, parameter: typer.CallbackParam) -> int | None:
+    if given is not None and given < 1:
+        raise SpecError(parameter.opts[0], [f"must be 1 or more, got {given}"])
+    return given
+
+
+def _check_picture(given: Path | None, parameter: typer.CallbackParam) -> Path | None:
+    if given is not None and given.suffix not in (".png", ".pdf", ".svg"):
+        raise SpecError(parameter.opts[0], [f"must end in .png, .pdf or .svg, got {given}"])
+    return _check_file(given, parameter)
 
 
 Runs = Annotated[list[str], typer.Argument(help="Names of runs, or their folders.", show_default=False)]
@@ -175,6 +188,91 @@ def report_(
     _write(report(beside(found, data)), path)
     if path != STANDARD_OUTPUT:
         print(path)
+
+
+@app.command()
+def replay(
+    runs: Runs,
+    root: Root = Path("runs"),
+    grace: Annotated[
+        list[int] | None, typer.Option(help="First rung, in steps; may be repeated.", show_default=False)
+    ] = None,
+    reduction: Annotated[
+        list[int] | None, typer.Option(help="One in so many goes on; may be repeated.", show_default=False)
+    ] = None,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(
+            callback=_one_of("stop", "promote"),
+            help="stop, trials end at a rung; promote, they pause there. May be repeated; both if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(callback=_at_least_one, help="Trials at work at once.")] = 1,
+    orders: Annotated[int, typer.Option(callback=_at_least_one, help="How many random orders.")] = 100,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            callback=_at_least_one,
+            help="Replay smaller searches: so many trials of each order; all if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            callback=_one_of("md", "latex", "csv", "parquet"),
+            help="md or latex, as people read it; csv or parquet, with all columns.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(callback=_check_file, help="The file to write; - is standard output.", show_default=False),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_check_picture,
+            help="The picture to write, .png, .pdf or .svg; if not given, replay.png and .pdf among the first run's "
+            "figures.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Replay searches under other rungs: what they would have cost, and how often they would have lost the best trial.
+
+    Stored curves are judged in random orders as a search judges them. Best is a study with `asha: null`, whose curves
+    are all whole; below the table stands what a replay cannot know.
+    """
+    if format_ == "parquet" and out in (None, STANDARD_OUTPUT):
+        raise SpecError("--format parquet", ["is no text for standard output; name a file with --out"])
+    found = list({run.path: run for run in (find(given, root) for given in runs)}.values())
+    stem = found[0].path / "figures" / "replay"
+    if figure is None and (reason := unwritable(stem.parent)):
+        raise RunError(f"cannot write {stem.parent}: {reason}; name a file with --figure")
+    from analysis import formats, replay
+
+    searches = [replay.searched(run) for run in found]
+    if trials is not None and (small := [each for each in searches if len(each.curves) < trials]):
+        raise SpecError("--trials", [f"{small[0].run.name} has {len(small[0].curves)} to replay, got {trials}"])
+    modes = [each for each in replay.MODES if each in (mode or replay.MODES)]
+    chosen = [replay.settings(each.run, each.spec, grace or (), reduction or (), modes) for each in searches]
+    summaries = [
+        replay.summary(each.run.name, replay.replay(each, settings, workers, orders, trials), workers)
+        for each, settings in zip(searches, chosen)
+    ]
+    if format_ in formats.OF_FILES:
+        formats.write(replay.joined(summaries), format_, None if out == STANDARD_OUTPUT else out)
+    else:
+        _write(replay.document(format_ or "text", searches, summaries, workers, orders, trials), out)
+    from analysis.figures import replayed
+
+    pictures = [figure] if figure else [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
+    replayed.save(summaries, [each.spec.objectives[0] for each in searches], pictures)
+    for path in pictures:
+        print(path, file=sys.stderr)
 
 
 def _write(text: str, out: Path | None) -> None:

@@ -115,7 +115,7 @@ def document(format_: str, trials: pd.DataFrame, confirmed: pd.DataFrame) -> str
     for name, table in TABLES.items():
         if shown := one(format_, name, trials, confirmed):
             parts.append(how.title.format(table.title) + shown)
-    return "\n".join([*parts, *(how.note.format(_plain(note, format_)) for note in notes(trials, confirmed))])
+    return "\n".join([*parts, *(how.note.format(plain(note, format_)) for note in notes(trials, confirmed))])
 
 
 def one(format_: str, name: str, trials: pd.DataFrame, confirmed: pd.DataFrame) -> str:
@@ -124,7 +124,8 @@ def one(format_: str, name: str, trials: pd.DataFrame, confirmed: pd.DataFrame) 
     return FORMATS[format_].table(frame) if len(frame) else ""
 
 
-def _plain(note: str, format_: str) -> str:
+def plain(note: str, format_: str) -> str:
+    """A line of text in which nothing is a mark of that format."""
     return _in_markdown(note) if format_ == "md" else note
 
 

@@ -19,32 +19,23 @@ from study.tune.scheduler import Asha
 
 def watch(path: str) -> None:
     """Has every ASHA of this process write its rungs, {steps: {trial: value}}, to that file."""
-    numbers: dict[str, int] = {}
 
     def note(asha: Asha) -> None:
-        table = {
-            steps: {numbers.get(trial, trial): value for trial, value in rung.items()} for steps, rung in asha.rungs
-        }
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(table) + "\n")
+            file.write(json.dumps(dict(asha.rungs)) + "\n")
 
     def watched(name: str) -> None:
         method = getattr(Asha, name)
 
         @functools.wraps(method)
         def call(self: Asha, controller: Any, trial: Any, result: dict) -> Any:
-            numbers[trial.trial_id] = trial.config["number"]
             decision = method(self, controller, trial, result)
             note(self)
             return decision
 
         setattr(Asha, name, call)
 
-    add, refilled = Asha.on_trial_add, runner._scheduler
-
-    def on_trial_add(self: Asha, controller: Any, trial: Any) -> None:
-        numbers[trial.trial_id] = trial.config["number"]
-        add(self, controller, trial)
+    refilled = runner._scheduler
 
     def scheduler(*arguments: Any) -> Any:
         made = refilled(*arguments)
@@ -52,8 +43,7 @@ def watch(path: str) -> None:
         note(made)
         return made
 
-    for owner, name, watching in ((Asha, "on_trial_add", on_trial_add), (runner, "_scheduler", scheduler)):
-        setattr(owner, name, watching)
+    setattr(runner, "_scheduler", scheduler)  # noqa: B010 (an assignment has another type)
     watched("on_trial_result")
     watched("on_trial_complete")
 

@@ -42,6 +42,10 @@ COLUMNS = {
         "seconds": "of work on the trial so far, by the clock",
         "cpu_seconds": "of its process in them, over all its threads",
         "reported": "when the report was made, local time",
+        "place": (
+            "among all reports of the study, in the order in which they came in and ASHA judged them, from 0; empty in "
+            "runs of earlier releases"
+        ),
         "*": "a column of each measure on the validation images",
     },
     "train": {

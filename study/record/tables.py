@@ -18,7 +18,7 @@ from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, open_run
 from study.record.trials import Outcome, reports
 from study.spec import StudySpec
-from study.spec.measures import MEASURES, METRICS, VERSIONS, column, taken, versions, versions_said
+from study.spec.measures import MEASURES, METRICS, PLACE, VERSIONS, column, taken, versions, versions_said
 from study.spec.text import command
 from study.trial.files import write_whole
 from study.trial.seeds import derived_seed
@@ -125,6 +125,7 @@ def curves(opened: OpenRun) -> pd.DataFrame:
             "seconds": report.get("seconds"),
             "cpu_seconds": _float(report.get("cpu_seconds")),
             "reported": _time(datetime.fromtimestamp(made) if (made := report.get("reported")) else None),
+            PLACE: _float(report.get(PLACE)),
             **{key: report.get(key) for key in names},
         }
         for trial in trials

@@ -15,6 +15,7 @@ from study.record.sampling import grid
 from study.record.storage import KIND
 from study.record.trials import TAKEN_UP, Outcome, best_trial, outcome, owed, reports
 from study.spec import StudySpec
+from study.spec.halving import expected
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
 from study.spec.text import counted
@@ -162,6 +163,10 @@ def planned(spec: StudySpec) -> list[str]:
         lines.append(f"  reports on {counted(spec.validated, 'validation image')}, always the same ones")
     if spec.asha is not None:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
+        if spec.trials:
+            share, low, high = expected(spec.rungs, spec.asha.reduction, spec.steps, spec.trials)
+            of = f"{spec.trials * spec.steps:,} steps, {low:.0%} to {high:.0%} in nine of ten searches"
+            lines.append(f"  expects to make {share:.0%} of {of}; more where later trials are better")
         if spec.rungs[0] > spec.asha.grace:
             lines.append("  rungs before the end of the longest KL warm-up are left out")
     return lines

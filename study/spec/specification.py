@@ -128,6 +128,14 @@ class Asha(_Part):
     grace: Long
     reduction: int = Field(default=3, ge=2, le=checks.LONGEST)
 
+    def rungs(self, steps: int, warmup: float) -> list[int]:
+        """Those below a budget of so many steps, ascending, without those below the end of a warm-up."""
+        found, rung = [], self.grace
+        while rung < steps:
+            found.append(rung)
+            rung *= self.reduction
+        return [rung for rung in found if rung >= warmup]
+
 
 class Confirm(_Part):
     """The best `top` configurations and the defaults, each over `seeds` fresh seeds, on the test set.
@@ -302,13 +310,7 @@ class StudySpec(_Part):
     @property
     def rungs(self) -> list[int]:
         """The steps at which ASHA compares trials, ascending: none in a KL warm-up, where an ELBO says little."""
-        if self.asha is None:
-            return []
-        found, rung = [], self.asha.grace
-        while rung < self.steps:
-            found.append(rung)
-            rung *= self.asha.reduction
-        return [rung for rung in found if rung >= self.longest_warmup]
+        return [] if self.asha is None else self.asha.rungs(self.steps, self.longest_warmup)
 
     @property
     def longest_warmup(self) -> float:

@@ -14,7 +14,8 @@ from ray import cloudpickle, tune
 from study.output import printable
 from study.record.backend import reason
 from study.record.folder import OpenRun
-from study.record.trials import fail, finish, store_report, take_up
+from study.record.trials import fail, finish, reports, store_report, take_up
+from study.spec.measures import PLACE
 from study.spec.text import counted
 
 LOST_PROCESSES = 3  # how often a trial goes on after its process was lost, without a report in between
@@ -39,6 +40,13 @@ class Ledger(tune.Callback):
         self.left: list[int] = []  # trials whose process was lost, and which Ray did not start again
         self._told: set[int] = set()
         self._lost: Counter[int] = Counter()
+        self._places = {  # a report that is made again keeps its own: it is not judged again either
+            (trial.number, steps): report[PLACE]
+            for trial in opened.study.get_trials(deepcopy=False)
+            for steps, report in reports(trial).items()
+            if report.get(PLACE) is not None
+        }
+        self._next = max(self._places.values(), default=-1) + 1
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles callbacks for a restore that is never used; the run goes on with the original
@@ -54,12 +62,15 @@ class Ledger(tune.Callback):
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if result["cause"] or self.halt or trial.config["number"] in self._told:
             return
+        number = trial.config["number"]
+        place = self._places.setdefault((number, result["steps"]), self._next)
+        self._next = max(self._next, place + 1)
         try:
-            store_report(self.opened.study, self._id(trial.config["number"]), result)
+            store_report(self.opened.study, self._id(number), {**result, PLACE: place})
         except Exception as error:
             self.halt = f"the study cannot be written: {reason(error)}"
             raise  # Ray ends the search at once: the trial must not get ahead of the study
-        self._lost.pop(trial.config["number"], None)
+        self._lost.pop(number, None)
         trial.max_failures = trial.num_failures + LOST_PROCESSES  # it got on, and may do so for days
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:

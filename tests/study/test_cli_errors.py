@@ -1,5 +1,6 @@
 """A user's mistake: exit code 2, a line that says what to do, no traceback, and nothing on disk has changed."""
 
+import re
 import shutil
 from contextlib import nullcontext
 
@@ -349,6 +350,7 @@ def test_a_dry_run_on_the_real_command_line(python, tmp_path, listing):
     done = python("-m", "study", "run", "vae-mnist", "--dry-run", cwd=tmp_path)  # whose data is not there
     assert done.stderr == ""
     assert "ASHA keeps 1 in 3 at steps 6000, 18000" in done.stdout
+    assert re.search(r"expects to make \d+% of [\d,]+ steps, \d+% to \d+% in nine of ten searches", done.stdout)
     assert listing() == before
 
 

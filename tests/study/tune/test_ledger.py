@@ -13,7 +13,7 @@ from study.record.folder import Run
 from study.record.storage import open_run, reopen
 from study.record.trials import TAKEN_UP, reports
 from study.spec import StudySpec
-from study.spec.measures import METRICS, STOPPED
+from study.spec.measures import METRICS, PLACE, STOPPED
 from study.trial.training import NonFiniteLossError
 from study.trial.trial import failed
 from study.tune.ledger import LOST_PROCESSES, Ledger
@@ -123,6 +123,19 @@ def test_a_trial_that_asha_stops_is_marked_with_its_last_report_before_it_is_tol
         [None, True],
     )
     assert [trial.state for trial in reopen(at_work.run, at_work.spec).study.get_trials()] == [TrialState.PRUNED]
+
+
+def test_reports_keep_the_order_in_which_they_came_in(search):
+    """One that is made again after a process was lost keeps its place: it is not judged again either."""
+    at_work = search()
+    one, two = at_work.begin(), at_work.begin()
+    for trial, steps in ((one, 10), (two, 10), (two, 20), (one, 20), (two, 10), (two, 20), (two, 30)):
+        at_work.report(trial, result(steps))
+    again = search()
+    for trial, steps in ((one, 20), (two, 40), (one, 30)):
+        again.report(again.hand_out(trial.config["number"]), result(steps))
+    places = [[(steps, kept[PLACE]) for steps, kept in reports(again.stored(n)).items()] for n in (0, 1)]
+    assert places == [[(10, 0), (20, 3), (30, 6)], [(10, 1), (20, 2), (30, 4), (40, 5)]]
 
 
 def test_a_crash_keeps_the_end_of_its_traceback_and_no_other_trial_has_one(search):

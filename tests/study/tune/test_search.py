@@ -20,6 +20,7 @@ import analysis
 import analysis.__main__
 import models
 import study
+from analysis import replay
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import reports
@@ -129,6 +130,14 @@ def test_the_rungs_can_be_refilled_from_the_storage(searched):
     assert [(steps, sorted(found.values())) for steps, found in refilled.rungs] == [
         (steps, sorted(found.values())) for steps, found in live.rungs
     ]
+
+
+def test_a_replay_in_the_order_of_its_reports_gives_its_decisions_back(searched):
+    """Two trials were at work at once, so that the times of their reports do not say who was judged first."""
+    curves = analysis.curves(searched.run.path)
+    assert sorted(curves["place"]) == list(range(len(curves)))
+    pruned = {trial.number: trial.last_step for trial in searched.trials if trial.state == TrialState.PRUNED}
+    assert replay.own_decisions(searched.spec, curves) == pruned
 
 
 def test_a_pruned_trial_was_among_the_worse_half_of_its_rung(searched):

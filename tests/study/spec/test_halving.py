@@ -1,0 +1,104 @@
+"""Successive halving by hand, and against Ray's, which decided in earlier releases."""
+
+import math
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+
+from study.spec.halving import Promotion, Stopping, cutoff, expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cutoff_is_numpys_percentile_to_the_last_digit(seed):
+    numbers = random.Random(seed)
+    for _ in range(300):
+        values = [numbers.gauss(-130, 10) for _ in range(numbers.randint(1, 70))]
+        if numbers.random() < 0.2:
+            values = [float(round(value)) for value in values]  # with ties
+        reduction = numbers.randint(2, 9)
+        assert cutoff(sorted(values), reduction) == np.nanpercentile(values, (1 - 1 / reduction) * 100)
+    assert cutoff([], 3) is None
+
+
+@pytest.mark.parametrize(("grace", "reduction", "budget"), [(10, 2, 100), (10, 3, 90), (20, 4, 1000), (1, 10, 1000)])
+def test_it_stops_whom_ray_stops(grace, reduction, budget):
+    """Of forty trials that report in random order, every 10 steps; some skip reports, so that they jump over rungs."""
+    numbers = random.Random(budget)
+    rungs = [grace * reduction**k for k in range(20) if grace * reduction**k < budget]
+    ours = Stopping(rungs, reduction)
+    rays = AsyncHyperBandScheduler("steps", "elbo", "max", budget, grace, reduction)
+    named = {number: SimpleNamespace(trial_id=number) for number in range(40)}
+    for trial in named.values():
+        rays.on_trial_add(None, trial)
+    running, steps, stopped = list(named), dict.fromkeys(named, 0), 0
+    while running:
+        number = numbers.choice(running)
+        steps[number] += 10 * numbers.choice((1, 1, 1, 3))
+        if steps[number] >= budget:
+            running.remove(number)
+            continue
+        value = numbers.gauss(number / 20, 1)
+        given = {"steps": steps[number], "elbo": value}
+        goes_on = ours.goes_on(number, steps[number], value)
+        assert goes_on == (rays.on_trial_result(None, named[number], given) == TrialScheduler.CONTINUE)
+        if not goes_on:
+            running.remove(number)
+            stopped += 1
+    assert stopped > 10
+
+
+def test_who_is_among_the_best_of_a_rung_is_promoted_from_the_highest_first():
+    """Algorithm 2 of Li et al. with a reduction of 2: one of two goes on, once."""
+    halving = Promotion([10, 20], 2)
+    assert halving.promoted() is None
+    assert not halving.goes_on(0, 10, 1.0)  # everybody pauses at a rung
+    assert halving.promoted() is None  # half of one is none
+    assert not halving.goes_on(1, 10, 3.0)
+    assert halving.promoted() == 1
+    assert halving.promoted() is None
+    assert halving.goes_on(1, 15, -9.0)  # between rungs nobody looks
+    assert not halving.goes_on(2, 10, 5.0)
+    assert not halving.goes_on(3, 10, 4.0)  # 5, 4, 3, 1: the best two are 2 and 3, though 1 went on before
+    assert not halving.goes_on(1, 20, 6.0)
+    assert [halving.promoted() for _ in range(3)] == [2, 3, None]
+    assert not halving.goes_on(2, 20, 7.0)
+    assert not halving.goes_on(4, 10, 9.0)
+    assert not halving.goes_on(5, 10, 0.0)
+    assert [halving.promoted() for _ in range(3)] == [2, 4, None]  # 2 of the upper rung; then 9, 5 and 4 of the lower
+    assert halving.goes_on(2, 40, 1.0)  # the end of its budget is no rung
+
+
+def test_a_slow_starter_is_promoted_when_it_turns_out_to_be_among_the_best():
+    stopping, promotion = Stopping([10], 3), Promotion([10], 3)
+    for number, value in enumerate((5.0, 4.0, 3.0, 2.0, 1.0, 0.0)):
+        assert stopping.goes_on(number, 10, value) == (number == 0)
+        assert not promotion.goes_on(number, 10, value)
+    assert [promotion.promoted() for _ in range(3)] == [0, 1, None]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_goes_on_where_others_are_stopped_and_is_never_promoted(value):
+    stopping, promotion = Stopping([10], 2), Promotion([10], 2)
+    for number, given in enumerate((value, 1.0, 2.0)):
+        stopping.goes_on(number, 10, given)
+        assert not promotion.goes_on(number, 10, given)
+    assert stopping.rungs == promotion.rungs == [(10, {1: 1.0, 2: 2.0})]
+    assert stopping.goes_on(0, 10, value)
+    assert [promotion.promoted() for _ in range(2)] == [2, None]
+
+
+def test_what_a_search_is_expected_to_take():
+    """Of two trials in random order the second goes on if it is better: 10 + (10 or 5) of 20 steps."""
+    share, low, high = expected([5], 2, 10, 2)
+    assert (low, high) == (0.75, 1.0)
+    assert share == pytest.approx(0.875, abs=0.03)  # 0.25 * sqrt(0.25 / 200) is 0.009
+    assert expected([5], 2, 10, 1) == (1, 1, 1)
+    few, many, most = (expected([200, 600], 3, 1200, trials) for trials in (8, 64, 10**6))
+    assert few.share > many.share > most.share
+    assert many.high - many.low < few.high - few.low
+    assert most.share == pytest.approx(
+        (200 * 2 / 3 + 600 * 2 / 9 + 1200 / 9) / 1200, abs=0.01
+    )  # a third, and of it one
