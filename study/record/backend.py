@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -86,6 +86,12 @@ def _together(connect: Callable[[], T]) -> T:
             if time.monotonic() > end or not any(sign in str(error.orig) for sign in ANOTHER_WAS_FIRST):
                 raise
         time.sleep(0.1)
+
+
+def together(study: optuna.Study) -> AbstractContextManager[None]:
+    """What is written of the study's trials inside is written at once, where its storage can do so."""
+    backend = getattr(study._storage, "_backend", None)
+    return backend.together() if isinstance(backend, Patient) else nullcontext()
 
 
 def mend_journal(path: Path) -> list[str]:
@@ -198,6 +204,7 @@ for _name in (
     "_get_best_trial_id",
     "_get_trials",
     "_set_trial_param",
+    "_write",
 ):
     setattr(Patient, _name, _waiting(_name))
 

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Container
-from typing import Any
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+Write = Callable[["Session"], None]
 
 
 class Remembering(RDBStorage):
@@ -26,6 +34,7 @@ class Remembering(RDBStorage):
         super().__init__(*given, **named)
         self._remembered: dict[int, FrozenTrial] = {}  # by id, until they ended and were read
         self._read = False  # the trials that were there before
+        self._held: list[Write] | None = None  # what is written `together`
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         trial = super()._create_new_trial(study_id, template_trial)
@@ -58,28 +67,66 @@ class Remembering(RDBStorage):
                     del self._remembered[trial_id]
         return [trial for _, trial in sorted(found.items()) if states is None or trial.state in states]
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written of trials inside is one transaction, at the end: the disk is waited for once.
+
+        It must be repeatable, as all that is written here is: after a lost answer it is written again.
+        """
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            if held:
+                self._write(held)
+
+    def _write(self, held: Sequence[Write]) -> None:
+        with _create_scoped_session(self.scoped_session, True) as session:
+            for write in held:
+                write(session)
+
     def _set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution, *known: Any
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous: BaseDistribution | None = None,
     ) -> None:
-        super()._set_trial_param(trial_id, param_name, param_value_internal, distribution, *known)
-        trial = self._changing(trial_id)
+        given = trial_id, param_name, param_value_internal, distribution, previous
+        trial = self._written(trial_id, lambda session: self._set_trial_param_without_commit(session, *given))
         trial._params = {**trial._params, param_name: distribution.to_external_repr(param_value_internal)}
         trial._distributions = {**trial._distributions, param_name: distribution}
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
-        trial = self._changing(trial_id)
+        given = trial_id, step, intermediate_value
+        trial = self._written(
+            trial_id, lambda session: self._set_trial_intermediate_value_without_commit(session, *given)
+        )
         trial.intermediate_values = {**trial.intermediate_values, step: float(intermediate_value)}
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        super().set_trial_user_attr(trial_id, key, value)
-        trial = self._changing(trial_id)
+        trial = self._attribute(models.TrialUserAttributeModel, trial_id, key, value)
         trial._user_attrs = {**trial._user_attrs, key: json.loads(json.dumps(value))}
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        super().set_trial_system_attr(trial_id, key, value)
-        trial = self._changing(trial_id)
+        trial = self._attribute(models.TrialSystemAttributeModel, trial_id, key, value)
         trial._system_attrs = {**trial._system_attrs, key: json.loads(json.dumps(value))}
+
+    def _attribute(self, kind: Any, trial_id: int, key: str, value: Any) -> FrozenTrial:
+        return self._written(
+            trial_id, lambda session: self._set_trial_attr_without_commit(session, kind, trial_id, key, value)
+        )
+
+    def _written(self, trial_id: int, write: Write) -> FrozenTrial:
+        """A trial to be changed in memory as a write changes it in the database, now or at the end of `together`."""
+        if self._held is None:
+            self._write([write])
+        else:
+            self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)
+            self._held.append(write)
+        return self._changing(trial_id)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
         told = super().set_trial_state_values(trial_id, state, values)

@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record import artifacts, hparams
+from study.record.backend import together
 from study.record.folder import OpenRun
 from study.spec import StudySpec
 from study.spec.measures import KEPT, RENAMED, STOPPED, VERSIONS, current, versions
@@ -115,8 +116,9 @@ def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) 
     kept = {key: _finite(report[key]) for key in names} | {VERSIONS: versions(report["measures"])}
     if report.get("done"):
         kept[STOPPED] = True
-    study._storage.set_trial_user_attr(trial_id, f"{REPORT}{steps}", kept)
-    _store_value(study, trial_id, report)
+    with together(study):
+        study._storage.set_trial_user_attr(trial_id, f"{REPORT}{steps}", kept)
+        _store_value(study, trial_id, report)
 
 
 def _store_value(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import optuna
 from ray.tune.search import Searcher
 
 import imagesets
+from study.record.backend import together
 from study.record.folder import OpenRun
 
 
@@ -32,13 +33,9 @@ class HandOut(Searcher):
         # Of an unfinished trial, what was drawn before comes back from the storage, what was not is drawn now.
         before = self.unfinished.pop(0) if self.unfinished else None
         trial = study.ask() if before is None else optuna.trial.Trial(study, before._trial_id)
-        return {
-            "number": trial.number,
-            "run": str(run.path),
-            "data": self.data,
-            "spec": spec,
-            "settings": spec.draw(trial),
-        }
+        with together(study):
+            settings = spec.draw(trial)
+        return {"number": trial.number, "run": str(run.path), "data": self.data, "spec": spec, "settings": settings}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Nothing: the ledger tells the study."""

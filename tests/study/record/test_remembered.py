@@ -8,6 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy.orm import Session
 
 from study.record import backend
 
@@ -122,3 +123,50 @@ def test_it_refuses_what_optuna_refuses_and_stays_right(study, as_stored):
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         study._storage.set_trial_user_attr(1, "late", 1)
     assert plain(study.get_trials()) == plain(as_stored())
+
+
+def test_what_is_written_together_is_one_transaction(study, as_stored, monkeypatch):
+    commits = []
+    monkeypatch.setattr(Session, "commit", lambda self, commit=Session.commit: commits.append(1) or commit(self))
+    study.ask()
+    commits.clear()
+    with backend.together(study):
+        trial = optuna.trial.Trial(study, 1)
+        drawn = {name: trial._suggest(name, space) for name, space in SPACE.items()}
+        study._storage.set_trial_user_attr(1, "report:1", {"elbo": -1.0})
+        study._storage.set_trial_intermediate_value(1, 1, -1.0)
+        assert study.get_trials(deepcopy=False)[0].params == drawn
+        assert commits == []
+    assert commits == [1]
+    assert as_stored()[0].params == drawn
+    assert plain(study.get_trials()) == plain(as_stored())
+
+
+def test_what_is_written_together_before_an_error_is_kept(study, as_stored):
+    def interrupted():
+        with backend.together(study):
+            study._storage.set_trial_user_attr(1, "report:1", {"elbo": -1.0})
+            raise KeyboardInterrupt
+
+    study.ask(SPACE)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert as_stored()[0].user_attrs == {"report:1": {"elbo": -1.0}}
+    study._storage.set_trial_user_attr(1, "report:2", {"elbo": -2.0})  # by itself again
+    assert plain(study.get_trials()) == plain(as_stored())
+
+
+def test_a_finished_trial_is_refused_together_too(study, as_stored):
+    study.ask(SPACE)
+    study.tell(0, 1.0)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError), backend.together(study):
+        study._storage.set_trial_user_attr(1, "late", 1)
+    assert plain(study.get_trials()) == plain(as_stored())
+
+
+def test_a_journal_writes_together_what_it_writes(tmp_path):
+    study = optuna.create_study(storage=backend.journal(tmp_path / "optuna.journal"), study_name="s")
+    study.ask(SPACE)
+    with backend.together(study):
+        study._storage.set_trial_user_attr(0, "report:1", {"elbo": -1.0})
+    assert study.trials[0].user_attrs == {"report:1": {"elbo": -1.0}}
