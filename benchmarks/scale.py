@@ -129,7 +129,6 @@ class Driver:
     def _begin(self, number: int) -> Simulated:
         config = self._timed("suggest", self.searcher.suggest, str(number))
         trial = Simulated(number, config, self.curves[self.random.integers(len(self.curves))])
-        self.scheduler.on_trial_add(None, trial)
         self._call("write", "on_trial_start", trial)
         return trial
 
