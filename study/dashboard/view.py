@@ -31,6 +31,7 @@ from study.record.words import measured
 from study.spec.measures import taken
 
 LAST = "~report "  # the tilde comes after all letters
+MOST = 1000  # trials of a study whose curves are drawn: those of 10,000 are one patch, and most of the page's time
 
 
 class View(BaseStorage):
@@ -112,6 +113,8 @@ class View(BaseStorage):
             return self._ended[trial._trial_id]
         seen = copy.copy(trial)
         seen._user_attrs = self._attributes(trial, kind)
+        if self.opened.spec.trials > MOST:
+            seen.intermediate_values = {}
         kept = {key: value for key, value in trial.system_attrs.items() if not key.startswith(PREFIX)}
         seen._system_attrs = {**kept, **self.pictures.of(trial.number)}
         if trial.state.is_finished():

@@ -13,6 +13,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, wsgi
 
+from study.dashboard import view as views
 from study.dashboard.note import without_paths
 from study.dashboard.pictures import Pictures
 from study.dashboard.view import View
@@ -64,6 +65,15 @@ def test_numbers_of_the_last_report_stand_flat_and_reports_last_by_step(run):
         assert names[-len(made) :] == sorted(names)[-len(made) :] == [f"~report {step:07d}" for step in made]
         assert trial.user_attrs[names[-1]].startswith(f"elbo {last['elbo']:.2f}, kl {last['kl']:.2f}, zero_fraction 0.")
     assert [trial.user_attrs["cause"] for trial in seen] == ["", "", "lost: the worker's process ended", ""]
+
+
+def test_of_thousands_of_trials_no_curves_are_drawn_and_reports_stay(run, monkeypatch):
+    before = shown(run).trials
+    monkeypatch.setattr(views, "MOST", len(before) - 1)
+    for trial, whole in zip(shown(run).trials, before, strict=True):
+        assert (trial.intermediate_values, trial.user_attrs) == ({}, whole.user_attrs)
+    assert all(trial.intermediate_values for trial in before)
+    assert study_of(run).trials[0].intermediate_values
 
 
 def test_what_was_not_drawn_is_shown_on_each_trial(run):
