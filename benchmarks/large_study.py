@@ -22,12 +22,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna_dashboard import wsgi
 
 import imagesets
+from study.dashboard.pictures import Pictures
+from study.dashboard.view import View
 from study.record import tables
 from study.record.folder import Run
 from study.record.storage import describe_data, open_run
@@ -129,6 +133,22 @@ def summarised(run: Run) -> str:
     return f"{len(document('md', analysis.trials(run.path), analysis.confirmed(run.path))) / 1e6:.1f} MB"
 
 
+def browsed(run: Run) -> str:
+    """What a browser asks for when it opens the study's page, and when that is loaded again."""
+    opened, pictures = open_run(run), Pictures(run)
+    app = wsgi(View(opened, pictures), artifact_store=pictures)
+    request: dict[str, Any] = {"PATH_INFO": f"/api/studies/{opened.study._study_id}"}
+    setup_testing_defaults(request)
+
+    def asked() -> tuple[float, float]:
+        begun = time.process_time()
+        size = len(b"".join(app(dict(request), lambda *_: None)))
+        return time.process_time() - begun, size / 1e6
+
+    (first, size), (again, _) = asked(), asked()
+    return f"{size:.1f} MB after {first:.1f} s of CPU, again after {again:.1f} s"
+
+
 def reported(run: Run) -> str:
     from analysis.figures import Results
     from analysis.report import report
@@ -141,6 +161,7 @@ WORK: dict[str, Callable[[Run], str]] = {
     "analysis.curves": read_curves,
     "analysis.trials, tables made again": made_again,
     "all tables as Markdown": summarised,
+    "dashboard, the study's page": browsed,
     "report": reported,
 }
 

@@ -20,8 +20,9 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import save_note
 
-from study.dashboard.note import note, without_paths
+from study.dashboard.note import note
 from study.dashboard.pictures import Pictures
+from study.output import without_places
 from study.record.artifacts import PREFIX
 from study.record.folder import OpenRun
 from study.record.storage import KIND
@@ -137,7 +138,11 @@ class View(BaseStorage):
             **{f"fixed.{name}": value for name, value in settings.items() if name not in trial.params},
             **{key: value for key, value in stored.items() if key != TAKEN_UP},
         }
-        shown = {key: without_paths(value) for key, value in flat.items() if value is not None}
+        shown = {
+            key: without_places(value) if isinstance(value, str) else value
+            for key, value in flat.items()
+            if value is not None
+        }
         main = dict.fromkeys([*self.opened.spec.objectives, "kl", "zero_fraction"])
         return shown | {
             f"{LAST}{step:07d}": ", ".join(measured(name, report[name]) for name in main if name in report)

@@ -14,7 +14,6 @@ from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, wsgi
 
 from study.dashboard import view as views
-from study.dashboard.note import without_paths
 from study.dashboard.pictures import Pictures
 from study.dashboard.view import View
 from study.record.folder import Run
@@ -139,20 +138,6 @@ def test_no_path_of_the_machine_no_password_and_no_markup_gets_through(run, monk
             assert hidden not in texts
     assert "<script>" in texts  # as the text that it is; the pages show it so
     assert 'File \\"test_view.py\\", line 1' in texts
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ('File "/home/a b/models/base.py", line 3', 'File "base.py", line 3'),
-        ("no such file: '/srv/data/x.npz'", "no such file: 'x.npz'"),
-        ("at ~/x/y.py: bad, see https://a.b/c/d and 28/28", "at y.py: bad, see https://a.b/c/d and 28/28"),
-        ("path=/tmp/foo/bar", "path=bar"),
-        (3.0, 3.0),
-    ],
-)
-def test_paths_are_cut_to_their_names(text, shown):
-    assert without_paths(text) == shown
 
 
 def test_nothing_is_written_and_nobody_is_kept_out(run):
