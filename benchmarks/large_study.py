@@ -6,12 +6,13 @@ The run is made once, under --root: nothing is trained but one small model, whos
 have; what trials report is drawn. A row is a process of its own: CPU seconds, seconds by the clock, its peak memory.
 
 Expected, of tables that are up to date: `analysis.trials` under 5 s, the report under 60 s of CPU, both under 2 GiB.
-Two cores that other work kept busy took, in seconds of CPU with imports: 3.3 for `analysis.trials`, 0.42 GiB; 4.1 for all
-tables as Markdown; 14 to make the tables again. The dashboard answered for the study's page after 3.2 s, and after 1.2 s
-when that was loaded again; Chromium showed the list of studies after 2 s by the clock, the page after 8 s and the table of
-trials after 13 s. Before settings were read faster, and with 10,000 curves on the page, those were 14.7 s, 2.6 s, 3 s,
-40 s and 11 s. The report took more than 160 s, nearly all of it in functional ANOVA of 2,950 complete trials, which
-`importance` draws: 21 s for one forest of 2,000 trials, 7.6 s of 1,000, and it grows five.
+Two cores, kept busy by other work, took in seconds of CPU with imports: 3.3 for `analysis.trials` (0.42 GiB), 4.1 for
+all tables as Markdown, 14 to make the tables again, about 80 to make the run. The dashboard answered for the study's
+page after 3.2 s, and after 1.2 s when it was loaded again; Chromium had the list of studies after 2 s by the clock, the
+page after 8 s and the table of trials after 13 s. Before a trial's settings were read faster, and with 10,000 curves on
+the page, the first answer took 14.7 s and the page 40 s. The report took more than 160 s, nearly all of it in the
+functional ANOVA of 2,950 complete trials that the figure `importance` draws: of 2,000 one forest takes 21 s, of 1,000
+7.6 s, and there are five.
 """
 
 from __future__ import annotations
