@@ -95,6 +95,7 @@ def table(
     """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed.
 
     With --format also how the trials ended and what they took, the best of each model and data set, and Pareto sets.
+    No path or password of this machine is in them.
     """
     if csv is not None:
         if (format_, only, out) != (None, None, None):
@@ -106,7 +107,7 @@ def table(
         find(given, root)  # a misspelt name is told before the tables of another run are made
     from analysis import formats, tables
 
-    trials, confirmed = tables.trials(*runs, root=root), tables.confirmed(*runs, root=root)
+    trials, confirmed = (formats.sendable(of(*runs, root=root)) for of in (tables.trials, tables.confirmed))
     if format_ in formats.OF_FILES:
         frame = formats.TABLES[only or "trials"].whole(trials, confirmed)
         formats.write(frame, format_, None if out == STANDARD_OUTPUT else out)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.summaries import TABLES
 from analysis.tables import cell, notes, text, unit
+from study.output import without_places
 from study.trial.files import write_whole
 
 NUMBER = re.compile(r"(-?[\d,]+(?:\.\d+)?)(?:e([-+]\d+))?(?: ± (\d+(?:\.\d+)?))?( \*)?")
@@ -28,6 +29,17 @@ class Cells(NamedTuple):
     heads: list[str]
     rows: list[list[str]]
     numeric: list[bool]  # which columns are flush right
+
+
+def sendable(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose texts have no path of this machine and no password: what an error says may have both."""
+    texts = {name: _sendable(frame[name]) for name in frame if frame[name].dtype.kind == "O"}
+    return frame.assign(**texts)
+
+
+def _sendable(column: pd.Series) -> pd.Series:
+    known = {text: without_places(text) for text in {value for value in column if isinstance(value, str)}}
+    return column.map(lambda value: known[value] if isinstance(value, str) else value)
 
 
 def cells(frame: pd.DataFrame) -> Cells:

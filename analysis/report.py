@@ -16,8 +16,10 @@ import jinja2
 
 from analysis import figures, summaries, tables
 from analysis.formats import Cells
-from analysis.reported import Picture, Reported, inline, picture, shown, without_places
+from analysis.inline import Picture, picture, suffixes
+from analysis.reported import Reported, shown
 from imagesets import DataError
+from study.output import without_places
 from study.record.folder import RunError
 
 
@@ -71,6 +73,6 @@ def _drawn_together(several: Sequence[figures.Results]) -> tuple[list[Picture], 
         return [], f"the runs differ in {', '.join(apart)}"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return [picture(path) for path in figures.draw_compared(several, inline(), Path(folder))], ""
+            return [picture(path) for path in figures.draw_compared(several, suffixes(), Path(folder))], ""
         except (RunError, DataError) as error:
             return [], without_places(str(error))

@@ -5,64 +5,29 @@ Paths, host names and passwords are left out.
 
 from __future__ import annotations
 
-import base64
-import re
 import tempfile
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
-import imagesets
 import models
-from analysis import figures, summaries, tables
-from analysis.formats import Cells, cells
+from analysis import again, costs, figures, summaries, tables
+from analysis.failures import Failure, failures
+from analysis.formats import Cells, cells, sendable
+from analysis.inline import File, Picture, picture, suffixes
 from imagesets import DataError
-from study.output import masked
+from study.output import without_places
 from study.record.folder import RunError
 from study.record.trials import owed
-from study.record.words import duration, summary
+from study.record.words import summary
 from study.spec.measures import in_order, kind_of, measure, number_text, titled
 from study.spec.ranges import text as range_text
-from study.spec.text import counted, dump_values, program
+from study.spec.text import counted
 
 MOST_TRIALS = 20  # of a study, in the table
 MOST_FRONT = 50
-MOST_NUMBERS = 10  # of trials that failed alike
-TRACEBACKS = 3  # of each cause
-INLINE = {"png": "image/png", "gif": "image/gif"}
-PATH = re.compile(r"""(?<![\w.:/\\~-])~?/(?:[^\s/'"`<>|;,()]+/)+""")
-PLACE = re.compile(r"\b([A-Za-z][\w+.-]*:/{2,})[^\s'\"`<>]+")  # of a server or a file, in a URL
-
-
-class Picture(NamedTuple):
-    """A figure, as it stands in the page."""
-
-    title: str
-    uri: str
-
-
-class Failure(NamedTuple):
-    """What failed for one reason."""
-
-    kind: str  # nan, oom, crash, lost, ...
-    times: int
-    which: str
-    said: str  # by the first of them
-    tracebacks: list[str]
-
-
-class File(NamedTuple):
-    """What the study is repeated from."""
-
-    name: str
-    text: str
-
-    @property
-    def uri(self) -> str:
-        return _uri("text/plain;charset=utf-8", self.text.encode())
 
 
 class Reported:
@@ -227,33 +192,11 @@ class Reported:
         """What the numbers are."""
         return tables.notes(self.trials.drop(columns="budget", errors="ignore"), self.confirmed)
 
-    # What failed.
+    # What failed, what it cost, and how to do it again.
 
     @cached_property
     def failures(self) -> list[Failure]:
-        """Of trials and of trainings for confirmation, what failed, by cause."""
-        failed = self.trials[self.trials["state"] == "FAIL"]
-        found = [
-            (_kind_of_cause(row.cause), f"trial {row.number}", row.cause, row.number) for row in failed.itertuples()
-        ]
-        if len(self.confirmed):
-            trained = self.confirmed[self.confirmed["cause"] != ""]
-            found += [
-                (_kind_of_cause(row.cause), f"{row.configuration}, seed {row.repeat + 1}", row.cause, None)
-                for row in trained.itertuples()
-            ]
-        by_kind: dict[str, list[tuple[str, str, str, int | None]]] = {}
-        for one in found:
-            by_kind.setdefault(one[0], []).append(one)
-        return [self._failure(kind, ones) for kind, ones in sorted(by_kind.items(), key=lambda item: -len(item[1]))]
-
-    def _failure(self, kind: str, ones: list[tuple[str, str, str, int | None]]) -> Failure:
-        named = ", ".join(which for _, which, _, _ in ones[:MOST_NUMBERS])
-        others = len(ones) - MOST_NUMBERS
-        numbers = [number for _, _, _, number in ones if number is not None]
-        said = [without_places(text) for number in numbers if (text := self._tracebacks.get(number))]
-        more = f" and {others:,} more" if others > 0 else ""
-        return Failure(kind, len(ones), f"{named}{more}", without_places(ones[0][2]), said[:TRACEBACKS])
+        return failures(self.trials, self.confirmed, self._tracebacks)
 
     @cached_property
     def _tracebacks(self) -> dict[int, str]:
@@ -262,76 +205,26 @@ class Reported:
         trials = self._opened.study.get_trials(deepcopy=False)
         return {trial.number: said for trial in trials if (said := trial.user_attrs.get("traceback"))}
 
-    # What it cost, and how to do it again.
-
     @cached_property
     def cost(self) -> list[tuple[str, str]]:
         found = summaries.studies(self.trials, self.confirmed).to_dict("records")
-        return _cost(found[0]) if found else [("steps", "none yet")]
+        return costs.said(found[0]) if found else [("steps", "none yet")]
 
     @cached_property
     def made_with(self) -> list[tuple[str, str]]:
-        """The machine without its name, and versions."""
-        said = self.run.made_with()
-        commit = said.get("commit")
-        changed = ", with uncommitted changes" if said.get("changed") else ""
-        packages = {"python": said.get("python"), **said.get("packages", {})}
-        machine = [f"{said['cpus']} CPUs"] if said.get("cpus") else []
-        return [
-            ("commit", f"{commit}{changed}" if commit else "not known"),
-            (
-                "versions",
-                ", ".join(f"{name} {version}" for name, version in packages.items() if version) or "not known",
-            ),
-            ("machine", ", ".join([*machine, *said.get("gpus", [])]) or "not known"),
-        ]
+        return again.made_with(self.run)
 
     @cached_property
     def files(self) -> list[File]:
-        """What the commands below take: the whole specification, and a model of one's own."""
-        said, code = self.spec.model_dump(mode="json"), self.spec.code
-        del said["code"]
-        if said["storage"] != "journal":
-            said["storage"] = None
-        for key in imagesets.paths(self.spec.dataset):
-            if key in said["dataset_options"]:
-                said["dataset_options"][key] = Path(said["dataset_options"][key]).name
-        own = []
-        if code is not None:
-            said["model"] = Path(code.origin).name if "/" in code.origin else code.origin
-            own = [File(said["model"], code.text)] if "/" in code.origin else []
-        return [File(f"{self.spec.name}.yaml", dump_values(said)), *own]
+        return again.files(self.spec)
 
     @cached_property
     def beside(self) -> list[str]:
-        """The images of one's own that must lie beside the specification."""
-        options = self.spec.dataset_options
-        return [Path(options[key]).name for key in imagesets.paths(self.spec.dataset) if key in options]
+        return again.beside(self.spec)
 
     @cached_property
     def commands(self) -> list[str]:
-        """That repeat the study under another name."""
-        again, file, study = f"{self.spec.name}-again", f"{self.spec.name}.yaml", program()
-        named = f"{study} {{}} {file} --set name={again}"
-        needed = [f"{study} datasets get {self.spec.dataset}"] if self._is_fetched() else []
-        if not self.spec.trials:
-            searched = [f"{named.format('seeds')} --seeds {self.spec.confirm.seeds}"]
-        elif self._is_one_training():
-            searched = [named.format("train")]
-        else:
-            searched = [named.format("run"), f"{study} confirm {again}"]
-        return [*needed, *searched, f"{program('analysis')} report {again}"]
-
-    def _is_fetched(self) -> bool:
-        with suppress(DataError):
-            return bool(imagesets.about(self.spec.dataset).sources)
-        return False
-
-    def _is_one_training(self) -> bool:
-        """Whether it was made by `train`, which takes the defaults."""
-        if self.spec.trials != 1 or self._opened is None:
-            return False
-        return any(trial.params == self.spec.default_draws() for trial in self._opened.study.get_trials(deepcopy=False))
+        return again.commands(self.spec, self._opened)
 
     # Figures.
 
@@ -340,67 +233,17 @@ class Reported:
         """Its figures, and what kept some from being drawn."""
         with tempfile.TemporaryDirectory() as folder:
             try:
-                paths, reason = figures.draw(self.results, inline(), Path(folder)), str(self.results.lacking or "")
+                paths, reason = figures.draw(self.results, suffixes(), Path(folder)), str(self.results.lacking or "")
             except (RunError, DataError) as error:
                 paths, reason = [], str(error)
                 if self._opened is not None:
-                    paths = figures.without_model(self.results, inline(), Path(folder))
+                    paths = figures.without_model(self.results, suffixes(), Path(folder))
             return [picture(path) for path in paths], without_places(reason)
 
 
 def shown(frame: pd.DataFrame) -> Cells:
     """A table of the page."""
-    found = cells(frame)
-    return found._replace(rows=[[without_places(text) for text in row] for row in found.rows])
-
-
-def inline() -> list[str]:
-    """The suffixes of pictures that a page has in it."""
-    return [suffix for suffix in figures.FORMATS if suffix in INLINE]
-
-
-def picture(path: Path) -> Picture:
-    """A file that was drawn, with the words of its figure."""
-    title = (figures.module(path.stem).__doc__ or path.stem).strip().splitlines()[0]
-    return Picture(title, _uri(INLINE[path.suffix.removeprefix(".")], path.read_bytes()))
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def without_places(text: str) -> str:
-    """Text without passwords, and in which a path is the name of its file, and a URL its scheme."""
-    return PATH.sub("", PLACE.sub(r"\1...", masked(text)))
-
-
-def _cost(of: dict[str, Any]) -> list[tuple[str, str]]:
-    """A row of `summaries.studies` in words."""
-    stopped = f"{of['pruned']:,} stopped early ({of['pruned_share']:.0%})"
-    failed = f"{of['failed']:,} failed ({of['failed_share']:.0%})"
-    ended = f", of those that have ended {stopped} and {failed}" if of["trials"] > of["unfinished"] else ""
-    saved = f"; ASHA saved {of['saved_share']:.0%} of what they would have been" if of["saved_share"] > 0 else ""
-    searched = [
-        ("trials", f"{of['trials']:,}{ended}"),
-        ("steps", f"{of['steps']:,}{saved}"),
-        ("work on trials", _work(of["seconds"], of["cpu_seconds"])),
-        (
-            "from, to",
-            " to ".join(f"{time:%Y-%m-%d %H:%M}" for key in ("started", "ended") if pd.notna(time := of[key])),
-        ),
-    ]
-    trained = f"{counted(of['confirmed'], 'training')}, {of['confirmed_failed']:,} failed"
-    confirmed = [("confirmation", f"{trained}; {_work(of['confirmed_seconds'], of['confirmed_cpu_seconds'])}")]
-    return [*(searched if of["trials"] else []), *(confirmed if of["confirmed"] else [])]
-
-
-def _work(seconds: float, cpu_seconds: float) -> str:
-    on_cpu = f", {duration(cpu_seconds)} of CPU" if pd.notna(cpu_seconds) else ""
-    return f"{duration(seconds)} by the clock, all together{on_cpu}" if pd.notna(seconds) else "not known"
-
-
-def _kind_of_cause(cause: str) -> str:
-    return cause.partition(":")[0]
+    return cells(sendable(frame))
 
 
 def _is_metric(name: object) -> bool:

@@ -101,6 +101,12 @@ def paths(name: str) -> list[str]:
     return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.annotation is Path]
 
 
+def without_folders(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, with the name alone of what is a path: for a text that is read where the path does not lead."""
+    of = paths(name)
+    return {key: Path(value).name if key in of else value for key, value in options.items()}
+
+
 def located(name: str, options: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
     """The options, in which paths are absolute: they are relative to the folder, but for those that begin with ~ or /.
 

@@ -84,12 +84,13 @@ class _Package:
 
     def __init__(self) -> None:
         self._files: dict[str, ModuleType] = {}
+        self._names = names()
 
     def __getattr__(self, name: str) -> Any:
-        return self.file(name) if name in names() else getattr(importlib.import_module("models"), name)
+        return self.file(name) if name in self._names else getattr(importlib.import_module("models"), name)
 
     def parts_of(self, kind: type[P]) -> dict[str, type[P]]:
-        return parts_among([self.file(name) for name in names()], kind)
+        return parts_among([self.file(name) for name in self._names], kind)
 
     def file(self, name: str) -> ModuleType:
         if name not in self._files:

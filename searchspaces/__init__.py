@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -46,6 +47,11 @@ def _module(name: str) -> Any:
     if models.outside.is_outside(name):
         own = models.module(name)
         return own if hasattr(own, "space") else RateOnly
+    return _of_the_folder(name)
+
+
+@cache
+def _of_the_folder(name: str) -> Any:
     known = sorted(m.name for m in pkgutil.iter_modules(__path__))
     if name not in known:
         raise KeyError(f"no search space is named {name!r}; there are: {', '.join(known)}")
@@ -80,7 +86,7 @@ def beside(name: str, fixed: Mapping[str, Any]) -> Space:
     """
     draw, usual = space(name), defaults(name)
     network = {key: value for key, value in fixed.items() if key == "network"}
-    unread = models.idle(name, network) - models.idle(name, {})
+    unread = models.idle(name, network) - models.idle(name, {}) if network else set()
     pinned = {**{key: usual[key] for key in unread & usual.keys()}, **fixed}
     return lambda trial: {**draw(Pinned(trial, pinned)), **fixed}
 

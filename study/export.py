@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+import imagesets
 import models
 from models.base import VAE
 from models.export import NAMES
@@ -127,7 +129,7 @@ def export(run: Run, out: Path) -> Path:
         "image_shape": list(model.image_shape),
         "hyperparameters": models.in_use(model),
         "dataset": spec.dataset,
-        "dataset_options": spec.dataset_options,
+        "dataset_options": imagesets.without_folders(spec.dataset, spec.dataset_options),
         "dataset_checksum": study.user_attrs.get(IMAGES),
         "preprocessing": spec.preprocessing.model_dump(),
         "pairing": spec.pairing,
@@ -140,7 +142,7 @@ def export(run: Run, out: Path) -> Path:
         **_made_with(run),
     }
     if spec.code is not None:
-        config["code"] = {"file": CODE, "origin": spec.code.origin, "checksum": spec.code.checksum}
+        config["code"] = {"file": CODE, "origin": spec.code.name, "checksum": spec.code.checksum}
     found = {
         "kind": study.user_attrs.get(KIND),
         "split": "valid",
@@ -155,7 +157,7 @@ def export(run: Run, out: Path) -> Path:
         spec,
         among=len(study.trials) if spec.trials else len(seeds(run, spec).sound),
         table=tables.confirmed(run),
-        run=run.argument,
+        run=shlex.quote(run.name),
     )
     try:
         with folder_written_whole(out) as made:

@@ -45,4 +45,11 @@ def image_shape(folder: Path, on: TrainedOn) -> tuple[int, ...]:
     try:
         return imagesets.info(on.dataset, **on.dataset_options).image_shape
     except imagesets.DataError as error:
-        raise models.ModelError(f"{folder / export.FILE}: dataset or dataset_options: {error}") from None
+        raise models.ModelError(f"{folder / export.FILE}: dataset or dataset_options: {error}{_remedy(on)}") from None
+
+
+def _remedy(on: TrainedOn) -> str:
+    """An export knows images of one's own by their name, which is taken to lie in the current folder."""
+    keys = imagesets.paths(on.dataset) if on.dataset in imagesets.names() else []
+    named = [key for key in keys if key in on.dataset_options]
+    return f"; where they lie elsewhere, --option {named[0]}=... says where" if named else ""

@@ -1,7 +1,10 @@
-"""Standard output and standard error: all lines go through here.
+"""Standard output and standard error: all lines go through here; and what may be in a text that leaves the machine.
 
 Either may go, as a closed pipe, a dead terminal, or none from the start; no password gets through, wherever it was
 given; and what a file or an argument holds does nothing to a terminal when an error line quotes it.
+
+What is sent or shown to others, as a report, a card, the dashboard's pages and tables, has no place of this machine
+either, see `without_places`.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ NAMED = re.compile(
 )
 CONTROLS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 BREAKS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+PLACE = re.compile(r"\b([A-Za-z][\w+.-]{0,30}:/{2,})[^\s'\"`<>]+")  # of a server or a file, in a URL
+QUOTED = re.compile(r"""(["'])~?/([^"'\n]+)\1""")  # a path with spaces in it
+PATH = re.compile(r"""(?<![\w.~/])(?:~[\w.-]*)?/(?:[^\s/'"`<>|;,()]+/)+(?=[^\s/'"`<>|;,()])""")
 SURROGATES = re.compile(r"[\ud800-\udfff]")  # bytes of a path or an argument that are no UTF-8
 
 
@@ -50,6 +56,16 @@ def printable(text: str) -> str:
 def in_a_line(text: str) -> str:
     """The text with what would begin another line as an escape sequence: a key in YAML may have such in it."""
     return BREAKS.sub(_escaped, text)
+
+
+def without_places(text: str) -> str:
+    """The text without passwords, and in which a path is the name of its file or folder, and a URL its scheme."""
+    return PATH.sub("", QUOTED.sub(_name, PLACE.sub(r"\1...", masked(text))))
+
+
+def _name(path: re.Match[str]) -> str:
+    quote, parts = path.groups()
+    return f"{quote}{parts.rstrip('/').rpartition('/')[2]}{quote}"
 
 
 def _escaped(found: re.Match[str]) -> str:

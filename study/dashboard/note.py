@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from study.output import masked
+from study.output import without_places
 from study.record.folder import OpenRun
 from study.record.words import planned
 
-QUOTED = re.compile(r"""(["'])(?:[A-Za-z]:[\\/]|/)[^"'\n]*?([^"'\n\\/]*)\1""")
-BARE = re.compile(r"(?<![\w.~/:-])~?/(?:[^\s/:'\"<>]+/)+")
 SPECIAL = re.compile(r"([!-/:-@\[-`{-~])")  # all of which CommonMark takes with a backslash for itself
 
 
@@ -34,11 +31,4 @@ def note(opened: OpenRun, kind: str | None) -> str:
 
 
 def _plain(text: str) -> str:
-    return SPECIAL.sub(r"\\\1", without_paths(text))
-
-
-def without_paths(value: Any) -> Any:
-    """A text with the names of files only, without their folders, which are this machine's; without passwords, too."""
-    if not isinstance(value, str):
-        return value
-    return BARE.sub("", QUOTED.sub(r"\1\2\1", masked(value)))
+    return SPECIAL.sub(r"\\\1", without_places(text))

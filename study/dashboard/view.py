@@ -20,8 +20,9 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import save_note
 
-from study.dashboard.note import note, without_paths
+from study.dashboard.note import note
 from study.dashboard.pictures import Pictures
+from study.output import without_places
 from study.record.artifacts import PREFIX
 from study.record.folder import OpenRun
 from study.record.storage import KIND
@@ -31,6 +32,7 @@ from study.record.words import measured
 from study.spec.measures import taken
 
 LAST = "~report "  # the tilde comes after all letters
+MOST = 1000  # trials of a study whose curves are drawn: those of 10,000 are one patch, and most of the page's time
 
 
 class View(BaseStorage):
@@ -112,6 +114,8 @@ class View(BaseStorage):
             return self._ended[trial._trial_id]
         seen = copy.copy(trial)
         seen._user_attrs = self._attributes(trial, kind)
+        if self.opened.spec.trials > MOST:
+            seen.intermediate_values = {}
         kept = {key: value for key, value in trial.system_attrs.items() if not key.startswith(PREFIX)}
         seen._system_attrs = {**kept, **self.pictures.of(trial.number)}
         if trial.state.is_finished():
@@ -134,7 +138,11 @@ class View(BaseStorage):
             **{f"fixed.{name}": value for name, value in settings.items() if name not in trial.params},
             **{key: value for key, value in stored.items() if key != TAKEN_UP},
         }
-        shown = {key: without_paths(value) for key, value in flat.items() if value is not None}
+        shown = {
+            key: without_places(value) if isinstance(value, str) else value
+            for key, value in flat.items()
+            if value is not None
+        }
         main = dict.fromkeys([*self.opened.spec.objectives, "kl", "zero_fraction"])
         return shown | {
             f"{LAST}{step:07d}": ", ".join(measured(name, report[name]) for name in main if name in report)

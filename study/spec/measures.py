@@ -6,6 +6,7 @@ A model adds its own, see `models.base.VAE.measures`. Trials are compared on the
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import metrics
@@ -189,6 +190,7 @@ def titled(measure: Measure) -> str:
     return f"{measure.title} (nats an image)" if measure.unit == "nats" else measure.title
 
 
+@cache
 def measure(name: str) -> Measure:
     """A measure of the table by its name; of a model's own, what can be said without the model."""
     own = Measure(name, name.replace("_", " "), "", "more", "score")

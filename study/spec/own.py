@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -19,6 +20,11 @@ class Code(BaseModel):
     origin: str  # its path, or the module's dotted name
     checksum: str
     text: str
+
+    @property
+    def name(self) -> str:
+        """Of the file, without its folder; of a module all of it."""
+        return Path(self.origin).name
 
     @property
     def code(self) -> outside.Code:

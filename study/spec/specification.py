@@ -258,8 +258,8 @@ class StudySpec(_Part):
     @property
     def data(self) -> str:
         """The data set in a table: its name, with the options that are given, and the pairing where there is one."""
-        options = dict(self.dataset_options)
-        names = [Path(options.pop(key)).name for key in imagesets.paths(self.dataset) if key in options]
+        options = imagesets.without_folders(self.dataset, self.dataset_options)
+        names = [options.pop(key) for key in imagesets.paths(self.dataset) if key in options]
         given = [*names, *(f"{key} {value}" for key, value in sorted(options.items()))]
         paired = [f"paired by {self.pairing}"] if checks.sizes_known(self) and self.images.paired else []
         return f"{self.dataset} ({', '.join([*given, *paired])})" if given or paired else self.dataset

@@ -236,7 +236,7 @@ def test_the_card_says_that_its_configuration_was_not_confirmed(searched, tmp_pa
     for out in (tmp_path / "without", tmp_path / "defaults"):
         card = (export(run, out) / "README.md").read_text()
         assert "This configuration, `trial-1`, was not confirmed when this was written" in card
-        assert f"`python -m study confirm {run.argument}`" in card
+        assert "`python -m study confirm tiny`" in card
         confirmed(run, {"defaults": [-110.0, -111.0, -112.0]})
 
 

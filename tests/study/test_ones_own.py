@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,15 @@ def test_it_is_trained_shown_exported_and_evaluated(here, command):
     assert "images, valid, 6 images: the ELBO is a soft cross-entropy of colour images\n  ELBO " in out
     assert "  accuracy of an MLP on codes " in out
     assert "no bits a dimension: the ELBO is no bound" in out
+    assert str(here) not in "".join(path.read_text(errors="replace") for path in Path("best").iterdir())
     shutil.move("own.npz", "elsewhere.npz")
+    code, _, err = command("evaluate", "best")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.endswith(
+        "own.npz cannot be read (No such file or directory); where they lie elsewhere, --option path=... says where\n"
+    )
+    few = ("--samples", "0", "--images", "2")
+    assert command("evaluate", "best", "--option", "path=elsewhere.npz", *few)[0] == 0
     assert analysis.trials(run.path).iloc[0]["dataset"] == "images (own.npz)"
     code, out, err = command("table", "tiny", app=analysis.__main__.app)
     assert (code, err) == (0, "")

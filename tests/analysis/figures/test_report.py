@@ -19,7 +19,7 @@ import analysis.__main__
 import study.cli
 from analysis import figures, reported
 from analysis.report import report
-from analysis.reported import Reported, without_places
+from analysis.reported import Reported
 from study import spec as specs
 from study.record.folder import Run
 from study.record.storage import open_run
@@ -225,26 +225,6 @@ def test_it_lies_in_the_run_or_elsewhere_where_that_cannot_be_written(make, tmp_
     (run.path / "report.html").rmdir()
     assert command("report", run.path) == (0, f"{run.path}/report.html\n", "")
     assert (run.path / "report.html").read_text().startswith("\n") is False
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ('File "/home/me/project/study/x.py", line 3', 'File "x.py", line 3'),
-        ("/tmp/runs/tiny/trials/00001/best.pt is gone", "best.pt is gone"),
-        (
-            "go on with `python -m study resume '/tmp/else where/tiny'`",
-            "go on with `python -m study resume 'else where/tiny'`",
-        ),
-        ("sqlite:////tmp/x/studies.db cannot be opened", "sqlite:////... cannot be opened"),
-        ("postgresql://me:secret@host/db", "postgresql://..."),
-        ("password=secret", "password=***"),
-        ("test ELBO [nats / image], 1/2 and 3 / 4", "test ELBO [nats / image], 1/2 and 3 / 4"),
-        ("~/data/x.npz", "x.npz"),
-    ],
-)
-def test_paths_urls_and_passwords_are_taken_out_of_a_text(given, expected):
-    assert without_places(given) == expected
 
 
 def test_of_several_objectives_it_shows_the_pareto_set(make, tmp_path, undrawn):

@@ -13,7 +13,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, wsgi
 
-from study.dashboard.note import without_paths
+from study.dashboard import view as views
 from study.dashboard.pictures import Pictures
 from study.dashboard.view import View
 from study.record.folder import Run
@@ -64,6 +64,15 @@ def test_numbers_of_the_last_report_stand_flat_and_reports_last_by_step(run):
         assert names[-len(made) :] == sorted(names)[-len(made) :] == [f"~report {step:07d}" for step in made]
         assert trial.user_attrs[names[-1]].startswith(f"elbo {last['elbo']:.2f}, kl {last['kl']:.2f}, zero_fraction 0.")
     assert [trial.user_attrs["cause"] for trial in seen] == ["", "", "lost: the worker's process ended", ""]
+
+
+def test_of_thousands_of_trials_no_curves_are_drawn_and_reports_stay(run, monkeypatch):
+    before = shown(run).trials
+    monkeypatch.setattr(views, "MOST", len(before) - 1)
+    for trial, whole in zip(shown(run).trials, before, strict=True):
+        assert (trial.intermediate_values, trial.user_attrs) == ({}, whole.user_attrs)
+    assert all(trial.intermediate_values for trial in before)
+    assert study_of(run).trials[0].intermediate_values
 
 
 def test_what_was_not_drawn_is_shown_on_each_trial(run):
@@ -129,20 +138,6 @@ def test_no_path_of_the_machine_no_password_and_no_markup_gets_through(run, monk
             assert hidden not in texts
     assert "<script>" in texts  # as the text that it is; the pages show it so
     assert 'File \\"test_view.py\\", line 1' in texts
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ('File "/home/a b/models/base.py", line 3', 'File "base.py", line 3'),
-        ("no such file: '/srv/data/x.npz'", "no such file: 'x.npz'"),
-        ("at ~/x/y.py: bad, see https://a.b/c/d and 28/28", "at y.py: bad, see https://a.b/c/d and 28/28"),
-        ("path=/tmp/foo/bar", "path=bar"),
-        (3.0, 3.0),
-    ],
-)
-def test_paths_are_cut_to_their_names(text, shown):
-    assert without_paths(text) == shown
 
 
 def test_nothing_is_written_and_nobody_is_kept_out(run):
