@@ -23,6 +23,7 @@ from analysis.figures.results import Results
 PLACE = 21
 FEWEST = 6  # complete trials, below which a forest has nothing to learn from
 FORESTS, TREES = 5, 32
+MOST = 300  # trials that a forest learns from; its time grows faster than their number
 
 
 class Importance(NamedTuple):
@@ -31,6 +32,7 @@ class Importance(NamedTuple):
     names: list[str]
     shares: NDArray[np.float64]  # [FORESTS, names]
     trials: int  # that are complete
+    learnt: int  # of them, by each forest
 
 
 def fits(results: Results) -> bool:
@@ -44,12 +46,12 @@ def _complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 
 def data(study: optuna.Study) -> Importance:
-    """Of what every complete trial drew, from complete trials alone."""
+    """Of what every complete trial drew, from complete trials alone; of very many, each forest learns from its own."""
     complete = _complete(study)
     names = list(intersection_search_space(complete))
     found = [
         get_param_importances(
-            study,
+            _some(study, complete, seed),
             evaluator=FanovaImportanceEvaluator(n_trees=TREES, seed=seed),
             params=names,
             target=lambda trial: trial.values[0],
@@ -58,7 +60,17 @@ def data(study: optuna.Study) -> Importance:
     ]
     shares = np.array([[each[name] for name in names] for each in found])
     order = np.argsort(-shares.mean(0), kind="stable")
-    return Importance([names[i] for i in order], shares[:, order], len(complete))
+    return Importance([names[i] for i in order], shares[:, order], len(complete), min(len(complete), MOST))
+
+
+def _some(study: optuna.Study, complete: list[optuna.trial.FrozenTrial], seed: int) -> optuna.Study:
+    """The study, or one of MOST of its complete trials at random."""
+    if len(complete) <= MOST:
+        return study
+    chosen = np.random.default_rng(seed).choice(len(complete), MOST, replace=False)
+    part = optuna.create_study(directions=study.directions)
+    part.add_trials(complete[i] for i in sorted(chosen))
+    return part
 
 
 def draw(ax: Axes, found: Importance, measure: str = "elbo") -> None:
@@ -70,7 +82,8 @@ def draw(ax: Axes, found: Importance, measure: str = "elbo") -> None:
     ax.invert_yaxis()
     ax.set_xlim(left=0)
     ax.set_xlabel(f"share of the variance of the {style.word(measure)}, fANOVA")
-    ax.set_title(f"Importance in {found.trials} complete trials; ± sd over {len(found.shares)} forests")
+    some = "" if found.learnt == found.trials else f" of {found.learnt}"
+    ax.set_title(f"Importance in {found.trials:,} complete trials; ± sd over {len(found.shares)} forests{some}")
 
 
 def figure(results: Results) -> Figure:

@@ -3,6 +3,7 @@
 import optuna
 import pytest
 
+from analysis.figures import importance
 from analysis.figures.importance import FORESTS, data, draw
 
 
@@ -33,3 +34,15 @@ def test_shares_say_what_matters_and_how_sure_that_is(study, ax):
     assert [label.get_text() for label in ax.get_yticklabels()] == found.names
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(found.shares.mean(0))
     assert ax.get_title() == f"Importance in 40 complete trials; ± sd over {FORESTS} forests"
+
+
+def test_of_very_many_trials_each_forest_learns_from_its_own(study, ax, monkeypatch):
+    whole = data(study)
+    monkeypatch.setattr(importance, "MOST", 25)
+    found = data(study)
+    assert (found.trials, found.learnt) == (40, 25)
+    assert found.names[0] == "much"
+    assert found.shares.mean(0)[0] == pytest.approx(whole.shares.mean(0)[0], abs=0.15)
+    assert found.shares.std(0).max() > whole.shares.std(0).max()
+    draw(ax, found)
+    assert ax.get_title() == f"Importance in 40 complete trials; ± sd over {FORESTS} forests of 25"
