@@ -295,9 +295,8 @@ def test_trials_are_read_again_when_the_connection_is_cut_in_between(server, raw
     spec = StudySpec(**raw(name="cut", storage=server.url))
     run = Run(tmp_path / "cut")
     run.create(spec)
-    opened = open_run(run, spec, create=True)
-    study = opened.study
-    study.ask()
+    open_run(run, spec, create=True).study.ask()
+    study = open_run(run, spec).study  # which did not make the trial, and so must read it
     cuts = []
 
     def cut(connection, cursor, statement, *_):

@@ -326,7 +326,7 @@ def test_figures_go_by_the_first_objective(make, tmp_path, drawn):
 
 
 def test_the_folder_is_the_registry():
-    shared = {"__init__", "results", "style", "transfers"}
+    shared = {"__init__", "replayed", "results", "style", "transfers"}
     expected = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - shared
     assert set(figures.names()) == expected
     assert figures.names()[0] == "learning_curves"

@@ -257,7 +257,7 @@ def test_an_end_that_was_reported_is_told_when_the_run_goes_on(make, made, state
     assert [trial.state for trial in stored] == [state]
     assert [reports(trial) for trial in stored] == before
     assert max(before[0], default=0) == steps
-    assert owed(opened) == (2 if state == TrialState.RUNNING else 1)
+    assert owed(storage.open_run(run, spec)) == (2 if state == TrialState.RUNNING else 1)
     if state == TrialState.COMPLETE:
         assert stored[0].values == [ENDED[metric] for metric in spec.objectives]
     if state == TrialState.PRUNED:

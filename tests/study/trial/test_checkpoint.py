@@ -331,7 +331,7 @@ def test_a_run_goes_on_from_what_is_left_and_the_storage_stays_as_it_is(raw, tmp
     (run.trial(0) / name).write_bytes((run.trial(0) / name).read_bytes()[:-100])
 
     solo.resume(run)
-    (stored,) = study.get_trials()
+    (stored,) = open_run(run).study.get_trials()
     after = list(reports(stored).values())
     assert timeless(after) == timeless(list(reports(expected).values()))
     assert timeless(after[:3]) == timeless(before)
