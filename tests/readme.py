@@ -1,15 +1,35 @@
 """What the README shows, for tests that do as it says."""
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
+
+import typer
+
+import analysis.__main__
+import analysis.command
+import study.cli
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    """The README's blocks in a language: console, python or yaml."""
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    """The blocks of a page in a language: console, python or yaml."""
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
+
+
+def parsed(command: str) -> dict[str, Any]:
+    """What the command line makes of a command of ours; raises on an unknown option or a missing argument."""
+    module, *arguments = shlex.split(command.removeprefix("python -m "))
+    apps = {"study": study.cli.app, "analysis": analysis.__main__.app, "latentsweep": analysis.command.app}
+    group = typer.main.get_command(apps[module])
+    with group.make_context(module, arguments[:1], resilient_parsing=True) as context:
+        name, subcommand, _ = group.resolve_command(context, arguments)
+        if arguments[1:] and isinstance(subcommand, typer.core.TyperGroup):  # `datasets get`
+            name, subcommand, arguments = *subcommand.resolve_command(context, arguments[1:])[:2], arguments[1:]
+        return subcommand.make_context(name, arguments[1:]).params
 
 
 def the_one(language: str, holding: str) -> str:

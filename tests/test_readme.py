@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -10,10 +9,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from readme import IMAGES, PROJECT, README, blocks, write_own
+from readme import IMAGES, PROJECT, README, blocks, parsed, write_own
 
-import analysis.__main__
-import analysis.command
 import study.cli
 from study import spec
 
@@ -35,17 +32,9 @@ def own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", commands())
 def test_commands_parse(command, own):
-    module, *arguments = shlex.split(command.removeprefix("python -m "))
-    apps = {"study": study.cli.app, "analysis": analysis.__main__.app, "latentsweep": analysis.command.app}
-    app = apps[module]
-    group = typer.main.get_command(app)
-    with group.make_context(module, arguments[:1], resilient_parsing=True) as context:
-        name, subcommand, _ = group.resolve_command(context, arguments)
-        if arguments[1:] and isinstance(subcommand, typer.core.TyperGroup):  # `datasets get`
-            name, subcommand, arguments = *subcommand.resolve_command(context, arguments[1:])[:2], arguments[1:]
-        parsed = subcommand.make_context(name, arguments[1:])  # raises on an unknown option or a missing argument
-    if "preset" in parsed.params:
-        spec.load(parsed.params["preset"], parsed.params["set_"] or [])
+    params = parsed(command)
+    if "preset" in params:
+        spec.load(params["preset"], params["set_"] or [])
 
 
 def test_every_command_is_named():
