@@ -162,8 +162,10 @@ def test_when_the_disk_is_full(made, monkeypatch, command):
 
 
 def test_the_model_card(trained, tmp_path):
+    """It travels, and so names the run without where it lies."""
     export(trained, tmp_path / "out")
-    only((tmp_path / "out" / "README.md").read_text(), "confirm", trained)
+    [(package, line)] = PRINTED.findall((tmp_path / "out" / "README.md").read_text())
+    assert (package, shlex.split(line)) == ("study", ["confirm", trained.name])
 
 
 def test_how_to_get_a_data_set_into_the_folder_that_was_named(command, tmp_path, monkeypatch):
