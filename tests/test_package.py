@@ -48,7 +48,8 @@ PINNED = requirements(
         if line and not line.startswith("#")
     ]
 )
-ALLOWED = requirements(ABOUT["dependencies"] + ABOUT["optional-dependencies"]["dev"])
+EXTRAS = ABOUT["optional-dependencies"]
+ALLOWED = requirements(ABOUT["dependencies"] + EXTRAS["dev"] + EXTRAS["umap"])
 
 
 def test_every_requirement_has_a_tested_version_and_no_other():

@@ -1,7 +1,11 @@
-"""Codes of validation images, coloured by their label: as they are in a code of two, of more latents by t-SNE."""
+"""Codes of validation images, coloured by their label: as they are in a code of two, of more latents by UMAP.
+
+Where umap-learn is not installed, by t-SNE; the axes say which.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,8 +19,8 @@ from analysis.figures import style
 from analysis.figures.results import Results
 
 PLACE = 40
-EMBEDDED = 1000  # codes at most, of those that t-SNE brings into two dimensions
-NEIGHBOURS = 30.0  # that it keeps near each other, its perplexity
+EMBEDDED = 1000  # codes at most, of those that are embedded in two dimensions
+NEIGHBOURS = {"UMAP": 15, "t-SNE": 30}  # that are kept near each other, of the second the perplexity: their defaults
 
 
 class Space(NamedTuple):
@@ -33,7 +37,7 @@ def fits(results: Results) -> bool:
 
 
 def data(codes: NDArray[np.float64], labels: NDArray) -> Space:
-    """The same points at each call; t-SNE of van der Maaten & Hinton (2008), begun at the principal components.
+    """The same points at each call.
 
     Args:
         codes: [N, Z], at least two latents.
@@ -41,12 +45,27 @@ def data(codes: NDArray[np.float64], labels: NDArray) -> Space:
     """
     if codes.shape[1] == 2 or not codes.var(0).any():  # of codes that are all equal there is nothing to embed
         return Space(codes[:, :2], labels, ("z 0", "z 1"))
+    way = "UMAP" if importlib.util.find_spec("umap") else "t-SNE"
+    points = (_umap if way == "UMAP" else _t_sne)(codes[:EMBEDDED], NEIGHBOURS[way])
+    return Space(points.astype(float), labels[:EMBEDDED], (f"{way} 1", f"{way} 2"))
+
+
+def _umap(codes: NDArray[np.float64], neighbours: int) -> NDArray:
+    """McInnes, Healy & Melville (2018), begun at the principal components."""
+    import umap  # it takes seconds to import
+
+    neighbours = min(neighbours, len(codes) - 1)
+    points: NDArray = umap.UMAP(neighbours, init="pca", random_state=0, n_jobs=1).fit_transform(codes)
+    return points
+
+
+def _t_sne(codes: NDArray[np.float64], neighbours: int) -> NDArray:
+    """van der Maaten & Hinton (2008), begun at the principal components."""
     from sklearn.manifold import TSNE  # it takes a second to import
 
-    codes, labels = codes[:EMBEDDED], labels[:EMBEDDED]
-    perplexity = min(NEIGHBOURS, (len(codes) - 1) / 3)
-    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(codes)
-    return Space(points.astype(float), labels, ("t-SNE 1", "t-SNE 2"))
+    perplexity = min(neighbours, (len(codes) - 1) / 3)
+    points: NDArray = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(codes)
+    return points
 
 
 def draw(ax: Axes, found: Space, title: str) -> None:
@@ -61,7 +80,7 @@ def draw(ax: Axes, found: Space, title: str) -> None:
     low, high = np.quantile(found.points, [0.002, 0.998], axis=0)
     margin = 0.06 * (high - low) + 1e-6
     ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
-    if found.axes[0].startswith("t-SNE"):  # whose scale means nothing
+    if not found.axes[0].startswith("z"):  # whose scale means nothing
         ax.set(xticks=[], yticks=[])
     ax.set(xlabel=found.axes[0], ylabel=found.axes[1], title=title)
 

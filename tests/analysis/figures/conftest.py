@@ -1,5 +1,6 @@
 """What the tests of figures share: data, runs with trials of every ending, and ways to draw them."""
 
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,8 +52,10 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def few_codes(monkeypatch) -> None:
-    """What is embedded of a whole run: t-SNE of all takes seconds."""
+    """What is embedded of a whole run, by t-SNE: UMAP compiles itself for ten seconds in each process."""
     monkeypatch.setattr(latent_space, "EMBEDDED", 40)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name == "umap" else find(name, *of))
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""Codes by label: as they are, or by t-SNE, which keeps groups apart."""
+"""Codes by label: as they are, or by UMAP or t-SNE, which keep groups apart."""
+
+import importlib.util
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from matplotlib.colors import to_hex
 from analysis.figures.latent_space import data, draw
 from analysis.figures.style import CLASSES
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore:Tensorflow not installed:ImportWarning")
 
 
 @pytest.fixture
@@ -24,8 +26,11 @@ def test_a_code_of_two_is_shown_as_it_is(groups):
     assert found.axes == ("z 0", "z 1")
 
 
-def test_more_latents_are_embedded_the_same_way_at_each_call(groups, ax):
+@pytest.mark.parametrize("way", [pytest.param("UMAP", marks=pytest.mark.long), "t-SNE"])
+def test_more_latents_are_embedded_the_same_way_at_each_call(groups, ax, monkeypatch, way):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: way == "UMAP")
     found = data(*groups)
+    assert found.axes == (f"{way} 1", f"{way} 2")
     np.testing.assert_array_equal(data(*groups).points, found.points)
     distances = np.linalg.norm(found.points[:, None] - found.points, axis=-1)
     np.fill_diagonal(distances, np.inf)
