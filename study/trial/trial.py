@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 LOG = "log"
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "annot allocate memory")  # torch's words, and Linux's
 # Or it may not be read or written, or is not the one on which the run lies.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ESTALE)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+AWAY = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.ENOTCONN)  # what a network disk says that does not answer
 
 
 def load_data(spec: StudySpec, root: str | None) -> imagesets.Splits:
@@ -211,8 +212,8 @@ def _report_of(state: Mapping[str, Any]) -> dict[str, Any]:
 def failed(error: Exception, steps: int, spec: StudySpec | None = None) -> dict[str, Any]:
     """The report of a trial that ended with an error: its cause, and no numbers.
 
-    `halt` says that the error is the machine's, not the trial's: the disk is full, or may not be used. The trial is to
-    go on later.
+    `halt` says that the error is the machine's, not the trial's: the disk is full, may not be used, or does not answer.
+    The trial is to go on later.
     """
     return {
         **dict.fromkeys((*measures.METRICS, *(spec.objectives if spec else ())), math.nan),  # ASHA looks for its own
@@ -222,7 +223,7 @@ def failed(error: Exception, steps: int, spec: StudySpec | None = None) -> dict[
         "train": [],
         "cause": cause(error),
         "traceback": _last_lines(error),
-        "halt": isinstance(error, OSError) and error.errno in FULL,
+        "halt": isinstance(error, OSError) and error.errno in FULL + AWAY,
     }
 
 
@@ -236,7 +237,7 @@ def _last_lines(error: Exception, lines: int = 12) -> str:
 def cause(error: Exception) -> str:
     """Why a trial failed, in a line: "nan: ...", "oom: ..." or "crash: ..."."""
     text = printable((str(error).splitlines() or [""])[0])
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in FULL + AWAY:
         return f"disk: {text}"
     if isinstance(error, NonFiniteLossError):
         return f"nan: {text}"

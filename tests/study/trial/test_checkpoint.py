@@ -246,7 +246,7 @@ def test_a_checkpoint_that_is_not_there_is_none(tmp_path):
 
 # A full disk.
 
-full_disk = pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+full_disk = pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
 
 
 @pytest.mark.parametrize("failing", ["fsync", "open"])

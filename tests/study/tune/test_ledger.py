@@ -299,7 +299,9 @@ def test_a_worker_that_was_lost_while_the_storage_is_gone_halts(search, monkeypa
     assert at_work.states == ["RUNNING"]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize(
+    "code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ETIMEDOUT, errno.ENOTCONN]
+)
 def test_a_full_disk_is_no_failure_of_the_trial(search, code):
     at_work = search()
     other, trial = at_work.begin(), at_work.begin()
