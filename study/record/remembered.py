@@ -33,11 +33,13 @@ class Remembering(RDBStorage):
     def __init__(self, *given: Any, **named: Any):
         super().__init__(*given, **named)
         self._remembered: dict[int, FrozenTrial] = {}  # by id, until they ended and were read
-        self._read = False  # the trials that were there before
+        self._writes = False  # so that nobody else does
+        self._read = False  # since then, the trials that were there before
         self._held: list[Write] | None = None  # what is written `together`
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         trial = super()._create_new_trial(study_id, template_trial)
+        self._writes = True
         self._remembered[trial._trial_id] = trial
         return trial
 
@@ -59,7 +61,7 @@ class Remembering(RDBStorage):
         if others or not self._read:
             after = max([trial_id_greater_than, *(self._remembered if self._read else ())])
             found = {trial._trial_id: trial for trial in super()._get_trials(study_id, None, others, after)}
-            self._read = True
+            self._read = self._writes
         for trial_id, trial in list(self._remembered.items()):
             if trial_id in included_trial_ids or trial_id > trial_id_greater_than:
                 found[trial_id] = trial
@@ -134,7 +136,8 @@ class Remembering(RDBStorage):
         return told
 
     def remember(self, trial_id: int) -> FrozenTrial:
-        """A trial as it is stored."""
+        """A trial as it is stored, and which this process writes."""
+        self._writes = True
         self._remembered[trial_id] = trial = super().get_trial(trial_id)
         return trial
 

@@ -84,6 +84,26 @@ def test_another_process_goes_on_with_what_was_left(study, path, as_stored):
         assert plain(after.get_trials()) == plain(as_stored())
 
 
+def test_who_only_reads_sees_what_another_process_makes(study, path):
+    reader = optuna.load_study(storage=backend.sqlite(path), study_name="s")
+    random = np.random.default_rng(2)
+    assert reader.get_trials() == []
+    for _ in range(60):
+        write(study, random)
+        assert plain(reader.get_trials()) == plain(study.get_trials())
+
+
+def test_who_read_before_writes_with_all_that_came_in_between(study, path, as_stored):
+    later = optuna.load_study(storage=backend.sqlite(path), study_name="s")
+    random = np.random.default_rng(3)
+    assert later.get_trials() == []
+    for _ in range(40):
+        write(study, random)
+    for _ in range(40):
+        write(later, random)
+        assert plain(later.get_trials()) == plain(as_stored())
+
+
 def test_what_was_handed_out_does_not_change(study):
     study.ask(SPACE)
     [before] = study.get_trials(deepcopy=False)
@@ -129,6 +149,7 @@ def test_what_is_written_together_is_one_transaction(study, as_stored, monkeypat
     commits = []
     monkeypatch.setattr(Session, "commit", lambda self, commit=Session.commit: commits.append(1) or commit(self))
     study.ask()
+    study.get_trials()
     commits.clear()
     with backend.together(study):
         trial = optuna.trial.Trial(study, 1)
