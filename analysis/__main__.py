@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from study.arguments import Data, Root, main, new_app
-from study.record.folder import RunError, find
+from study.record.folder import RunError, find, unwritable_output
 from study.spec.problems import SpecError
-from study.trial.files import unwritable, unwritable_file, write_whole
+from study.trial.files import unwritable, write_whole
 
 app = new_app("Tables, figures and reports of one run or several.")
 
@@ -25,7 +25,7 @@ def _check_file(given: Path | None, parameter: typer.CallbackParam) -> Path | No
     if given is None or given == STANDARD_OUTPUT:
         return given
     path = Path(os.path.expanduser(given))
-    if reason := unwritable_file(path):
+    if reason := unwritable_output(path):
         raise SpecError(parameter.opts[0], [reason])
     return path
 
@@ -181,7 +181,7 @@ def report_(
     path = out or found[0].path / "report.html"
     if out is None and found[1:]:
         raise SpecError("--out", ["a report of several runs lies in none of them; name an HTML file"])
-    if path != STANDARD_OUTPUT and (reason := unwritable_file(path)):
+    if path != STANDARD_OUTPUT and (reason := unwritable_output(path)):
         raise RunError(f"cannot write {path}: {reason}; name another file with --out")
     from analysis.figures import beside
     from analysis.report import report

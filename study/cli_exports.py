@@ -12,10 +12,9 @@ import imagesets
 import models
 from study import spec as specs
 from study.arguments import Data, Option, Root, RunName
-from study.record.folder import RUNS, find
+from study.record.folder import RUNS, find, unwritable_output
 from study.spec.problems import SpecError
 from study.spec.text import counted
-from study.trial.files import unwritable_file
 
 Export = Annotated[Path, typer.Argument(help="A folder that `export` wrote.", show_default=False)]
 Code = Annotated[bool, typer.Option("--code", help="Run the export's own model file, if it has one.")]
@@ -121,7 +120,7 @@ def sample(
 def _writable(out: Path, *suffixes: str) -> Path:
     """A file to write, told before anything is done where it cannot be. Raises SpecError."""
     path = Path(os.path.expanduser(out))
-    reason = f"{path} must end in {' or '.join(suffixes)}" if path.suffix not in suffixes else unwritable_file(path)
+    reason = f"{path} must end in {' or '.join(suffixes)}" if path.suffix not in suffixes else unwritable_output(path)
     if reason:
         raise SpecError("--out", [reason])
     return path

@@ -34,7 +34,7 @@ class Parameter(NamedTuple):
 
 
 def fits(results: Results) -> bool:
-    return bool(data(results.trials, results.spec))
+    return any(len(found.measured) for found in data(results.trials, results.spec))
 
 
 def data(trials: pd.DataFrame, spec: StudySpec) -> list[Parameter]:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from study import spec as specs
 from study.spec.problems import SpecError, nearest
 from study.spec.text import command, dump
-from study.trial.files import folder_written_whole, unwritable, write_whole
+from study.trial.files import folder_written_whole, unwritable, unwritable_file, write_whole
 
 if TYPE_CHECKING:
     import optuna
@@ -26,10 +27,27 @@ if TYPE_CHECKING:
     from study.spec import StudySpec
 
 RUNS = Path("runs")
+OF_A_RUN = re.compile(  # which `trials` and `confirm` hold trainings of
+    r"study\.yaml|environment\.json|optuna\.(db|journal).*|\.lock|(results|curves|train|confirm)\.parquet"
+    r"|(trials|confirm|ray|artifacts)/.*"
+)
+OF_AN_EXPORT = ("model.safetensors", "config.json", "metrics.json", "README.md")
 
 
 class RunError(Exception):
     """A run folder that is not there, is there already, is in use, or is not one."""
+
+
+def unwritable_output(path: Path) -> str:
+    """Why a file is not to be written that a command makes: it cannot be, or a run or an export would lose its own."""
+    whole = path.resolve()
+    for folder in whole.parents:
+        inside = whole.relative_to(folder).as_posix()
+        if (folder / "study.yaml").is_file() and OF_A_RUN.fullmatch(inside):
+            return f"{path} is the run's own"
+        if (folder / "model.safetensors").is_file() and inside in OF_AN_EXPORT:
+            return f"{path} is the export's own"
+    return unwritable_file(path)
 
 
 class Run:
