@@ -152,7 +152,7 @@ def test_of_a_run_without_a_complete_trial_it_shows_what_there_is(make, tmp_path
     run = search(make(), tmp_path, ENDINGS[1:2] + ENDINGS[3:4])
     text, page = page_of(run)
     assert "No trial is complete yet." in text
-    begin = ("Learning curves: ", "The first objective", "How long each trial took")
+    begin = ("Learning curves: ", "How long each trial took")
     assert len(page.texts["figcaption"]) == len(begin)
     assert all(text.startswith(words) for text, words in zip(page.texts["figcaption"], begin))
     assert "is not drawn: tiny has no complete trial yet; go on with `python -m study resume tiny`" in text

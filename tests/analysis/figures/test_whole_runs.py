@@ -211,7 +211,7 @@ def test_of_a_run_without_a_complete_trial_what_needs_no_model_is_drawn(make, tm
     run = search(make(), tmp_path, ENDINGS[1:2] + ENDINGS[3:4])
     code, out, err = command("figures", run.path, "--format", "png")
     assert code == 0
-    assert [Path(line).stem for line in out.splitlines()] == ["learning_curves", "hyperparameters", "cost"]
+    assert [Path(line).stem for line in out.splitlines()] == ["learning_curves", "cost"]
     lacking = f"tiny has no complete trial yet; go on with `python -m study resume {run.path}`"
     assert err == f"only what needs no model is drawn: {lacking}\n"
 
