@@ -54,6 +54,21 @@ def _check_picture(given: Path | None, parameter: typer.CallbackParam) -> Path |
     return _check_file(given, parameter)
 
 
+def _format_option(help_text: str) -> Any:
+    check = _one_of("md", "latex", "csv", "parquet")
+    return typer.Option("--format", callback=check, help=help_text, show_default=False)
+
+
+def _check_text(format_: str | None, out: Path | None) -> None:
+    """Refuses to write on standard output what is no text."""
+    if format_ == "parquet" and out in (None, STANDARD_OUTPUT):
+        raise SpecError("--format parquet", ["is no text for standard output; name a file with --out"])
+
+
+Out = Annotated[
+    Path | None,
+    typer.Option(callback=_check_file, help="The file to write; - is standard output.", show_default=False),
+]
 Runs = Annotated[list[str], typer.Argument(help="Names of runs, or their folders.", show_default=False)]
 
 
@@ -68,12 +83,7 @@ def table(
     root: Root = Path("runs"),
     format_: Annotated[
         str | None,
-        typer.Option(
-            "--format",
-            callback=_one_of("md", "latex", "csv", "parquet"),
-            help="md or latex, all tables as people read them; csv or parquet, one table with all its columns.",
-            show_default=False,
-        ),
+        _format_option("md or latex, all tables as people read them; csv or parquet, one table with all its columns."),
     ] = None,
     only: Annotated[
         str | None,
@@ -83,10 +93,7 @@ def table(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(callback=_check_file, help="The file to write; - is standard output.", show_default=False),
-    ] = None,
+    out: Out = None,
     csv: Annotated[
         Path | None,
         typer.Option(callback=_check_file, help="As --format csv --only trials --out.", show_default=False),
@@ -101,8 +108,7 @@ def table(
         if (format_, only, out) != (None, None, None):
             raise SpecError("--csv", ["stands for --format csv --only trials --out; give one or the other"])
         format_, out = "csv", csv
-    if format_ == "parquet" and out in (None, STANDARD_OUTPUT):
-        raise SpecError("--format parquet", ["is no text for standard output; name a file with --out"])
+    _check_text(format_, out)
     for given in runs:
         find(given, root)  # a misspelt name is told before the tables of another run are made
     from analysis import formats, tables
@@ -221,17 +227,9 @@ def replay(
     ] = None,
     format_: Annotated[
         str | None,
-        typer.Option(
-            "--format",
-            callback=_one_of("md", "latex", "csv", "parquet"),
-            help="md or latex, as people read it; csv or parquet, with all columns.",
-            show_default=False,
-        ),
+        _format_option("md or latex, as people read it; csv or parquet, with all columns."),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(callback=_check_file, help="The file to write; - is standard output.", show_default=False),
-    ] = None,
+    out: Out = None,
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -247,8 +245,7 @@ def replay(
     Stored curves are judged in random orders as a search judges them. Best is a study with `asha: null`, whose curves
     are all whole; below the table stands what a replay cannot know.
     """
-    if format_ == "parquet" and out in (None, STANDARD_OUTPUT):
-        raise SpecError("--format parquet", ["is no text for standard output; name a file with --out"])
+    _check_text(format_, out)
     found = list({run.path: run for run in (find(given, root) for given in runs)}.values())
     stem = found[0].path / "figures" / "replay"
     if figure is None and (reason := unwritable(stem.parent)):
