@@ -223,8 +223,12 @@ def failed(error: Exception, steps: int, spec: StudySpec | None = None) -> dict[
         "train": [],
         "cause": cause(error),
         "traceback": _last_lines(error),
-        "halt": isinstance(error, OSError) and error.errno in FULL + AWAY,
+        "halt": _is_of_the_disk(error),
     }
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in FULL + AWAY
 
 
 def _last_lines(error: Exception, lines: int = 12) -> str:
@@ -237,7 +241,7 @@ def _last_lines(error: Exception, lines: int = 12) -> str:
 def cause(error: Exception) -> str:
     """Why a trial failed, in a line: "nan: ...", "oom: ..." or "crash: ..."."""
     text = printable((str(error).splitlines() or [""])[0])
-    if isinstance(error, OSError) and error.errno in FULL + AWAY:
+    if _is_of_the_disk(error):
         return f"disk: {text}"
     if isinstance(error, NonFiniteLossError):
         return f"nan: {text}"
