@@ -28,27 +28,41 @@ class CheckpointError(Exception):
 
 def save(path: Path, checkpoint: dict[str, Any]) -> None:
     """Writes a checkpoint. Raises OSError where there is no room for it."""
-    write_whole(path, lambda temporary: _write(temporary, checkpoint))
+    content = _content(checkpoint)
+    write_whole(path, lambda temporary: _write(temporary, content))
 
 
-def save_last(folder: Path, checkpoint: dict[str, Any]) -> None:
-    """Writes a trial's last checkpoint; the one that was the last becomes the one before."""
+def save_last(folder: Path, checkpoint: dict[str, Any], is_best: bool = False) -> None:
+    """Writes a trial's last checkpoint; the one that was the last becomes the one before.
+
+    Args:
+        folder: of the trial.
+        checkpoint: what to write.
+        is_best: it is the best one too, of which there is a file of its own: where one is damaged the other is not.
+    """
+    content = _content(checkpoint)
 
     def write(temporary: Path) -> None:
-        _write(temporary, checkpoint)
+        _write(temporary, content)
         with suppress(FileNotFoundError):  # the first one; or a dead driver's worker, which lives on a little, moved it
             os.replace(folder / LAST, folder / PREVIOUS)
 
+    if is_best:
+        write_whole(folder / BEST, lambda temporary: _write(temporary, content))
     write_whole(folder / LAST, write)
 
 
-def _write(path: Path, checkpoint: dict[str, Any]) -> None:
+def _content(checkpoint: dict[str, Any]) -> memoryview:
     import torch
 
     content = io.BytesIO()  # torch's own writer does not say that a disk is full
     torch.save(checkpoint, content)
+    return content.getbuffer()
+
+
+def _write(path: Path, content: memoryview) -> None:
     with open(path, "wb") as file:
-        file.write(content.getbuffer())
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())  # a power cut leaves it whole too
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from models.base import VAE
@@ -63,15 +65,20 @@ def pixels(x: Tensor) -> Pixels:
 
 def save(seen: dict[str, NDArray], stem: Path) -> None:
     """Writes a snapshot as `stem`.npz and `stem`.png."""
-    from matplotlib.image import imsave
-
     write_whole(stem.with_suffix(".npz"), lambda path: _savez(path, seen))
     parts = [reconstruction_sheet(seen), traversal_sheet(seen)]
     width = max(part.shape[1] for part in parts)  # of a few images only, the first is the narrower one
     picture = np.concatenate(
         [np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255) for part in parts]
     )
-    write_whole(stem.with_suffix(".png"), lambda path: imsave(path, picture, format="png"))
+    write_whole(stem.with_suffix(".png"), lambda path: path.write_bytes(png(picture)))
+
+
+def png(picture: Pixels) -> bytes:
+    """A picture [height, width, 3] as a PNG file: of small ones the quickest compression is as good as any."""
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, format="png", compress_level=1)
+    return content.getvalue()
 
 
 def _savez(path: Path, seen: dict[str, NDArray]) -> None:

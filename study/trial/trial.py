@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary
 
 import imagesets
 from study.output import printable
@@ -158,8 +159,7 @@ class Trial:
         try:
             seen = snapshot.take(self.training.model, self.training.valid_images)
             snapshot.save(seen, self.folder / "snapshots" / f"{step:07d}")
-            sheet = snapshot.reconstruction_sheet(seen)
-            self._writer.add_image("valid/reconstructions", sheet, step, dataformats="HWC")
+            _add_picture(self._writer, "valid/reconstructions", snapshot.reconstruction_sheet(seen), step)
         except OSError:  # a full disk ends the work
             raise
         except Exception as error:  # a picture never ends a training
@@ -179,9 +179,7 @@ class Trial:
             "best": self.best,
             "objective": self.objective,
         }
-        if better:
-            checkpoint.save(self.folder / checkpoint.BEST, state)
-        checkpoint.save_last(self.folder, state)
+        checkpoint.save_last(self.folder, state, is_best=better)
 
     def take_notes(self) -> list[str]:
         """Lines of the log that nobody has taken yet."""
@@ -201,6 +199,13 @@ class Trial:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _add_picture(writer: SummaryWriter, tag: str, picture: snapshot.Pixels, step: int) -> None:
+    """As the writer's own `add_image`, whose compression takes as long as two training steps."""
+    height, width, channels = picture.shape
+    image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=snapshot.png(picture))
+    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
 
 def _report_of(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -273,7 +273,7 @@ def test_where_there_is_no_room_the_old_files_stay(tmp_path, monkeypatch, failin
 
 def test_a_device_that_is_full_is_an_os_error():
     with pytest.raises(OSError, match="No space left on device"):
-        checkpoint._write(Path("/dev/full"), {"value": torch.zeros(1000)})
+        checkpoint._write(Path("/dev/full"), memoryview(bytes(4000)))
 
 
 @full_disk
@@ -285,10 +285,10 @@ def test_a_full_disk_halts_a_training_and_resume_finishes_it(command, preset, tm
 
     save_last, saved = checkpoint.save_last, []
 
-    def full(folder, state):
+    def full(folder, state, is_best):
         if len(saved) == 2:
             raise OSError(code, os.strerror(code), str(folder / LAST))
-        saved.append(save_last(folder, state))
+        saved.append(save_last(folder, state, is_best))
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_last", full)

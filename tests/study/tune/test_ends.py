@@ -124,10 +124,10 @@ def full_from(step: int, while_exists: Path) -> type[Trainable]:
         def step(self) -> dict[str, Any]:
             save = checkpoint.save_last
 
-            def no_room(folder: Path, state: dict[str, Any]) -> None:
+            def no_room(folder: Path, state: dict[str, Any], is_best: bool = False) -> None:
                 if state["training"]["step"] >= step and while_exists.exists():
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / checkpoint.LAST))
-                save(folder, state)
+                save(folder, state, is_best)
 
             checkpoint.save_last = no_room
             try:
