@@ -10,6 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
+from study.record.pathologies import counts as of_each
+from study.record.pathologies import pathology
 from study.record.progress import SESSIONS, Pace, Progress
 from study.record.sampling import grid
 from study.record.storage import KIND
@@ -40,7 +42,8 @@ def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
         return f"{ended}   {trial.user_attrs.get('cause', '')}"
     if not made:
         return ended
-    return f"{ended}   " + "   ".join(measured(name, made[steps].get(name)) for name in spec.objectives)
+    said = [measured(name, made[steps].get(name)) for name in spec.objectives]
+    return "   ".join([ended, *said, *filter(None, [pathology(trial)])])
 
 
 def measured(name: str, value: float | None) -> str:
@@ -107,6 +110,8 @@ def summary(opened: OpenRun) -> str:
         f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
         f"{running} unfinished, of {counted(spec.trials, 'trial')}"
     )
+    if said := of_each(pathology(trial) for trial in study.get_trials(deepcopy=False)):
+        line += f"\npathologies: {said}"
     made = Pace(opened)
     if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
         line += f"\n{pace(at)}"
