@@ -14,7 +14,7 @@ import pandas as pd
 
 import models
 from analysis import again, costs, figures, summaries, tables
-from analysis.failures import Failure, failures
+from analysis.failures import Failure, failures, pathologies
 from analysis.formats import Cells, cells, sendable
 from analysis.inline import File, Picture, picture, suffixes
 from imagesets import DataError
@@ -197,6 +197,10 @@ class Reported:
     @cached_property
     def failures(self) -> list[Failure]:
         return failures(self.trials, self.confirmed, self._tracebacks)
+
+    @cached_property
+    def pathologies(self) -> list[Failure]:
+        return pathologies(self.trials)
 
     @cached_property
     def _tracebacks(self) -> dict[int, str]:
