@@ -156,7 +156,7 @@ def _ended(trials: pd.DataFrame) -> dict[str, Any]:
 def _pathological(trials: pd.DataFrame) -> dict[str, int]:
     """How many trials have which pathology."""
     names = pathologies(trials).replace("", np.nan).dropna().str.split(", ").explode()
-    return {str(name): int(times) for name, times in names.value_counts().items()}
+    return {str(name): int(times) for name, times in names.value_counts().sort_index().items()}
 
 
 def _took(trials: pd.DataFrame) -> dict[str, Any]:

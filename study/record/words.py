@@ -166,6 +166,9 @@ def planned(spec: StudySpec) -> list[str]:
     lines += [f"  pins {pinned}", *cautions(spec)]
     if spec.validated is not None:
         lines.append(f"  reports on {counted(spec.validated, 'validation image')}, always the same ones")
+    if spec.pathologies is not None or spec.stop_on:
+        watched = "all pathologies" if spec.pathologies is None else ", ".join(spec.pathologies) or "no pathology"
+        lines.append(f"  watches for {watched}" + (f"; {', '.join(spec.stop_on)} ends a trial" if spec.stop_on else ""))
     if spec.asha is not None:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
         if spec.trials:
