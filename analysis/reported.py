@@ -162,8 +162,10 @@ class Reported:
         """The best trial, in words."""
         assert self.best_trial is not None
         steps = counted(int(self.best_trial["steps"]), "step", ",")
-        complete = int((self.trials["state"] == "COMPLETE").sum())
-        among = counted(complete, "complete trial", ",")
+        complete = self.trials[self.trials["state"] == "COMPLETE"]
+        sound = tables.sound(complete)
+        apart = " without a pathology" if len(sound) < len(complete) else ""
+        among = counted(len(sound), "complete trial", ",") + apart
         return f"Trial {self.best_trial.name}, the best of {among} by {self.results.measure}, after {steps}"
 
     @cached_property

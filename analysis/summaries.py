@@ -41,12 +41,11 @@ def best(trials: pd.DataFrame) -> pd.DataFrame:
     complete = trials[trials["state"] == "COMPLETE"]
     rows = []
     for _, group in complete.groupby([*ABOUT, "objective"], sort=False, dropna=False):
-        objective, among = group["objective"].iloc[0], len(group)
-        group = sound(group)
+        group, objective = sound(group), group["objective"].iloc[0]
         values = group[f"metrics.{objective}"]
         if values.notna().any():
             winner = group.loc[values.idxmax()]
-            about = {"number": winner["number"], "among": among, "settings": settings(winner)}
+            about = {"number": winner["number"], "among": len(group), "settings": settings(winner)}
             cost = {"steps": winner["steps"], "seconds": winner["seconds"]}
             named = in_order({*HEADLINE, *group["objective"]})
             measured = {name: winner[f"metrics.{name}"] for name in named if f"metrics.{name}" in group}

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record import pathologies
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
-from study.record.pathologies import counts as of_each
-from study.record.pathologies import pathology
 from study.record.progress import SESSIONS, Pace, Progress
 from study.record.sampling import grid
 from study.record.storage import KIND
@@ -43,7 +42,7 @@ def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
     if not made:
         return ended
     said = [measured(name, made[steps].get(name)) for name in spec.objectives]
-    return "   ".join([ended, *said, *filter(None, [pathology(trial)])])
+    return "   ".join([ended, *said, *filter(None, [pathologies.pathology(trial)])])
 
 
 def measured(name: str, value: float | None) -> str:
@@ -110,7 +109,7 @@ def summary(opened: OpenRun) -> str:
         f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
         f"{running} unfinished, of {counted(spec.trials, 'trial')}"
     )
-    if said := of_each(pathology(trial) for trial in study.get_trials(deepcopy=False)):
+    if said := pathologies.counts(map(pathologies.pathology, study.get_trials(deepcopy=False))):
         line += f"\npathologies: {said}"
     made = Pace(opened)
     if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
