@@ -148,6 +148,7 @@ class View(BaseStorage):
             "seconds": last.get("seconds"),
             **{name: last.get(name) for name in taken([last])},
             "kind": kind,
+            "violation": trial.constraints.get(PATHOLOGY),  # by which the table can be sorted
             **dict.fromkeys(
                 ("cause", PATHOLOGY, EVIDENCE), ""
             ),  # of all, because the columns of a table come as the first trial has them

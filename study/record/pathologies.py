@@ -39,12 +39,17 @@ def tell(study: optuna.Study, trial_id: int, reports: Mapping[int, Mapping[str, 
     found = verdicts(reports)
     if not found:
         return
-    storage, has = study._storage, {name: one.evidence for name, one in found.items() if one.evidence}
+    storage, has = study._storage, standing(reports)
     with together(study):
         storage.set_trial_system_attr(trial_id, CONSTRAINT, max(one.violation for one in found.values()))
         if has:
             storage.set_trial_user_attr(trial_id, PATHOLOGY, ", ".join(has))
             storage.set_trial_user_attr(trial_id, EVIDENCE, "; ".join(f"{name}: {said}" for name, said in has.items()))
+
+
+def standing(reports: Mapping[int, Mapping[str, Any]]) -> dict[str, str]:
+    """The evidence for each pathology that a trial with these reports has, one at work too."""
+    return {name: one.evidence for name, one in verdicts(reports).items() if one.evidence}
 
 
 def pathology(trial: FrozenTrial) -> str:

@@ -42,7 +42,7 @@ def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
     if not made:
         return ended
     said = [measured(name, made[steps].get(name)) for name in spec.objectives]
-    return "   ".join([ended, *said, *filter(None, [pathologies.pathology(trial)])])
+    return "   ".join([ended, *said, *filter(None, [", ".join(pathologies.standing(made))])])
 
 
 def measured(name: str, value: float | None) -> str:

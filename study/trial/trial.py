@@ -73,7 +73,7 @@ class Trial:
         self.objective = spec.objectives[0]  # by which the best checkpoint is the best
         self.seconds, self.cpu_seconds, self.best = 0.0, 0.0, -math.inf
         self.notes: list[str] = []
-        self._doubts = ""
+        self._doubts = ""  # what the last report held against the training, for the cause of its failure
         self._last: dict[int, Mapping[str, Any]] = {}  # the last report, by its step
         self._ill = False  # of a pathology that ends the trial
         self._repeat: dict[str, Any] | None = None
@@ -122,7 +122,7 @@ class Trial:
         except NonFiniteLossError as error:
             raise NonFiniteLossError(error.loss, error.step, self._doubts) from error
         found = self.training.evaluate()
-        self._doubt(found)
+        self._doubts = pathologies.doubts(self.training.model, found, self.training.step)
         if not math.isfinite(found[self.objective]):
             title = measures.measure(self.objective).title
             raise NonFiniteLossError(f"validation {title}", self.training.step, self._doubts)
@@ -156,12 +156,6 @@ class Trial:
         self._last, self._ill = {step: report}, bool(ending)
         if ending:
             self._note(f"ends at step {step}, {'; '.join(ending)}")
-
-    def _doubt(self, found: Mapping[str, Any]) -> None:
-        """Notes what speaks against the training, where nothing did at the report before."""
-        before, self._doubts = self._doubts, pathologies.doubts(self.training.model, found, self.training.step)
-        if self._doubts and not before:
-            self._note(f"at step {self.training.step} {self._doubts}")
 
     def _show(self, found: Mapping[str, float], losses: list[Losses]) -> None:
         if self._writer is None:

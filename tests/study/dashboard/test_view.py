@@ -77,7 +77,7 @@ def test_a_pathology_is_shown_and_what_has_one_is_not_the_best(run):
     finish(opened, ill.number, {**found, "cause": ""})
     seen = View(open_run(run), Pictures(run))
     shown_ill, *others = reversed(seen.get_all_trials(1))
-    assert shown_ill.user_attrs["pathology"] == "collapsed"
+    assert (shown_ill.user_attrs["pathology"], shown_ill.user_attrs["violation"]) == ("collapsed", 0.5)
     assert "kl 0.1 below 0.6931" in shown_ill.user_attrs["evidence"]
     assert shown_ill.system_attrs["constraints"] == [0.5]  # as optuna-dashboard reads them
     of_others = [trial.user_attrs.get("pathology", "") for trial in study.trials[:-1]]
