@@ -378,7 +378,7 @@ class Saved(NamedTuple):
 
 
 def saved(frame: pd.DataFrame) -> Saved:
-    """What ASHA saved in the trials of one study.
+    """What stopping trials early saved in one study.
 
     Args:
         frame: from `trials`.
@@ -388,7 +388,7 @@ def saved(frame: pd.DataFrame) -> Saved:
 
 
 def cost(frame: pd.DataFrame) -> str:
-    """What the trials of one study took, and what ASHA saved.
+    """What the trials of one study took, and what stopping early saved.
 
     Args:
         frame: from `trials`, with at least one row.
@@ -400,11 +400,11 @@ def cost(frame: pd.DataFrame) -> str:
     took += [f"{frame['cpu_seconds'].sum():,.0f} CPU s"] if frame["cpu_seconds"].notna().any() else []
     made = counted(frame["steps"].sum(), "step", ",")
     line = f"{counted(len(frame), 'trial')}{when}; {made} in {' and '.join(took)}"
-    by_asha = saved(frame)
-    if by_asha.trials:
+    early = saved(frame)
+    if early.trials:
         line += (
-            f"; ASHA stopped {by_asha.trials} and saved {by_asha.steps:,} of {counted(by_asha.of, 'step', ',')}, "
-            f"{by_asha.share:.0%}"
+            f"; {early.trials} stopped early, which saved {early.steps:,} of {counted(early.of, 'step', ',')}, "
+            f"{early.share:.0%}"
         )
     return line
 

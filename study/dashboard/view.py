@@ -149,9 +149,8 @@ class View(BaseStorage):
             **{name: last.get(name) for name in taken([last])},
             "kind": kind,
             "violation": trial.constraints.get(PATHOLOGY),  # by which the table can be sorted
-            **dict.fromkeys(
-                ("cause", PATHOLOGY, EVIDENCE), ""
-            ),  # of all, because the columns of a table come as the first trial has them
+            # Of all, because the columns of a table come as the first trial has them.
+            **dict.fromkeys(("cause", PATHOLOGY, EVIDENCE), ""),
             **{f"fixed.{name}": value for name, value in settings.items() if name not in trial.params},
             **{key: value for key, value in stored.items() if key != TAKEN_UP},
         }
