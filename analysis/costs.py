@@ -15,7 +15,9 @@ def said(of: dict[str, Any]) -> list[tuple[str, str]]:
     stopped = f"{of['pruned']:,} stopped early ({of['pruned_share']:.0%})"
     failed = f"{of['failed']:,} failed ({of['failed_share']:.0%})"
     ended = f", of those that have ended {stopped} and {failed}" if of["trials"] > of["unfinished"] else ""
-    saved = f"; ASHA saved {of['saved_share']:.0%} of what they would have been" if of["saved_share"] > 0 else ""
+    saved = (
+        f"; stopping early saved {of['saved_share']:.0%} of what they would have been" if of["saved_share"] > 0 else ""
+    )
     searched = [
         ("trials", f"{of['trials']:,}{ended}"),
         ("steps", f"{of['steps']:,}{saved}"),

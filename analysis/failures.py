@@ -1,4 +1,4 @@
-"""What failed in a study: trials, and trainings for confirmation, by cause."""
+"""What failed in a study, trials and trainings for confirmation, by cause; and what trials came to without failing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from analysis import tables
 from study.output import without_places
 
 MOST_NUMBERS = 10  # of trials that failed alike
@@ -51,6 +52,20 @@ def failures(trials: pd.DataFrame, confirmed: pd.DataFrame, tracebacks: Mapping[
         by_kind.setdefault(one.kind, []).append(one)
     ordered = sorted(by_kind.items(), key=lambda item: -len(item[1]))
     return [_failure(kind, ones, tracebacks) for kind, ones in ordered]
+
+
+def pathologies(trials: pd.DataFrame) -> list[Failure]:
+    """What trials came to without failing, the most frequent one first.
+
+    Args:
+        trials: from `analysis.trials`, of one run.
+    """
+    by_name: dict[str, list[_One]] = {}
+    for row in trials[tables.pathologies(trials) != ""].itertuples():
+        for said in row.evidence.split("; "):
+            by_name.setdefault(said.partition(":")[0], []).append(_One(f"trial {row.number}", said, row.number))
+    ordered = sorted(by_name.items(), key=lambda item: -len(item[1]))
+    return [_failure(name, ones, {}) for name, ones in ordered]
 
 
 def _failure(kind: str, ones: list[_One], tracebacks: Mapping[int, str]) -> Failure:

@@ -14,7 +14,7 @@ import pandas as pd
 
 import models
 from analysis import again, costs, figures, summaries, tables
-from analysis.failures import Failure, failures
+from analysis.failures import Failure, failures, pathologies
 from analysis.formats import Cells, cells, sendable
 from analysis.inline import File, Picture, picture, suffixes
 from imagesets import DataError
@@ -162,8 +162,10 @@ class Reported:
         """The best trial, in words."""
         assert self.best_trial is not None
         steps = counted(int(self.best_trial["steps"]), "step", ",")
-        complete = int((self.trials["state"] == "COMPLETE").sum())
-        among = counted(complete, "complete trial", ",")
+        complete = self.trials[self.trials["state"] == "COMPLETE"]
+        sound = tables.sound(complete)
+        apart = " without a pathology" if len(sound) < len(complete) else ""
+        among = counted(len(sound), "complete trial", ",") + apart
         return f"Trial {self.best_trial.name}, the best of {among} by {self.results.measure}, after {steps}"
 
     @cached_property
@@ -197,6 +199,10 @@ class Reported:
     @cached_property
     def failures(self) -> list[Failure]:
         return failures(self.trials, self.confirmed, self._tracebacks)
+
+    @cached_property
+    def pathologies(self) -> list[Failure]:
+        return pathologies(self.trials)
 
     @cached_property
     def _tracebacks(self) -> dict[int, str]:

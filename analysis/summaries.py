@@ -21,8 +21,10 @@ from analysis.tables import (
     cell,
     confirmation,
     distrusted,
+    pathologies,
     ranking,
     saved,
+    sound,
 )
 from study.spec.measures import in_order
 
@@ -30,7 +32,8 @@ ABOUT = ("model", *COMPARABLE)  # numbers of one measure compare where the last 
 
 
 def best(trials: pd.DataFrame) -> pd.DataFrame:
-    """The best complete trial of each model on each data set, by each first objective.
+    """The best complete trial of each model on each data set, by each first objective; none with a pathology, unless
+    all have one.
 
     Args:
         trials: from `analysis.trials`.
@@ -38,7 +41,7 @@ def best(trials: pd.DataFrame) -> pd.DataFrame:
     complete = trials[trials["state"] == "COMPLETE"]
     rows = []
     for _, group in complete.groupby([*ABOUT, "objective"], sort=False, dropna=False):
-        objective = group["objective"].iloc[0]
+        group, objective = sound(group), group["objective"].iloc[0]
         values = group[f"metrics.{objective}"]
         if values.notna().any():
             winner = group.loc[values.idxmax()]
@@ -77,7 +80,8 @@ def spread(confirmed: pd.DataFrame) -> pd.DataFrame:
 
 
 def front(trials: pd.DataFrame) -> pd.DataFrame:
-    """The Pareto set of each study of several objectives: the complete trials that no other one of it beats.
+    """The Pareto set of each study of several objectives: the complete trials that no other one of it beats, without
+    those that have a pathology, unless all have one.
 
     Args:
         trials: from `analysis.trials`.
@@ -87,6 +91,7 @@ def front(trials: pd.DataFrame) -> pd.DataFrame:
     for _, group in complete.groupby("study", sort=False):
         objectives = str(group.get("objectives", group["objective"]).iloc[0]).split(", ")
         if len(objectives) > 1:
+            group = sound(group)
             values = group[[f"metrics.{name}" for name in objectives]].to_numpy(float)
             chosen = group[unbeaten(values)].sort_values(f"metrics.{objectives[0]}", ascending=False)
             for _, trial in chosen.iterrows():
@@ -127,7 +132,8 @@ def studies(trials: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFrame:
         trained = found.get(study, confirmed.iloc[:0])
         about = (of if len(of) else trained).iloc[0]
         rows.append({"study": study, **about.reindex([*ABOUT]), **_ended(of), **_took(of), **_confirmed(trained)})
-    return pd.DataFrame(rows)
+    shares = {f"{name}_share": 0.0 for name in _pathological(trials)} if len(trials) else {}
+    return pd.DataFrame(rows).fillna(shares)
 
 
 def _ended(trials: pd.DataFrame) -> dict[str, Any]:
@@ -142,7 +148,14 @@ def _ended(trials: pd.DataFrame) -> dict[str, Any]:
         "unfinished": len(trials) - ended,
         "pruned_share": pruned / ended if ended else np.nan,
         "failed_share": failed / ended if ended else np.nan,
+        **{f"{name}_share": times / ended for name, times in _pathological(trials).items()},
     }
+
+
+def _pathological(trials: pd.DataFrame) -> dict[str, int]:
+    """How many trials have which pathology."""
+    names = pathologies(trials).replace("", np.nan).dropna().str.split(", ").explode()
+    return {str(name): int(times) for name, times in names.value_counts().sort_index().items()}
 
 
 def _took(trials: pd.DataFrame) -> dict[str, Any]:

@@ -216,6 +216,17 @@ def is_without_study(run: folder.Run) -> bool:
     return not any(run.path.glob("trials/*")) and not is_made(run, run.spec())
 
 
+def pathologies(frame: pd.DataFrame) -> pd.Series:
+    """Of each trial the names of its pathologies, by commas; empty where it has none."""
+    return frame["pathology"] if "pathology" in frame else pd.Series("", frame.index, dtype=object)
+
+
+def sound(frame: pd.DataFrame) -> pd.DataFrame:
+    """The trials without a pathology, among which the best are; where all have one, all."""
+    found = frame[pathologies(frame) == ""]
+    return found if len(found) else frame
+
+
 def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     """The table that people read: complete trials first, best first in each state, what varies and the metrics only.
 
@@ -231,11 +242,11 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     values = [row.get(f"metrics.{name}") for name, (_, row) in zip(objectives, frame.iterrows())]
     several = ["study"] if frame["study"].nunique() > 1 else []
     unlike = differing(frame)
-    cause = ["cause"] if (frame["cause"] != "").any() else []
+    ended = [name for name in ("cause", "pathology") if name in frame and (frame[name] != "").any()]
     order = frame["state"].map({state: i for i, state in enumerate(STATES)})
     ranked = frame.assign(order=order, value=values).sort_values(["order", "value"], ascending=[True, False])
     cost = [name for name in ("seconds", "cpu_seconds") if name in frame and frame[name].notna().any()]
-    shown = ranked[[*several, "number", "state", *cause, "steps", *cost, *unlike, *found, *parameters]]
+    shown = ranked[[*several, "number", "state", *ended, "steps", *cost, *unlike, *found, *parameters]]
     return by_kind(shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics.")))
 
 
@@ -367,7 +378,7 @@ class Saved(NamedTuple):
 
 
 def saved(frame: pd.DataFrame) -> Saved:
-    """What ASHA saved in the trials of one study.
+    """What stopping trials early saved in one study.
 
     Args:
         frame: from `trials`.
@@ -377,7 +388,7 @@ def saved(frame: pd.DataFrame) -> Saved:
 
 
 def cost(frame: pd.DataFrame) -> str:
-    """What the trials of one study took, and what ASHA saved.
+    """What the trials of one study took, and what stopping early saved.
 
     Args:
         frame: from `trials`, with at least one row.
@@ -389,11 +400,11 @@ def cost(frame: pd.DataFrame) -> str:
     took += [f"{frame['cpu_seconds'].sum():,.0f} CPU s"] if frame["cpu_seconds"].notna().any() else []
     made = counted(frame["steps"].sum(), "step", ",")
     line = f"{counted(len(frame), 'trial')}{when}; {made} in {' and '.join(took)}"
-    by_asha = saved(frame)
-    if by_asha.trials:
+    early = saved(frame)
+    if early.trials:
         line += (
-            f"; ASHA stopped {by_asha.trials} and saved {by_asha.steps:,} of {counted(by_asha.of, 'step', ',')}, "
-            f"{by_asha.share:.0%}"
+            f"; {early.trials} stopped early, which saved {early.steps:,} of {counted(early.of, 'step', ',')}, "
+            f"{early.share:.0%}"
         )
     return line
 

@@ -26,7 +26,8 @@ from models.measures import Elbo, Look, Measure
 from models.memory import at_once
 from models.networks import NETWORKS, Encoder, Networks, initialise
 from models.parts import Part, PosteriorPart, PriorPart
-from models.schedules import Schedule, Step, linear
+from models.pathologies import LEAST_KL, LEAST_UNITS, Symptom
+from models.schedules import Ramp, Schedule, Step, linear
 
 Loss = Callable[[Tensor, Step], Tensor]
 
@@ -241,12 +242,20 @@ class VAE(nn.Module):
         """What a paper measures of its model besides what all have: from images and `Look` to one number each, [B]."""
         return {}
 
-    def doubts(self, measured: Mapping[str, float]) -> str:
-        """What speaks against a training, by the measures of a report, in words; empty where nothing does.
+    def symptoms(self) -> list[Symptom]:
+        """What of a report shows that the training has come to nothing; a class adds its own, see `models.pathologies`.
 
-        A trial's log says it, and the cause of a trial that was lost soon after.
+        A KL that a discriminator estimates is no evidence: it may lie anywhere.
         """
-        return ""
+        known = [] if self.posterior_part.density == "none" else [Symptom("collapsed", "kl", LEAST_KL, 0.0)]
+        of_parts = [symptom for part in self.parts() for symptom in part.symptoms()]
+        return [Symptom("collapsed", "active_units", LEAST_UNITS, 0.0), *known, *of_parts]
+
+    @property
+    def settled(self) -> float:
+        """The share of the training after which no schedule of `models.schedules` moves: all warm-ups are over."""
+        kept = (value for module in self.modules() for value in vars(module).values())
+        return max((value.length for value in kept if isinstance(value, Ramp)), default=0.0)
 
     # For scripts, which give images as `images_from` takes them. There is no gradient unless `grad` asks for one.
 

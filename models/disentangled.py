@@ -84,7 +84,7 @@ class PenalisedVAE(VAE):
         super().__init__(*parts, **more)
         self.penalty = penalty
         largest, ramp, self.capacity_weight = capacity
-        self.capacity = linear(0.0, largest, ramp)
+        self.capacity = linear(0.0, largest, ramp if penalty is None else 0.0)  # which no other loss reads
 
     def loss(self, x: Tensor, step: Step) -> Tensor:
         """The mean over the batch of -log p(x|z), of beta(step) KL or its distance to C(t), and of the penalty."""

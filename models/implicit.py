@@ -17,7 +17,7 @@ is importance-weighted from a proposal that is fitted to draws of q.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, NoReturn
 
 import torch
@@ -30,6 +30,7 @@ from models.distributions import Gaussian, PrecisionGaussian, Size, lower_factor
 from models.measures import Elbo, Look, Measure
 from models.memory import at_once
 from models.parts import Part
+from models.pathologies import Symptom
 from models.schedules import Step
 
 SEED = 0  # of the noise behind codes and moments, which is the same for all images and at all times
@@ -40,7 +41,7 @@ SPREAD = 1.5  # times their covariance: a proposal shall have heavier tails than
 DEFENSIVE = 0.1  # share of the prior in a proposal, so that no weight exceeds 10 p(x|z)
 CORRELATED = 20  # latents up to which a proposal has a full covariance
 SURE = math.log(999)  # nats: beyond it T tells a draw with a probability of 0.999, and has 0.001 of the gradient
-SATURATED = 0.99  # share of draws that are told so from which on T has next to nothing to learn from
+SATURATED = 0.99  # share of draws that are told so beyond which T has next to nothing to learn from
 
 ADVERSARIAL_ELBO = Measure("adversarial_elbo", "ELBO by the discriminator", "nats", "more", "estimate")
 SATURATION = Measure("discriminator_saturation", "saturation of the discriminator", "share", "less", "share")
@@ -231,11 +232,8 @@ class Adversarial(VAE):
 
         return {ADVERSARIAL_ELBO: lambda x, look: look.elbo.log_lik - look.elbo.kl, SATURATION: saturation}
 
-    def doubts(self, measured: Mapping[str, float]) -> str:
-        share = measured.get(SATURATION.name, 0.0)
-        if share < SATURATED:
-            return ""
-        return f"the discriminator is saturated: it tells {share:.1%} of its draws beyond doubt"
+    def symptoms(self) -> list[Symptom]:
+        return [*super().symptoms(), Symptom("saturated", SATURATION.name, SATURATED, 1.0)]
 
 
 def _white(z: Tensor, r: Gaussian) -> Tensor:

@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 
 from models.domains import Init
 from models.networks import initialise
+from models.pathologies import Symptom
 
 if TYPE_CHECKING:
     from models.base import VAE
@@ -50,6 +51,10 @@ class Part(nn.Module):
     def own_rates(self) -> dict[str, list[nn.Parameter]]:
         """Parameters that have a learning rate of their own, by its name, `lr_<group>`. Here: none."""
         return {}
+
+    def symptoms(self) -> list[Symptom]:
+        """What of a report shows that the part has failed, see `VAE.symptoms`. Here: nothing."""
+        return []
 
     @classmethod
     def draw(cls, trial: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Nothing is kept between calls: a resumed training goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +15,27 @@ Step = int | Tensor
 Schedule = Callable[[Step, int], float | Tensor]
 
 
-def linear(start: float, stop: float, share: float) -> Schedule:
+@dataclass(frozen=True)
+class Ramp:
+    """From one value to another in a straight line, see `linear`."""
+
+    start: float
+    stop: float
+    share: float
+
+    @property
+    def length(self) -> float:
+        """The share of the training after which the schedule moves no more; 0 where it never does."""
+        return 0.0 if self.start == self.stop else max(0.0, self.share)
+
+    def __call__(self, step: Step, budget: int) -> float | Tensor:
+        if not self.length:
+            return self.stop
+        done = torch.as_tensor(step, dtype=torch.float64) / (self.share * budget)
+        return self.start + (self.stop - self.start) * done.clamp(max=1.0)
+
+
+def linear(start: float, stop: float, share: float) -> Ramp:
     """From `start` at step 0 in a straight line to `stop`, and `stop` from there on.
 
     Args:
@@ -22,11 +43,4 @@ def linear(start: float, stop: float, share: float) -> Schedule:
         stop: value at the end of the share and after it.
         share: of the training, in [0, 1]; at 0 the schedule is `stop` throughout.
     """
-    if share <= 0 or start == stop:
-        return lambda step, budget: stop
-
-    def schedule(step: Step, budget: int) -> Tensor:
-        done = torch.as_tensor(step, dtype=torch.float64) / (share * budget)
-        return start + (stop - start) * done.clamp(max=1.0)
-
-    return schedule
+    return Ramp(start, stop, share)

@@ -24,12 +24,14 @@ from models.base import VAE, Shared, assemble, merged
 from models.distributions import SpikeSlab
 from models.domains import Count, Fraction, Init, Positive, Probability, Shape
 from models.parts import PosteriorPart, PriorPart
+from models.pathologies import Symptom
 from models.schedules import Step, linear
 
 GammaParam = Literal["sigmoid", "neg_relu"]
 Gate = Literal["sigmoid", "concrete", "straight_through"]
 
 NEG_RELU_MARGIN = 1e-6  # the replication's clip of gamma in the KL
+MOST_ZEROS = 1 - 1e-4  # of codes: beyond, no gate is open; where one is for every image, 200 latents have 1 - 5e-3
 
 
 class SpikeSlabPosterior(PosteriorPart):
@@ -75,6 +77,9 @@ class SpikeSlabPosterior(PosteriorPart):
         if self.gamma_init is not None:
             odds = self.gamma_init / (1 - self.gamma_init)
             self.v.bias.fill_(math.log(odds if self.gamma_param == "sigmoid" else self.gamma_init))
+
+    def symptoms(self) -> list[Symptom]:
+        return [Symptom("dead", "zero_fraction", MOST_ZEROS, 1.0)]
 
     def forward(self, model: VAE, x: Tensor, step: Step | None = None) -> SpikeSlab:
         h = model.features(x)

@@ -17,12 +17,14 @@ import numpy as np
 import optuna
 import pandas as pd
 import torch
+from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import TrialState
 
 import imagesets
 from study.agenda import Agenda, Task
 from study.record.confirmation import DEFAULTS, LATENTS, Result, Value, in_columns
 from study.record.folder import OpenRun, Run, RunError
+from study.record.pathologies import sound
 from study.record.seeds import with_more
 from study.record.storage import (
     KIND,
@@ -54,12 +56,13 @@ HEADLINE = ("mig", "dci_disentanglement", "factor_vae", "udr")  # of the scores,
 def candidates(opened: OpenRun) -> list[Candidate]:
     """The defaults, though the search may have stopped them, and the best `confirm.top` complete trials.
 
-    With several objectives the best are those of the Pareto front, by the first objective.
+    With several objectives the best are those of the Pareto front, by the first objective. What has a pathology is none
+    of them, unless all have one.
     """
     _, spec, study = opened
-    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    if len(spec.objectives) > 1 and complete:
-        complete = study.best_trials
+    complete = sound(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
+    if len(spec.objectives) > 1:
+        complete = _get_pareto_front_trials_by_trials(complete, study.directions)
     best = sorted(complete, key=lambda trial: trial.values[0], reverse=True)[: spec.confirm.top]
     drawn = [Candidate(f"trial-{trial.number}", spec.draw(optuna.trial.FixedTrial(trial.params))) for trial in best]
     return [Candidate(DEFAULTS, spec.defaults()), *drawn]

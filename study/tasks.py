@@ -188,7 +188,8 @@ def _trial(run: Run, spec: StudySpec, job: Job, splits: Splits, device: torch.de
     folder = run.confirmation(job.candidate.name, job.repeat)
     if not _has_best(folder):
         forget_training(folder)
-    return Trial(spec, job.candidate.settings, splits, seed=job.seed, folder=folder, device=device)
+    whole = spec.model_copy(update={"stop_on": []})  # a confirmation is of full budgets
+    return Trial(whole, job.candidate.settings, splits, seed=job.seed, folder=folder, device=device)
 
 
 def _has_best(folder: Path) -> bool:

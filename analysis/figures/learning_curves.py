@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.figures import style
 from analysis.figures.results import Results
+from analysis.tables import sound
 
 PLACE = 10
 MOST_VALUES = 4  # of a setting, that are told apart where runs are compared
@@ -62,8 +63,8 @@ def data(curves: pd.DataFrame, trials: pd.DataFrame, measure: str = "elbo") -> l
 
 
 def best_complete(trials: pd.DataFrame, measure: str = "elbo") -> int | None:
-    """Number of the complete trial with the largest value of a measure; None if none has one."""
-    complete = trials[(trials.state == "COMPLETE") & trials[f"metrics.{measure}"].notna()]
+    """Number of the complete trial with the largest value of a measure, see `tables.sound`; None if none has one."""
+    complete = sound(trials[(trials.state == "COMPLETE") & trials[f"metrics.{measure}"].notna()])
     return None if complete.empty else int(complete.loc[complete[f"metrics.{measure}"].idxmax(), "number"])
 
 

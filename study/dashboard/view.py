@@ -25,9 +25,10 @@ from study.dashboard.pictures import Pictures
 from study.output import without_places
 from study.record.artifacts import PREFIX
 from study.record.folder import OpenRun
+from study.record.pathologies import CONSTRAINT, EVIDENCE, PATHOLOGY
 from study.record.storage import KIND
 from study.record.tables import about
-from study.record.trials import REPORT, TAKEN_UP, reports
+from study.record.trials import REPORT, TAKEN_UP, best_trial, reports
 from study.record.words import measured
 from study.spec.measures import taken
 
@@ -106,6 +107,14 @@ class View(BaseStorage):
                 return trial
         raise KeyError(trial_id)
 
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """As `best_trial` has it; ValueError where no trial is complete."""
+        self._check(study_id)
+        best = best_trial(self.opened.study)
+        if best is None:
+            raise ValueError("No trials are completed yet.")
+        return self._seen(best, self._kind())
+
     def _kind(self) -> str | None:
         return self._storage.get_study_user_attrs(self._id).get(KIND)
 
@@ -116,8 +125,13 @@ class View(BaseStorage):
         seen._user_attrs = self._attributes(trial, kind)
         if self.opened.spec.trials > MOST:
             seen.intermediate_values = {}
-        kept = {key: value for key, value in trial.system_attrs.items() if not key.startswith(PREFIX)}
-        seen._system_attrs = {**kept, **self.pictures.of(trial.number)}
+        kept = {key: value for key, value in trial.system_attrs.items() if not key.startswith((PREFIX, CONSTRAINT))}
+        constraints = list(trial.constraints.values())  # in the form that optuna-dashboard knows
+        seen._system_attrs = {
+            **kept,
+            **({"constraints": constraints} if constraints else {}),
+            **self.pictures.of(trial.number),
+        }
         if trial.state.is_finished():
             self._ended[trial._trial_id] = seen
         return seen
@@ -134,7 +148,9 @@ class View(BaseStorage):
             "seconds": last.get("seconds"),
             **{name: last.get(name) for name in taken([last])},
             "kind": kind,
-            "cause": "",  # of all, because the columns of a table come as the first trial has them
+            "violation": trial.constraints.get(PATHOLOGY),  # by which the table can be sorted
+            # Of all, because the columns of a table come as the first trial has them.
+            **dict.fromkeys(("cause", PATHOLOGY, EVIDENCE), ""),
             **{f"fixed.{name}": value for name, value in settings.items() if name not in trial.params},
             **{key: value for key, value in stored.items() if key != TAKEN_UP},
         }

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from study.record.columns import COLUMNS
 from study.record.folder import OpenRun, Run, RunError
+from study.record.pathologies import EVIDENCE, PATHOLOGY
 from study.record.storage import KIND, open_run
 from study.record.trials import Outcome, reports
 from study.spec import StudySpec
@@ -68,6 +69,7 @@ def _row(spec: StudySpec, trial: FrozenTrial, names: list[str]) -> dict:
         "number": trial.number,
         "state": trial.state.name,
         "cause": trial.user_attrs.get("cause", ""),
+        **{key: trial.user_attrs.get(key, "") for key in (PATHOLOGY, EVIDENCE)},
         "steps": steps,
         "budget": spec.steps,
         "seconds": last.get("seconds"),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from study.record import artifacts, hparams
+from study.record import artifacts, hparams, pathologies
 from study.record.backend import together
 from study.record.folder import OpenRun
 from study.spec import StudySpec
@@ -72,7 +72,7 @@ class End(NamedTuple):
 def ended(reports: Mapping[int, Mapping[str, Any]], spec: StudySpec) -> End | None:
     """What a trial with these reports ended as; None while it goes on.
 
-    COMPLETE at the full budget, PRUNED below it where its last report says that ASHA stopped it, and FAIL where an
+    COMPLETE at the full budget, PRUNED below it where its last report says that it was stopped, and FAIL where an
     objective is not finite at the end.
 
     Args:
@@ -109,7 +109,7 @@ def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) 
         trial_id: the storage's id of the trial.
         report: the measures that its `measures` names, `steps`, and what of KEPT it has; what is not finite is stored
             as null. `done`, where it is given, says that the trial ends here: below the full budget because ASHA
-            stopped it.
+            stopped it, or a pathology of `stop_on`.
     """
     steps = report["steps"]
     names = (*report["measures"], *(key for key in KEPT if key in report))  # an older checkpoint's has not all
@@ -152,6 +152,8 @@ def tell(opened: OpenRun, number: int, end: End, traceback: str = "") -> None:
             settings = spec.settings_of(study._storage.get_trial(trial_id).params)
             hparams.write(run.trial(number), settings, failed=end.state == TrialState.FAIL)
             artifacts.attach(run, study, number, trial_id)
+    if end.state != TrialState.FAIL:
+        pathologies.tell(study, trial_id, reports(study._storage.get_trial(trial_id)))
     study.tell(number, end.values, end.state)
 
 
@@ -170,6 +172,6 @@ def _finite(value: Any) -> Any:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The complete trial with the best first objective; None while there is none."""
+    """The complete trial with the best first objective, without a pathology where any is; None while there is none."""
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    return max(complete, key=lambda trial: trial.values[0], default=None)
+    return max(pathologies.sound(complete), key=lambda trial: trial.values[0], default=None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record import pathologies
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
 from study.record.progress import SESSIONS, Pace, Progress
@@ -40,7 +41,8 @@ def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
         return f"{ended}   {trial.user_attrs.get('cause', '')}"
     if not made:
         return ended
-    return f"{ended}   " + "   ".join(measured(name, made[steps].get(name)) for name in spec.objectives)
+    said = [measured(name, made[steps].get(name)) for name in spec.objectives]
+    return "   ".join([ended, *said, *filter(None, [", ".join(pathologies.standing(made))])])
 
 
 def measured(name: str, value: float | None) -> str:
@@ -107,6 +109,8 @@ def summary(opened: OpenRun) -> str:
         f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
         f"{running} unfinished, of {counted(spec.trials, 'trial')}"
     )
+    if said := pathologies.counts(map(pathologies.pathology, study.get_trials(deepcopy=False))):
+        line += f"\npathologies: {said}"
     made = Pace(opened)
     if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
         line += f"\n{pace(at)}"
@@ -161,6 +165,9 @@ def planned(spec: StudySpec) -> list[str]:
     lines += [f"  pins {pinned}", *cautions(spec)]
     if spec.validated is not None:
         lines.append(f"  reports on {counted(spec.validated, 'validation image')}, always the same ones")
+    if spec.pathologies is not None or spec.stop_on:
+        watched = "all pathologies" if spec.pathologies is None else ", ".join(spec.pathologies) or "no pathology"
+        lines.append(f"  watches for {watched}" + (f"; {', '.join(spec.stop_on)} ends a trial" if spec.stop_on else ""))
     if spec.asha is not None:
         lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
         if spec.trials:

@@ -16,6 +16,7 @@ import imagesets
 import models
 import searchspaces
 from models.measures import Measure
+from study.spec import pathologies
 from study.spec.build import build
 from study.spec.measures import BESIDE, MEASURES, SCORES, possible
 from study.spec.problems import nearest
@@ -392,6 +393,18 @@ def _check_grid(spec: StudySpec) -> list[str]:
     return []
 
 
+def _check_pathologies(spec: StudySpec) -> list[str]:
+    """The names that are given, and those of a model of one's own."""
+    named = spec.pathologies or spec.stop_on or models.outside.is_outside(spec.model)
+    if not named or not sizes_known(spec) or _check_builds(spec):
+        return []
+    import torch
+
+    with torch.device("meta"):
+        built = [build(spec, settings) for settings in (spec.defaults(), *(way.settings for way in _ways(spec)))]
+    return pathologies.problems(spec, built)
+
+
 BUILT = ("fixed", "space", "model", "dataset", "dataset_options", "likelihood", "sigma", "preprocessing")
 
 CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
@@ -414,9 +427,10 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("objective", "fixed", "model"), _check_objective),
     (("sampler", "objective"), _check_sampler),
     (("sampler", *BUILT), _check_grid),
+    (("pathologies", "stop_on", *BUILT), _check_pathologies),
 ]
 
-OF_MODELS = (_check_builds, _check_measures, _check_grid)
+OF_MODELS = (_check_builds, _check_measures, _check_grid, _check_pathologies)
 WITHOUT: dict[Callable[..., list[str]], Callable[[StudySpec], list[str]]] = {_check_measures: _check_common_measures}
 """What stands in for some of them where no model is built."""
 LATER = (_check_images, _check_idle, _check_scores)
@@ -429,6 +443,6 @@ def of(kept: bool, building: bool = True) -> list[tuple[tuple[str, ...], Callabl
         kept: of a specification that a run has kept: those that build no model, and that were there in every release.
         building: those too that build a model, which takes torch and so seconds.
     """
-    left_out = OF_MODELS + LATER if kept else () if building else (_check_builds, _check_grid)
+    left_out = OF_MODELS + LATER if kept else () if building else (_check_builds, _check_grid, _check_pathologies)
     chosen = [(needs, check) for needs, check in CHECKS if check not in left_out]
     return chosen if building else [(needs, WITHOUT.get(check, check)) for needs, check in chosen]

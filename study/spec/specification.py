@@ -213,6 +213,8 @@ class StudySpec(_Part):
     resources: Resources = Resources()
     storage: Annotated[str, AfterValidator(checked)] | None = None
     max_failed: float = Field(default=0.5, ge=0, le=1)
+    pathologies: list[str] | None = None  # that trials are watched for; all that the model can have, if not given
+    stop_on: list[str] = Field(default_factory=list)  # of these, those that end a trial
     seed: int = Field(default=0, ge=0, lt=2**63)
     code: Code | None = None  # of a model of one's own: `model` is its key then
 

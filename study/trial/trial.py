@@ -23,7 +23,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 import imagesets
 from study.output import printable
 from study.spec import measures
-from study.trial import checkpoint, snapshot
+from study.trial import checkpoint, pathologies, snapshot
 from study.trial.training import Losses, NonFiniteLossError, Training
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ class Trial:
         self.objective = spec.objectives[0]  # by which the best checkpoint is the best
         self.seconds, self.cpu_seconds, self.best = 0.0, 0.0, -math.inf
         self.notes: list[str] = []
-        self._doubts = ""
+        self._doubts = ""  # what the last report held against the training, for the cause of its failure
+        self._last: dict[int, Mapping[str, Any]] = {}  # the last report, by its step
+        self._ill = False  # of a pathology that ends the trial
         self._repeat: dict[str, Any] | None = None
         self._writer: SummaryWriter | None = None
         state = checkpoint.load_last(folder, self._note)
@@ -87,7 +89,8 @@ class Trial:
         if state is not None:
             self.training.load_state_dict(state["training"])
             self.seconds, self._repeat = state["seconds"], _report_of(state)
-            self._doubts = self.training.model.doubts(self._repeat)
+            self._doubts = pathologies.doubts(self.training.model, self._repeat, self.training.step)
+            self._last, self._ill = {self.training.step: self._repeat}, state.get("ill", False)
             self.cpu_seconds = state.get("cpu_seconds", math.nan)  # earlier releases did not count them
             if state.get("objective", "elbo") == self.objective:  # earlier releases went by the ELBO always
                 self.best = state["best"]
@@ -95,8 +98,8 @@ class Trial:
 
     @property
     def done(self) -> bool:
-        """Whether the budget is spent and its last report handed out."""
-        return self._repeat is None and self.training.step >= self.spec.steps
+        """Whether the budget is spent, or a pathology ends the trial, and the last report is handed out."""
+        return self._repeat is None and (self._ill or self.training.step >= self.spec.steps)
 
     def report(self) -> dict[str, Any]:
         """Trains until the next report is due and makes it.
@@ -120,7 +123,7 @@ class Trial:
         except NonFiniteLossError as error:
             raise NonFiniteLossError(error.loss, error.step, self._doubts) from error
         found = self.training.evaluate()
-        self._doubt(found)
+        self._doubts = pathologies.doubts(self.training.model, found, self.training.step)
         if not math.isfinite(found[self.objective]):
             title = measures.measure(self.objective).title
             raise NonFiniteLossError(f"validation {title}", self.training.step, self._doubts)
@@ -135,16 +138,25 @@ class Trial:
             "cpu_seconds": self.cpu_seconds,
             "reported": time.time(),
             "train": [[entry.step, entry.values] for entry in losses],
+            measures.PATHOLOGIES: pathologies.judged(
+                self.training.model, found, self.training.step, self.spec.pathologies
+            ),
         }
+        self._judge(report)
         self._show(found, losses)
         self._save(report)
         return report
 
-    def _doubt(self, found: Mapping[str, Any]) -> None:
-        """Notes what speaks against the training, where nothing did at the report before."""
-        before, self._doubts = self._doubts, self.training.model.doubts(found)
-        if self._doubts and not before:
-            self._note(f"at step {self.training.step} {self._doubts}")
+    def _judge(self, report: Mapping[str, Any]) -> None:
+        """Sees whether the trial has a pathology that is to end it."""
+        step = self.training.step
+        found = pathologies.verdicts({**self._last, step: report})
+        ending = [
+            f"{name}: {one.evidence}" for name, one in found.items() if name in self.spec.stop_on and one.evidence
+        ]
+        self._last, self._ill = {step: report}, bool(ending)
+        if ending:
+            self._note(f"ends at step {step}, {'; '.join(ending)}")
 
     def _show(self, found: Mapping[str, float], losses: list[Losses]) -> None:
         if self._writer is None:
@@ -178,6 +190,7 @@ class Trial:
             "cpu_seconds": self.cpu_seconds,
             "best": self.best,
             "objective": self.objective,
+            "ill": self._ill,
         }
         checkpoint.save_last(self.folder, state, is_best=better)
 

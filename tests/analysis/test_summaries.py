@@ -132,6 +132,25 @@ def test_a_study_is_a_row_with_its_ends_and_its_cost():
     assert studies(given, pd.DataFrame())["confirmed"].tolist() == [0]
 
 
+def test_pathologies_have_shares_and_are_never_the_best_unless_all_have_one():
+    given = trials(
+        study=["one"] * 4 + ["two", "three"],
+        state=["COMPLETE", "COMPLETE", "PRUNED", "FAIL", "COMPLETE", "COMPLETE"],
+        pathology=["collapsed", "", "collapsed, dead", "", "", "dead"],
+        objectives="elbo, zero_fraction",
+        dataset=["mnist5k"] * 5 + ["sprites"],
+        number=[0, 1, 2, 3, 0, 0],
+        **{"metrics.elbo": [-1.0, -2.0, -3.0, NAN, -5.0, -6.0]},
+    )
+    shares = studies(given, pd.DataFrame())[["collapsed_share", "dead_share"]].to_numpy().tolist()
+    assert shares == [[0.5, 0.25], [0.0, 0.0], [0.0, 1.0]]
+    found = best(given)[["study", "number", "among"]].to_numpy().tolist()
+    assert found == [["one", 1, 2], ["three", 0, 1]]
+    assert front(given)[["study", "number"]].to_numpy().tolist() == [["one", 1], ["two", 0], ["three", 0]]
+    assert ranking(given)["pathology"].tolist()[:2] == ["collapsed", ""]
+    assert "pathology" not in ranking(given.assign(pathology=""))
+
+
 # What docs/tables.md says.
 
 
@@ -150,7 +169,8 @@ def matches(column: str, patterns: list[str]) -> bool:
 def test_every_column_is_documented_and_no_other(name):
     measures = {"metrics.reconstruction": -2.0, "metrics.log_likelihood": -1.0, "metrics.active_units": 3.0}
     given = trials(objectives="elbo, zero_fraction", number=[0, 1], **measures, **{"metrics.adversarial_elbo": 1.0})
-    table = TABLES[name].whole(given.assign(objective=["elbo", "log_likelihood"]), confirmed(repeat=[0, 1]))
+    given = given.assign(objective=["elbo", "log_likelihood"], pathology=["collapsed, dead", "saturated"])
+    table = TABLES[name].whole(given, confirmed(repeat=[0, 1]))
     patterns = documented(name)
     assert all(matches(column, patterns) for column in table), [c for c in table if not matches(c, patterns)]
     plain = [pattern for pattern in patterns if "*" not in pattern]

@@ -155,7 +155,7 @@ def test_the_cost_of_a_study_in_a_line():
     given = timed(state=["RUNNING", "PRUNED", "COMPLETE"], steps=[10, 25, 100])
     assert cost(given) == (
         "3 trials, begun 2026-01-02 03:04:05, the last one ended 2026-01-02 03:07:05; 135 steps in 4 s of work by the "
-        "clock and 9 CPU s; ASHA stopped 1 and saved 75 of 200 steps, 38%"
+        "clock and 9 CPU s; 1 stopped early, which saved 75 of 200 steps, 38%"
     )
     nothing = timed(state=["WAITING"], steps=[0]).assign(started=pd.NaT, cpu_seconds=NAN, seconds=NAN)
     assert cost(nothing) == "1 trial; 0 steps in 0 s of work by the clock"

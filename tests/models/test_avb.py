@@ -236,10 +236,11 @@ def test_what_is_told_beyond_doubt_is_measured_and_said(x):
     assert list(found) == ["adversarial_elbo", "discriminator_saturation"]
     assert found["adversarial_elbo"] == pytest.approx((look.elbo.log_lik - look.elbo.kl).mean().item())
     assert found["discriminator_saturation"] < 0.99
-    assert model.doubts(found) == ""
+    [symptom] = [symptom for symptom in model.symptoms() if symptom.pathology == "saturated"]
+    assert symptom.excess(found[symptom.measure]) < 0
     model.discriminator.forward = lambda x, z: torch.tensor([[7.0], [-7.0]]).expand(-1, B)  # q's draws, then r's
     assert numbers()["discriminator_saturation"] == 1.0
-    assert model.doubts(numbers()).startswith("the discriminator is saturated: it tells 100.0% of its draws")
+    assert symptom.excess(numbers()[symptom.measure]) == pytest.approx(1)
     model.discriminator.forward = lambda x, z: torch.tensor([[7.0], [7.0]]).expand(-1, B)  # of r's it is wrong
     assert numbers()["discriminator_saturation"] == 0.5
 

@@ -63,6 +63,8 @@ MAY_BE: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("dataset_options", "preprocessing", "fixed", "space"), _empty),
     **dict.fromkeys(("validation", "confirm", "resources"), _empty),
     **dict.fromkeys(("asha", "storage", "code"), _nothing),
+    "pathologies": lambda value: value in (None, []),
+    "stop_on": lambda value: value == [],
     "sigma": lambda value: type(value) in (int, float) and 0 < value < math.inf,  # of the gaussian likelihood
     "trials": _whole(1),
     "max_failed": _number(0, 1),

@@ -48,6 +48,23 @@ def space(trial):
     return {"latent": trial.suggest_int("latent", 2, 8), "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True)}
 """
 
+WATCHED = (
+    (MINE + SPACE)
+    .replace("**merged", "kind=Watched,\n        **merged")
+    .replace(
+        "PAPER =",
+        """from models.pathologies import Symptom
+
+
+class Watched(VAE):
+    def symptoms(self):
+        return [*super().symptoms(), Symptom("bright", "reconstruction", -1e4, 0.0)]
+
+
+PAPER =""",
+    )
+)
+
 
 @pytest.fixture
 def preset(tmp_path, raw):
@@ -71,6 +88,32 @@ def run(preset, tmp_path) -> Run:
     made = Run(tmp_path / "runs" / "tiny")
     solo.train(load(preset()), made)
     return made
+
+
+# What it may come to.
+
+
+def test_it_has_pathologies_of_its_own(preset, tmp_path):
+    spec = load(preset(WATCHED, pathologies=["bright"]))
+    solo.train(spec, Run(tmp_path / "runs" / "tiny"))
+    rows = tables.results(open_run(Run(tmp_path / "runs" / "tiny")))
+    assert rows["pathology"].tolist() == ["bright"]
+    assert rows["evidence"][0].startswith("bright: at step 50 reconstruction -")
+    assert rows["evidence"][0].endswith(" above -1e+04")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('"reconstruction"', '"recon"', "model: its pathology 'bright' is read off 'recon', which no report has"),
+        ('"bright"', '"nan"', "model: a pathology cannot be called 'nan'; take a word, and no cause of a failure"),
+        ('"bright"', '"too, bright"', "model: a pathology cannot be called 'too, bright'; take a word"),
+    ],
+)
+def test_a_pathology_of_its_own_is_of_a_number_that_there_is_and_called_by_a_word(preset, before, after, said):
+    with pytest.raises(SpecError) as refused:
+        load(preset(WATCHED.replace(before, after)))
+    assert said in str(refused.value)
 
 
 # What a preset says.

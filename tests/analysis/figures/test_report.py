@@ -23,7 +23,8 @@ from analysis.reported import Reported
 from study import spec as specs
 from study.record.folder import Run
 from study.record.storage import open_run
-from study.record.trials import fail
+from study.record.trials import fail, finish, store_report
+from study.spec.measures import METRICS, PATHOLOGIES
 
 SCRIPT = "crash: <script>alert('x')</script> & password=hunter2 in /home/somebody/models/own.py"
 
@@ -63,11 +64,16 @@ def page_of(*runs: Run) -> tuple[str, Page]:
 
 @pytest.fixture(scope="module")
 def made(runs, tmp_path_factory) -> Run:
-    """A run that was stopped, with a confirmation, and a trial that failed with a text that is no text."""
+    """A run that was stopped, with a confirmation, a trial that failed with a text that is no text, and a dead one."""
     run = Run(shutil.copytree(runs("vsc").path, tmp_path_factory.mktemp("report") / "tiny-vsc"))
     run.rewrite(run.spec().model_copy(update={"trials": 8}))
     opened = open_run(run)
     fail(opened, opened.study.ask().number, SCRIPT, traceback=f'File "{run.path}/x.py", line 3\n<b>')
+    dead, said = opened.study.ask(), {"dead": {"excess": 1.0, "evidence": "zero_fraction 1 above 0.9999"}}
+    numbers = {**dict.fromkeys(METRICS, 1.0), "elbo": -900.0, "measures": list(METRICS), "seconds": 1.0, "train": []}
+    for steps in (5, 10):
+        store_report(opened.study, dead._trial_id, {**numbers, "steps": steps, PATHOLOGIES: said})
+    finish(opened, dead.number, {**numbers, "steps": 10, "cause": ""})
     rows = {"study": run.name, "configuration": ["defaults", "defaults", "trial-0"], "repeat": [0, 1, 0]}
     numbers = {"samples": 10, "images": 10, "seconds": 2.0, "metrics.elbo": [-90.0, -94.0, None]}
     pd.DataFrame({**rows, "cause": ["", "", "oom: not enough memory"], **numbers}).to_parquet(run.table("confirm"))
@@ -88,10 +94,11 @@ def test_it_says_what_was_asked_what_came_out_what_failed_and_what_it_cost(shown
         "8 trials by random, seed 0",
         f"ELBO {best:.2f} nats an image on the validation images, soft cross-entropy: trial ",
         "ELBO on the test set, over fresh seeds: defaults -92.00 ± 2.83",
-        "7, of those that have ended 1 stopped early (17%) and 2 failed (33%)",
+        "8, of those that have ended 2 stopped early (29%) and 2 failed (29%)",
         "3 trainings, 1 failed",
         "trial 3. The first: nan: the loss of 'elbo' was not finite at step 3",
         "trial-0, seed 1. The first: oom: not enough memory",
+        "trial 7. The first: dead: at step ",  # of other trials, so shortly trained, some are
     ):
         assert expected in said, expected
     drawn = [name for name in figures.names() if figures.module(name).fits(figures.Results(made))]
@@ -239,4 +246,4 @@ def test_of_several_objectives_it_shows_the_pareto_set(make, tmp_path, undrawn):
 def test_a_study_of_thousands_shows_the_first_of_them(made, monkeypatch):
     monkeypatch.setattr(reported, "MOST_TRIALS", 3)
     found = Reported(figures.Results(made))
-    assert (len(found.ranking.rows), found.more) == (3, 4)
+    assert (len(found.ranking.rows), found.more) == (3, 5)

@@ -18,7 +18,8 @@ from study.dashboard.pictures import Pictures
 from study.dashboard.view import View
 from study.record.folder import Run
 from study.record.storage import open_run
-from study.record.trials import fail, reports, store_report
+from study.record.trials import best_trial, fail, finish, reports, store_report
+from study.spec.measures import PATHOLOGIES
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -64,6 +65,25 @@ def test_numbers_of_the_last_report_stand_flat_and_reports_last_by_step(run):
         assert names[-len(made) :] == sorted(names)[-len(made) :] == [f"~report {step:07d}" for step in made]
         assert trial.user_attrs[names[-1]].startswith(f"elbo {last['elbo']:.2f}, kl {last['kl']:.2f}, zero_fraction 0.")
     assert [trial.user_attrs["cause"] for trial in seen] == ["", "", "lost: the worker's process ended", ""]
+
+
+def test_a_pathology_is_shown_and_what_has_one_is_not_the_best(run):
+    study = study_of(run)
+    opened, numbers = open_run(run), next(reversed(reports(study.trials[0]).values()))
+    kept, ill = {"collapsed": {"excess": 0.5, "evidence": "kl 0.1 below 0.6931"}}, opened.study.ask()
+    for steps in (opened.spec.steps - 10, opened.spec.steps):
+        found = {**numbers, "measures": ["elbo", "kl"], "elbo": 0.0, "steps": steps, PATHOLOGIES: kept}
+        store_report(opened.study, ill._trial_id, found)
+    finish(opened, ill.number, {**found, "cause": ""})
+    seen = View(open_run(run), Pictures(run))
+    shown_ill, *others = reversed(seen.get_all_trials(1))
+    assert (shown_ill.user_attrs["pathology"], shown_ill.user_attrs["violation"]) == ("collapsed", 0.5)
+    assert "kl 0.1 below 0.6931" in shown_ill.user_attrs["evidence"]
+    assert shown_ill.system_attrs["constraints"] == [0.5]  # as optuna-dashboard reads them
+    of_others = [trial.user_attrs.get("pathology", "") for trial in study.trials[:-1]]
+    assert [trial.user_attrs["pathology"] for trial in reversed(others)] == of_others
+    assert shown_ill.value > (best := seen.get_best_trial(1)).value
+    assert best.number == best_trial(opened.study).number
 
 
 def test_of_thousands_of_trials_no_curves_are_drawn_and_reports_stay(run, monkeypatch):
