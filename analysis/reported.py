@@ -21,7 +21,7 @@ from imagesets import DataError
 from study.output import without_places
 from study.record.folder import RunError
 from study.record.trials import owed
-from study.record.words import summary
+from study.record.words import in_words, summary
 from study.spec.measures import in_order, kind_of, measure, number_text, titled
 from study.spec.ranges import text as range_text
 from study.spec.text import counted
@@ -112,6 +112,7 @@ class Reported:
                 "each training",
                 f"{spec.steps:,} steps of {spec.budget.batch} images, a report every {spec.report_every}",
             ),
+            ("training steps in", f"{in_words(spec)}; evaluated in float32"),
             ("confirmation", f"{of_search}the defaults, {counted(spec.confirm.seeds, 'fresh seed')} each"),
             ("resources", f"{spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU a training"),
         ]

@@ -43,6 +43,7 @@ from study.spec import StudySpec, dump
 from study.spec.measures import in_order
 from study.spec.text import command
 from study.tasks import Candidate, Job, rank, score, work
+from study.trial import arithmetic
 from study.trial.files import write_whole
 from study.trial.seeds import derived_seed
 from study.trial.trial import cause, load_data
@@ -221,14 +222,15 @@ Outcome = Result | Sequence[Sequence[Value]] | str
 def do(task: Task, run: Run, spec: StudySpec, data: str | None, device: torch.device) -> Outcome:
     """Does a task; what `Agenda.take` takes."""
     job = task.jobs[0]
-    if task.kind == "work":
-        return work(run, spec, job, data, device, task.measures)
-    try:
-        if task.kind == "score":
-            return [score(run, spec, job, data, device, task.measures)]
-        return rank(run, spec, task.jobs, data, device)
-    except Exception as error:
-        return cause(error)
+    with arithmetic.evaluating(spec.deterministic):
+        if task.kind == "work":
+            return work(run, spec, job, data, device, task.measures)
+        try:
+            if task.kind == "score":
+                return [score(run, spec, job, data, device, task.measures)]
+            return rank(run, spec, task.jobs, data, device)
+        except Exception as error:
+            return cause(error)
 
 
 def _outcome(agenda: Agenda, task: Task, found: Outcome) -> str:
@@ -261,6 +263,8 @@ def _row(opened: OpenRun, agenda: Agenda, job: Job, found: Result) -> dict[str, 
         "preprocessing": spec.pixels,
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
+        "precision": spec.precision,
+        "deterministic": spec.deterministic,
         "configuration": job.candidate.name,
         "repeat": job.repeat,
         "seed": job.seed,

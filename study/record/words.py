@@ -62,6 +62,14 @@ def scored_with(votes: int, examples: int, trees: str) -> str:
     return f"{votes} votes, {examples} examples, DCI of {trees}'s trees"
 
 
+ARITHMETIC = {"full": "float32", "tf32": "TF32", "bf16": "bfloat16"}
+
+
+def in_words(spec: StudySpec) -> str:
+    """The arithmetic of training steps."""
+    return ARITHMETIC[spec.precision] + (", by deterministic kernels" if spec.deterministic else "")
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them: "40 s", "12 min", "3.5 h"."""
     if seconds < 90:
@@ -158,6 +166,8 @@ def planned(spec: StudySpec) -> list[str]:
             f"  no search: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}, trainings {each}",
             f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
         ]
+    if (spec.precision, spec.deterministic) != ("full", False):
+        lines.append(f"  training steps in {in_words(spec)}; evaluated in float32")
     lines += [f"  pins {pinned}", *cautions(spec)]
     if spec.validated is not None:
         lines.append(f"  reports on {counted(spec.validated, 'validation image')}, always the same ones")

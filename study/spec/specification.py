@@ -208,6 +208,8 @@ class StudySpec(_Part):
     trials: int = Field(default=64, ge=0, le=MANY)  # 0: no search, as `seeds` makes it
     asha: Asha | None = None
     budget: Budget
+    precision: Literal["full", "tf32", "bf16"] = "full"  # of training steps; see study.trial.arithmetic
+    deterministic: bool = False
     validation: Validation = Validation()
     confirm: Confirm = Confirm()
     resources: Resources = Resources()
