@@ -36,7 +36,7 @@ from study.record.storage import (
     reopen,
 )
 from study.record.tables import cell, of_one_type, to_parquet
-from study.record.trials import owed
+from study.record.trials import is_oom, owed
 from study.record.words import duration, measured
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
@@ -187,13 +187,18 @@ def _work_all(
 
         @ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus, max_retries=3)
         def done(task: Task) -> Outcome:
-            return do(task, run, spec, str(data), device())
+            return do(task, run, spec, str(data), device(spec.deterministic))
 
         agenda.forget_other_budgets()
         pending: dict[Any, Task] = {}
+        put_off: set[Any] = set()  # keys of what ran out of memory beside others
+        again: list[Task] = []  # those of them that are still to be tried again, alone, when the others have ended
         started, ended = time.monotonic(), 0
         while stop.signal is None:
             pending |= {done.remote(task): task for task in agenda.ready()}
+            if not pending and again:
+                task = again.pop(0)
+                pending = {done.options(num_gpus=math.ceil(spec.resources.gpus)).remote(task): task}
             if not pending:
                 break
             finished, _ = ray.wait(list(pending), timeout=0.5)
@@ -204,6 +209,11 @@ def _work_all(
                 except ray.exceptions.RayError as error:
                     why = f"lost: {type(error).__name__}"
                     found = Result(why, 0, spec.steps) if task.kind == "work" else why
+                if _ran_out(found) and task.key not in put_off:
+                    put_off.add(task.key)
+                    again.append(task)
+                    say(f"{_outcome(agenda, task, found)}; it is tried again alone, when the others have ended")
+                    continue
                 agenda.take(task, found)
                 ended += 1
                 left = len(agenda.left())
@@ -231,6 +241,10 @@ def do(task: Task, run: Run, spec: StudySpec, data: str | None, device: torch.de
             return rank(run, spec, task.jobs, data, device)
         except Exception as error:
             return cause(error)
+
+
+def _ran_out(found: Outcome) -> bool:
+    return is_oom(found.cause if isinstance(found, Result) else found if isinstance(found, str) else "")
 
 
 def _outcome(agenda: Agenda, task: Task, found: Outcome) -> str:

@@ -1,11 +1,14 @@
 """Searches a study on Ray Tune.
 
 `run` makes the run folder, `resume` opens it; both then go the same way: take the lock, hand the unfinished trials out
-again, refill ASHA's rungs from the storage, and start a fresh Tuner for the trials still owed.
+again, refill ASHA's rungs from the storage, and start a fresh Tuner for the trials still owed. A trial that ran out of
+memory is handed out once more when these have ended, by a Tuner that gives it a whole card: Ray's trials keep what they
+were given.
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -26,7 +29,7 @@ from study.record.storage import (
     open_run,
     reopen,
 )
-from study.record.trials import Outcome, outcome, owed
+from study.record.trials import Outcome, outcome, owed, put_off
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.text import command
@@ -130,10 +133,12 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
     begin(opened)
     ledger = Ledger(opened)
     try:
-        _fit(opened, data, stop, ledger)
-        while ledger.left and not ledger.halt and stop.signal is None:
-            ledger.left.clear()
-            _fit(opened, data, stop, ledger)
+        for alone in (False, True):
+            again = _owed(opened, alone) > 0
+            while again and not ledger.halt and stop.signal is None:
+                ledger.left.clear()
+                _fit(opened, data, stop, ledger, alone)
+                again = bool(ledger.left)
     except Exception:
         if not ledger.halt:
             raise
@@ -145,16 +150,29 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
     return tables.end(run, outcome(study, stop.signal))
 
 
-def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
-    """Hands out the trials that are owed, the unfinished ones first, until all have ended or are left."""
+def _owed(opened: OpenRun, alone: bool) -> int:
+    """How many trials are still to be handed out, beside each other or alone."""
+    waiting = len(put_off(opened))
+    return waiting if alone else owed(opened) - waiting
+
+
+def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, alone: bool) -> None:
+    """Hands out the trials that are owed, the unfinished ones first, until all have ended, are left or are put off.
+
+    Args:
+        opened, data, stop, ledger: of the search.
+        alone: those that were put off, for want of memory: each on a whole card or, on CPUs, one at a time.
+    """
     run, spec, study = opened
+    later = [trial.number for trial in put_off(opened)]
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     tuner = tune.Tuner(
-        tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
+        tune.with_resources(Trainable, placement(spec, alone)),
         tune_config=tune.TuneConfig(
-            search_alg=HandOut(opened, data, unfinished),
+            search_alg=HandOut(opened, data, [trial for trial in unfinished if (trial.number in later) == alone]),
             scheduler=_scheduler(opened),
-            num_samples=owed(opened),
+            num_samples=_owed(opened, alone),
+            max_concurrent_trials=1 if alone and not spec.resources.gpus else None,
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
@@ -170,6 +188,12 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
         ),
     )
     tuner.fit()
+
+
+def placement(spec: StudySpec, alone: bool = False) -> dict[str, float]:
+    """What Ray is asked for a trial; alone, it has whole cards in the place of a share of one."""
+    gpus = spec.resources.gpus
+    return {"cpu": spec.resources.cpus, "gpu": math.ceil(gpus) if alone else gpus}
 
 
 def _scheduler(opened: OpenRun) -> Asha | FIFOScheduler:
