@@ -23,6 +23,7 @@ import imagesets
 from study.agenda import Agenda, Task
 from study.record.confirmation import DEFAULTS, LATENTS, Result, Value, in_columns
 from study.record.folder import OpenRun, Run, RunError
+from study.record.packed import as_packed, kept
 from study.record.seeds import with_more
 from study.record.storage import (
     KIND,
@@ -120,7 +121,7 @@ def confirm(
         agenda = Agenda(run, spec, jobs(opened))
         if agenda.left():
             check_data(opened)
-        signum = _work_all(agenda, imagesets.data_root(data), address, wait, say, stop)
+        signum = _work_all(agenda, imagesets.data_root(data), address, wait, say, stop, opened)
         results = [(job, found) for job in agenda.jobs if (found := agenda.result(job)) and found.budget == spec.steps]
         table = of_one_type(pd.DataFrame([_row(opened, agenda, job, found) for job, found in results]))
         if len(table):
@@ -175,17 +176,27 @@ def _at_work(run: Run, spec: StudySpec, address: str | None, wait: bool) -> Iter
 
 
 def _work_all(
-    agenda: Agenda, data: Path, address: str | None, wait: bool, say: Callable[[str], None], given: Stop | None
+    agenda: Agenda,
+    data: Path,
+    address: str | None,
+    wait: bool,
+    say: Callable[[str], None],
+    given: Stop | None,
+    opened: OpenRun,
 ) -> int | None:
-    run, spec = agenda.run, agenda.spec
     if not agenda.left():
         return None
+    run, spec = agenda.run, as_packed(agenda.spec, kept(opened))
     with nullcontext(given) if given else _at_work(run, spec, address, wait) as stop:
         import ray
 
+        from study.tune.cards import placed
         from study.tune.trainable import device
 
-        @ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus, max_retries=3)
+        spec = placed(opened, str(data), stop)
+        gpus = spec.resources.least_gpus
+
+        @ray.remote(num_cpus=spec.resources.cpus, num_gpus=gpus, max_retries=3)
         def done(task: Task) -> Outcome:
             return do(task, run, spec, str(data), device(spec.deterministic))
 
@@ -198,7 +209,7 @@ def _work_all(
             pending |= {done.remote(task): task for task in agenda.ready()}
             if not pending and again:
                 task = again.pop(0)
-                pending = {done.options(num_gpus=math.ceil(spec.resources.gpus)).remote(task): task}
+                pending = {done.options(num_gpus=math.ceil(gpus)).remote(task): task}
             if not pending:
                 break
             finished, _ = ray.wait(list(pending), timeout=0.5)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record import packed
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
 from study.record.progress import SESSIONS, Pace, Progress
@@ -118,6 +119,8 @@ def summary(opened: OpenRun) -> str:
     made = Pace(opened)
     if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
         line += f"\n{pace(at)}"
+    if (shared := packed.kept(opened)) is not None:
+        line += f"\n{shared.told()}"
     best = best_trial(study)
     if best is None:
         return line
@@ -148,7 +151,7 @@ def planned(spec: StudySpec) -> list[str]:
     pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
     each = (
         f"of {counted(spec.steps, 'step')} (batch {spec.budget.batch}, report every {spec.report_every}), "
-        f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU"
+        f"each on {spec.resources.text}"
     )
     lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.pixels} images, {spec.likelihood} likelihood"]
     if spec.trials:

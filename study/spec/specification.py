@@ -102,6 +102,9 @@ What needs a model to be built for it is not checked again, which takes torch an
 """
 
 
+Gpus = Annotated[float, Field(ge=0, le=MANY, allow_inf_nan=False), AfterValidator(_share_or_whole)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -157,10 +160,21 @@ class Confirm(_Part):
 
 
 class Resources(_Part):
-    """What one trial is given."""
+    """What one trial is given. With `auto`, a trial is measured on a card, and as many go on one as have room."""
 
     cpus: Several = 1
-    gpus: Annotated[float, AfterValidator(_share_or_whole)] = Field(default=0.0, ge=0, le=MANY, allow_inf_nan=False)
+    gpus: Gpus | Literal["auto"] = 0.0
+
+    @property
+    def least_gpus(self) -> float:
+        """What a machine must have: with `auto`, trials go to CPUs where there is no GPU."""
+        return 0.0 if self.gpus == "auto" else self.gpus
+
+    @property
+    def text(self) -> str:
+        """In a line."""
+        gpus = "an automatic share of a" if self.gpus == "auto" else f"{self.gpus:g}"
+        return f"{self.cpus} CPU and {gpus} GPU"
 
 
 def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:

@@ -49,7 +49,7 @@ def stepping(precision: Precision, deterministic: bool, model: nn.Module, device
             return
         layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)]
         for layer in layers:
-            layer.forward = _in_bfloat16(layer.forward, device.type)
+            layer.forward = _in_bfloat16(layer.forward, device.type)  # type: ignore[method-assign]
         try:
             yield
         finally:
@@ -83,7 +83,7 @@ def _in_bfloat16(forward: Callable[..., Any], device_type: str) -> Callable[...,
 @contextmanager
 def _flags(products: Literal["ieee", "tf32"], deterministic: bool) -> Iterator[None]:
     """Left alone, torch takes TF32 for convolutions and not for matrix products."""
-    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = matmul.fp32_precision, conv.fp32_precision
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     warned_only = torch.is_deterministic_algorithms_warn_only_enabled()

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 import torch
 
-from study.trial import arithmetic
+from imagesets import Splits
+from models import ModelError
+from study.trial import arithmetic, snapshot
+from study.trial.training import NonFiniteLossError, Training
+
+if TYPE_CHECKING:
+    from study.spec import StudySpec
+
+STEPS = 3  # after the first, optimisers have their moments
 
 
 class CardError(Exception):
@@ -29,6 +41,47 @@ def take(share: float, deterministic: bool = False) -> torch.device:
     if share < 1:
         torch.cuda.set_per_process_memory_fraction(share, 0)
     return torch.device("cuda", 0)
+
+
+class Look(NamedTuple):
+    """What a process sees of the card that it was given."""
+
+    obstacle: str  # why no trial can go there, in a line; empty where one can
+    name: str = ""
+    memory: int = 0  # bytes of the whole card
+
+
+def look(precision: arithmetic.Precision) -> Look:
+    """Looks at the card that this process sees first."""
+    if obstacle := missing():
+        return Look(f"trials are given a GPU, and {obstacle}; add --set resources.gpus=0 to run on CPUs")
+    card = torch.device("cuda", 0)
+    properties = torch.cuda.get_device_properties(card)
+    return Look(arithmetic.obstacle(precision, card), properties.name, properties.total_memory)
+
+
+def peak(spec: StudySpec, settings: Mapping[str, Any], splits: Splits, device: torch.device | str = "cuda:0") -> int:
+    """Bytes that torch reserves at most for a training, of which some steps, a report and its picture are made.
+
+    Args:
+        spec: of the study.
+        settings: a configuration; one that no model can be built from takes nothing.
+        splits: the data.
+        device: a card that this process has to itself. Of a training that has no room there, it is all of it.
+    """
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        training = Training(spec, settings, splits, seed=0, device=device)
+        with suppress(NonFiniteLossError):  # the largest of each setting together need not learn
+            training.advance(min(STEPS, spec.steps))
+        training.evaluate()
+        snapshot.take(training.model, training.valid_images)
+    except ModelError:
+        return 0
+    except torch.OutOfMemoryError:
+        return torch.cuda.get_device_properties(0).total_memory
+    return torch.cuda.max_memory_reserved()
 
 
 def missing() -> str:

@@ -18,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from study.record import tables
 from study.record.folder import OpenRun, Run
+from study.record.packed import as_packed, kept
 from study.record.progress import begin
 from study.record.storage import (
     SPEC,
@@ -34,6 +35,7 @@ from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.text import command
 from study.trial.trial import load_data
+from study.tune.cards import measured, placed
 from study.tune.cluster import ray_started
 from study.tune.display import display
 from study.tune.ledger import LOST_PROCESSES, Ledger
@@ -67,11 +69,12 @@ def run(
     splits = load_data(spec, data)
     with _stopping(run) as stop, ray_started(spec, run.path, address, wait, stop):
         stop.leave_if_asked()
+        found = measured(spec, data, stop)
         create(run, spec)
         with run.locked():
             opened = open_run(run, spec, create=True)
             describe_data(opened, splits)
-            return _search(opened, data, stop)
+            return _search(opened._replace(spec=placed(opened, data, stop, found)), data, stop)
 
 
 def resume(
@@ -103,11 +106,13 @@ def resume(
             return tables.end(run, outcome(opened.study))
         check_data(opened)
         splits = load_data(opened.spec, data)
-        with _stopping(run, spec) as stop, ray_started(opened.spec, run.path, address, wait, stop):
+        given = as_packed(opened.spec, kept(opened))
+        with _stopping(run, spec) as stop, ray_started(given, run.path, address, wait, stop):
+            spec_placed = placed(opened, data, stop)
             if spec is not None:
                 _keep(opened)
             describe_data(opened, splits)
-            return _search(opened, data, stop)
+            return _search(opened._replace(spec=spec_placed), data, stop)
 
 
 def _keep(opened: OpenRun) -> None:
@@ -172,7 +177,7 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, alone: b
             search_alg=HandOut(opened, data, [trial for trial in unfinished if (trial.number in later) == alone]),
             scheduler=_scheduler(opened),
             num_samples=_owed(opened, alone),
-            max_concurrent_trials=1 if alone and not spec.resources.gpus else None,
+            max_concurrent_trials=1 if alone and not spec.resources.least_gpus else None,
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
@@ -192,7 +197,7 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, alone: b
 
 def placement(spec: StudySpec, alone: bool = False) -> dict[str, float]:
     """What Ray is asked for a trial; alone, it has whole cards in the place of a share of one."""
-    gpus = spec.resources.gpus
+    gpus = spec.resources.least_gpus
     return {"cpu": spec.resources.cpus, "gpu": math.ceil(gpus) if alone else gpus}
 
 
