@@ -35,9 +35,13 @@ def check_room(spec: StudySpec, wait: bool, stop: Stop) -> None:
         stop: of the command; a signal ends the wait.
 
     Raises:
-        SpecError: no machine has room, and none is waited for.
+        SpecError: no machine has room, and none is waited for; or a card is, by a study that measures on one.
     """
-    problems = lacking(spec, "this cluster", [has(node) for node in alive()])
+    there = [has(node) for node in alive()]
+    if wait and spec.resources.gpus == "auto" and not any(machine.gpus for machine in there):
+        none = "resources.gpus: auto measures on a card that is there, and this cluster has none yet"
+        raise SpecError(spec.name, [f"{none}; with --wait give a number"])
+    problems = lacking(spec, "this cluster", there)
     if problems and not wait:
         raise SpecError(spec.name, [f"{problem}; --wait waits for a machine that has it" for problem in problems])
     if problems:
