@@ -8,16 +8,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from ray import tune
 
+from study import confirm
 from study.record import packed
+from study.record.confirmation import Result
 from study.record.folder import Run
 from study.record.packed import Packed
 from study.record.storage import open_run
 from study.signals import Stop
 from study.spec import SpecError, StudySpec
 from study.trial.cards import Look
-from study.tune import cards, cluster, machines, runner
+from study.tune import cards, cluster, machines, runner, trainable
 from study.tune.trainable import Trainable
 
 GB = 10**9
@@ -101,16 +104,19 @@ def eight_cards(local_ray, ray_down):
         yield
 
 
-class Seen(tune.Trainable):
-    """Leaves word which card it was given, and is done when all have."""
+def told_of_its_card() -> type[tune.Trainable]:
+    """A trainable that leaves word which card it was given, and is done when all have; it needs no torch."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        self.folder, self.all = Path(config["folder"]), config["all"]
-        (self.folder / str(config["number"])).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+    class Told(tune.Trainable):  # in a function, so that it travels to the workers whole
+        def setup(self, config: dict[str, Any]) -> None:
+            self.folder, self.all = Path(config["folder"]), config["all"]
+            (self.folder / str(config["number"])).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
 
-    def step(self) -> dict[str, Any]:
-        time.sleep(0.5)
-        return {"done": len(list(self.folder.iterdir())) == self.all}
+        def step(self) -> dict[str, Any]:
+            time.sleep(0.5)
+            return {"done": len(list(self.folder.iterdir())) == self.all}
+
+    return Told
 
 
 @pytest.mark.long
@@ -119,7 +125,7 @@ def test_32_trials_of_a_quarter_card_are_at_work_at_once_four_on_each_of_eight(e
     folder.mkdir()
     spec = StudySpec(**raw(resources={"gpus": 0.25}))
     tuner = tune.Tuner(
-        tune.with_resources(Seen, runner.placement(spec)),
+        tune.with_resources(told_of_its_card(), runner.placement(spec)),
         param_space={"number": tune.grid_search(list(range(32))), "folder": str(folder), "all": 32},
         run_config=tune.RunConfig(name="ray", storage_path=str(tmp_path), verbose=0),
     )
@@ -203,3 +209,26 @@ def test_more_of_a_card_than_the_cluster_has_is_refused_and_waited_for_where_tha
     path = preset(tmp_path, resources={"gpus": 0.25})
     code, _, err = command("run", path, "--root", tmp_path / "runs")
     assert (code, "a trial asks for 0.25 GPUs, this cluster has none" in err) == (2, True)
+
+
+@pytest.mark.long
+def test_a_confirmation_tries_what_runs_out_of_memory_beside_others_once_more_alone(
+    eight_cards, command, preset, tmp_path, monkeypatch, found_cards
+):
+    whole = confirm.do
+
+    def beside_others_without_room(*given: Any) -> Any:
+        import ray
+
+        share = ray.get_runtime_context().get_assigned_resources()["GPU"]
+        return whole(*given) if share == 1 else Result("oom: CUDA out of memory", 0, 20)
+
+    monkeypatch.setattr(confirm, "do", beside_others_without_room)
+    monkeypatch.setattr(trainable, "device", lambda _: torch.device("cpu"))
+    how = {"samples": 4, "images": 20, "scores": []}
+    path = preset(tmp_path, resources={"gpus": 0.5}, budget={"steps": 20}, confirm=how)
+    code, out, err = command("seeds", path, "--seeds", "2", "--root", tmp_path / "runs")
+    assert (code, err) == (0, "")
+    again = "oom: CUDA out of memory; it is tried again alone, when the others have ended\n"
+    assert [out.count(f"defaults, seed {seed} of 2: {again}") for seed in (1, 2)] == [1, 1]
+    assert out.count("test elbo") == 2
