@@ -95,14 +95,14 @@ def _share_or_whole(value: float) -> float:
 MANY = 10**6  # what is held in memory at once: trials, draws of an image
 Long = Annotated[int, Field(ge=1, le=checks.LONGEST)]
 Several = Annotated[int, Field(ge=1, le=MANY)]
+Gpus = Annotated[float, Field(ge=0, le=MANY, allow_inf_nan=False), AfterValidator(_share_or_whole)]
+Precision = Literal["full", "tf32", "bf16"]
+"""Of the products of a training step: float32; float32 with TF32's 10 bits of mantissa; or bfloat16, which has 7."""
 KEPT = "kept"
 """The context of a validation, in pydantic's words, of what a run has kept: it was checked whole when the run was made.
 
 What needs a model to be built for it is not checked again, which takes torch and so seconds.
 """
-
-
-Gpus = Annotated[float, Field(ge=0, le=MANY, allow_inf_nan=False), AfterValidator(_share_or_whole)]
 
 
 class _Part(BaseModel):
@@ -222,7 +222,7 @@ class StudySpec(_Part):
     trials: int = Field(default=64, ge=0, le=MANY)  # 0: no search, as `seeds` makes it
     asha: Asha | None = None
     budget: Budget
-    precision: Literal["full", "tf32", "bf16"] = "full"  # of training steps; see study.trial.arithmetic
+    precision: Precision = "full"
     deterministic: bool = False
     validation: Validation = Validation()
     confirm: Confirm = Confirm()

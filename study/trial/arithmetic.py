@@ -9,13 +9,13 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-Precision = Literal["full", "tf32", "bf16"]
-"""Of the products of a training step: float32; float32 with TF32's 10 bits of mantissa; or bfloat16, which has 7."""
+if TYPE_CHECKING:
+    from study.spec.specification import Precision
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without one that is fixed, cuBLAS does not add in the same order always
 AMPERE = (8, 0)  # compute capability of the first cards that have TF32 and bfloat16

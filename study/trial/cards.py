@@ -15,6 +15,7 @@ from study.trial.training import NonFiniteLossError, Training
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
+    from study.spec.specification import Precision
 
 STEPS = 3  # after the first, optimisers have their moments
 
@@ -51,7 +52,7 @@ class Look(NamedTuple):
     memory: int = 0  # bytes of the whole card
 
 
-def look(precision: arithmetic.Precision) -> Look:
+def look(precision: Precision) -> Look:
     """Looks at the card that this process sees first."""
     if obstacle := missing():
         return Look(f"trials are given a GPU, and {obstacle}; add --set resources.gpus=0 to run on CPUs")
