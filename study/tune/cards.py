@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 
+import imagesets
 from study.record import packed
 from study.record.folder import OpenRun
 from study.record.packed import Packed
@@ -77,7 +78,7 @@ def measured(spec: StudySpec, data: str | None, stop: Stop) -> Packed | None:
             raise SpecError(spec.name, ["precision: tf32 is of GPUs, and there is none; take full, or bf16"])
         return Packed(0.0)
     node, card = min(found, key=lambda each: each[1].memory)
-    task = _task(_peak, node, 1.0).remote(spec, data)
+    task = _task(_peak, node, 1.0).remote(spec, str(imagesets.data_root(data)))
     print(f"measures what a trial takes of a card, on {name(node)}", flush=True)
     while not ray.wait([task], timeout=0.5)[0]:
         stop.leave_if_asked()
@@ -101,7 +102,8 @@ def placed(opened: OpenRun, data: str | None, stop: Stop, found: Packed | None =
     return packed.as_packed(opened.spec, now)
 
 
-def _peak(spec: StudySpec, data: str | None) -> int:
+def _peak(spec: StudySpec, data: str) -> int:
+    """Bytes that the defaults or the largest configuration take, whichever are more."""
     configurations = [spec.defaults(), largest(spec)]
     arithmetic.prepare(spec.deterministic)
     return max(cards.peak(spec, configuration, load_data(spec, data)) for configuration in configurations)

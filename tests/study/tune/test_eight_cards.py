@@ -116,6 +116,9 @@ def told_of_its_card() -> type[tune.Trainable]:
             time.sleep(0.5)
             return {"done": len(list(self.folder.iterdir())) == self.all}
 
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Nothing."""
+
     return Told
 
 
@@ -186,7 +189,8 @@ def test_two_trainings_of_half_a_card_run_to_their_end_and_one_without_room_has_
     assert (code, err) == (0, "")
     trials = open_run(Run(tmp_path / "runs" / "tiny")).study.get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"]
-    assert sorted(spent.read_text().split()) == ["0.5", "0.5", "1", "1"]
+    # Alone, each repeats the report of step 20, and goes on from there.
+    assert Counter(spent.read_text().split()) == {"0.5": 2, "1": 4}
     for number in (0, 1):
         said = f"trial {number}: oom: CUDA out of memory; it is tried again alone, when the others have ended\n"
         assert out.count(said) == 1
