@@ -215,11 +215,7 @@ def _work_all(
             finished, _ = ray.wait(list(pending), timeout=0.5)
             for reference in finished:
                 task = pending.pop(reference)
-                try:
-                    found = ray.get(reference)
-                except ray.exceptions.RayError as error:
-                    why = f"lost: {type(error).__name__}"
-                    found = Result(why, 0, spec.steps) if task.kind == "work" else why
+                found = _got(reference, task, spec)
                 if _ran_out(found) and task.key not in put_off:
                     put_off.add(task.key)
                     again.append(task)
@@ -227,10 +223,7 @@ def _work_all(
                     continue
                 agenda.take(task, found)
                 ended += 1
-                left = len(agenda.left())
-                how_far = f"{ended} of {ended + left}"
-                if left:
-                    how_far += f", about {duration((time.monotonic() - started) / ended * left)} left"
+                how_far = _how_far(ended, len(agenda.left()), time.monotonic() - started)
                 say(f"{_outcome(agenda, task, found)}   ({how_far})")
         for reference in pending:
             ray.cancel(reference, force=True)
@@ -252,6 +245,24 @@ def do(task: Task, run: Run, spec: StudySpec, data: str | None, device: torch.de
             return rank(run, spec, task.jobs, data, device)
         except Exception as error:
             return cause(error)
+
+
+def _got(reference: Any, task: Task, spec: StudySpec) -> Outcome:
+    """What came of a task, be it that its process was lost."""
+    import ray
+
+    try:
+        found: Outcome = ray.get(reference)
+        return found
+    except ray.exceptions.RayError as error:
+        why = f"lost: {type(error).__name__}"
+        return Result(why, 0, spec.steps) if task.kind == "work" else why
+
+
+def _how_far(ended: int, left: int, seconds: float) -> str:
+    """How many tasks have ended, and how long the others take at that pace."""
+    rest = f", about {duration(seconds / ended * left)} left" if left else ""
+    return f"{ended} of {ended + left}{rest}"
 
 
 def _ran_out(found: Outcome) -> bool:
