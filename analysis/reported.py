@@ -19,9 +19,11 @@ from analysis.formats import Cells, cells, sendable
 from analysis.inline import File, Picture, picture, suffixes
 from imagesets import DataError
 from study.output import without_places
+from study.record import packed
 from study.record.folder import RunError
 from study.record.trials import owed
-from study.record.words import summary
+from study.record.words import in_words, summary
+from study.spec import Resources
 from study.spec.measures import in_order, kind_of, measure, number_text, titled
 from study.spec.ranges import text as range_text
 from study.spec.text import counted
@@ -112,9 +114,15 @@ class Reported:
                 "each training",
                 f"{spec.steps:,} steps of {spec.budget.batch} images, a report every {spec.report_every}",
             ),
+            ("training steps in", f"{in_words(spec)}; evaluated in float32"),
             ("confirmation", f"{of_search}the defaults, {counted(spec.confirm.seeds, 'fresh seed')} each"),
-            ("resources", f"{spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU a training"),
+            ("resources", f"{self._resources.text} a training"),
         ]
+
+    @property
+    def _resources(self) -> Resources:
+        found = None if self._opened is None else packed.kept(self._opened)
+        return packed.as_packed(self.spec, found).resources
 
     @cached_property
     def space(self) -> Cells:

@@ -14,7 +14,7 @@ import models
 from models.base import VAE
 from models.measures import Measure
 from study.record.confirmation import DEFAULTS
-from study.record.words import how_scored
+from study.record.words import how_scored, in_words
 from study.spec import StudySpec
 from study.spec.measures import RENAMED, SAMPLED, TRUSTED, in_order, kind_of, measure, number_text, titled, too_few
 from study.spec.ranges import text
@@ -172,6 +172,7 @@ def _about(config: Mapping[str, Any], model: VAE, spec: StudySpec) -> str:
             ("codes", f"{[*model.prior().event_shape]}, {model.posterior_part.codes_are}; deterministic"),
             *([("ranges of the study", _ranges(spec))] if spec.space else []),
             ("parameters", f"{config['parameters']:,}"),
+            ("training steps in", f"{in_words(spec)}; evaluated in float32"),
             ("commit", f"{commit}, with uncommitted changes" if config["changed"] else commit),
             ("versions", ", ".join(versions) or "not known"),
         ],

@@ -24,6 +24,7 @@ import imagesets
 from study.agenda import Agenda, Task
 from study.record.confirmation import DEFAULTS, LATENTS, Result, Value, in_columns
 from study.record.folder import OpenRun, Run, RunError
+from study.record.packed import as_packed, kept
 from study.record.pathologies import sound
 from study.record.seeds import with_more
 from study.record.storage import (
@@ -38,13 +39,14 @@ from study.record.storage import (
     reopen,
 )
 from study.record.tables import cell, of_one_type, to_parquet
-from study.record.trials import owed
+from study.record.trials import is_oom, owed
 from study.record.words import duration, measured
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.measures import in_order
 from study.spec.text import command
 from study.tasks import Candidate, Job, rank, score, work
+from study.trial import arithmetic
 from study.trial.files import write_whole
 from study.trial.seeds import derived_seed
 from study.trial.trial import cause, load_data
@@ -122,7 +124,7 @@ def confirm(
         agenda = Agenda(run, spec, jobs(opened))
         if agenda.left():
             check_data(opened)
-        signum = _work_all(agenda, imagesets.data_root(data), address, wait, say, stop)
+        signum = _work_all(agenda, imagesets.data_root(data), address, wait, say, stop, opened)
         results = [(job, found) for job in agenda.jobs if (found := agenda.result(job)) and found.budget == spec.steps]
         table = of_one_type(pd.DataFrame([_row(opened, agenda, job, found) for job, found in results]))
         if len(table):
@@ -177,41 +179,54 @@ def _at_work(run: Run, spec: StudySpec, address: str | None, wait: bool) -> Iter
 
 
 def _work_all(
-    agenda: Agenda, data: Path, address: str | None, wait: bool, say: Callable[[str], None], given: Stop | None
+    agenda: Agenda,
+    data: Path,
+    address: str | None,
+    wait: bool,
+    say: Callable[[str], None],
+    given: Stop | None,
+    opened: OpenRun,
 ) -> int | None:
-    run, spec = agenda.run, agenda.spec
     if not agenda.left():
         return None
+    run, spec = agenda.run, as_packed(agenda.spec, kept(opened))
     with nullcontext(given) if given else _at_work(run, spec, address, wait) as stop:
         import ray
 
+        from study.tune.cards import placed
         from study.tune.trainable import device
 
-        @ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus, max_retries=3)
+        spec = placed(opened, str(data), stop)
+        gpus = spec.resources.least_gpus
+
+        @ray.remote(num_cpus=spec.resources.cpus, num_gpus=gpus, max_retries=3)
         def done(task: Task) -> Outcome:
-            return do(task, run, spec, str(data), device())
+            return do(task, run, spec, str(data), device(spec.deterministic))
 
         agenda.forget_other_budgets()
         pending: dict[Any, Task] = {}
+        put_off: set[Any] = set()  # keys of what ran out of memory beside others
+        again: list[Task] = []  # those of them that are still to be tried again, alone, when the others have ended
         started, ended = time.monotonic(), 0
         while stop.signal is None:
             pending |= {done.remote(task): task for task in agenda.ready()}
+            if not pending and again:
+                task = again.pop(0)
+                pending = {done.options(num_gpus=math.ceil(gpus)).remote(task): task}
             if not pending:
                 break
             finished, _ = ray.wait(list(pending), timeout=0.5)
             for reference in finished:
                 task = pending.pop(reference)
-                try:
-                    found = ray.get(reference)
-                except ray.exceptions.RayError as error:
-                    why = f"lost: {type(error).__name__}"
-                    found = Result(why, 0, spec.steps) if task.kind == "work" else why
+                found = _got(reference, task, spec)
+                if _ran_out(found) and task.key not in put_off:
+                    put_off.add(task.key)
+                    again.append(task)
+                    say(f"{_outcome(agenda, task, found)}; it is tried again alone, when the others have ended")
+                    continue
                 agenda.take(task, found)
                 ended += 1
-                left = len(agenda.left())
-                how_far = f"{ended} of {ended + left}"
-                if left:
-                    how_far += f", about {duration((time.monotonic() - started) / ended * left)} left"
+                how_far = _how_far(ended, len(agenda.left()), time.monotonic() - started)
                 say(f"{_outcome(agenda, task, found)}   ({how_far})")
         for reference in pending:
             ray.cancel(reference, force=True)
@@ -224,14 +239,37 @@ Outcome = Result | Sequence[Sequence[Value]] | str
 def do(task: Task, run: Run, spec: StudySpec, data: str | None, device: torch.device) -> Outcome:
     """Does a task; what `Agenda.take` takes."""
     job = task.jobs[0]
-    if task.kind == "work":
-        return work(run, spec, job, data, device, task.measures)
+    with arithmetic.evaluating(spec.deterministic):
+        if task.kind == "work":
+            return work(run, spec, job, data, device, task.measures)
+        try:
+            if task.kind == "score":
+                return [score(run, spec, job, data, device, task.measures)]
+            return rank(run, spec, task.jobs, data, device)
+        except Exception as error:
+            return cause(error)
+
+
+def _got(reference: Any, task: Task, spec: StudySpec) -> Outcome:
+    """What came of a task, be it that its process was lost."""
+    import ray
+
     try:
-        if task.kind == "score":
-            return [score(run, spec, job, data, device, task.measures)]
-        return rank(run, spec, task.jobs, data, device)
-    except Exception as error:
-        return cause(error)
+        found: Outcome = ray.get(reference)
+        return found
+    except ray.exceptions.RayError as error:
+        why = f"lost: {type(error).__name__}"
+        return Result(why, 0, spec.steps) if task.kind == "work" else why
+
+
+def _how_far(ended: int, left: int, seconds: float) -> str:
+    """How many tasks have ended, and how long the others take at that pace."""
+    rest = f", about {duration(seconds / ended * left)} left" if left else ""
+    return f"{ended} of {ended + left}{rest}"
+
+
+def _ran_out(found: Outcome) -> bool:
+    return is_oom(found.cause if isinstance(found, Result) else found if isinstance(found, str) else "")
 
 
 def _outcome(agenda: Agenda, task: Task, found: Outcome) -> str:
@@ -264,6 +302,8 @@ def _row(opened: OpenRun, agenda: Agenda, job: Job, found: Result) -> dict[str, 
         "preprocessing": spec.pixels,
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
+        "precision": spec.precision,
+        "deterministic": spec.deterministic,
         "configuration": job.candidate.name,
         "repeat": job.repeat,
         "seed": job.seed,

@@ -134,6 +134,8 @@ def export(run: Run, out: Path) -> Path:
         "preprocessing": spec.preprocessing.model_dump(),
         "pairing": spec.pairing,
         "training": {key: value for key, value in settings.items() if is_setting(key)},
+        "precision": spec.precision,
+        "deterministic": spec.deterministic,
         "study": spec.name,
         "trial" if spec.trials else "repeat": number,
         "seed": seed,

@@ -16,6 +16,7 @@ import imagesets
 from study.record import tables
 from study.record.backend import reason
 from study.record.folder import OpenRun, Run
+from study.record.packed import Packed
 from study.record.progress import Pace, begin
 from study.record.storage import check_storage_is_new, create, describe_data, open_run, reopen
 from study.record.trials import Outcome, finish, outcome, owed, store_report, take_up
@@ -24,6 +25,7 @@ from study.signals import Stop, stopping_on_signals
 from study.spec import SpecError, StudySpec
 from study.spec.room import Has, check_room, lacking
 from study.spec.text import command
+from study.trial import arithmetic
 from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
@@ -70,16 +72,23 @@ def resume(run: Run, *, data: str | None = None) -> Outcome:
 
 
 def device(spec: StudySpec) -> torch.device:
-    """The first GPU if the specification asks for one, else the CPU.
+    """The first GPU, whole, if the specification asks for one, or with `auto` if there is one; else the CPU.
 
     Raises:
-        SpecError: there is no GPU.
+        SpecError: there is no GPU, or it does not compute in the specification's precision.
     """
-    if not spec.resources.gpus:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise SpecError(spec.name, lacking(spec, "this machine", [Has(spec.resources.cpus, 0)]))
-    return torch.device("cuda", 0)
+    arithmetic.prepare(spec.deterministic)
+    found = torch.device("cpu")
+    if spec.resources.gpus:
+        if torch.cuda.is_available():
+            found = torch.device("cuda", 0)
+        elif spec.resources.gpus == "auto":
+            print(Packed(0.0).told(), flush=True)
+        else:
+            raise SpecError(spec.name, lacking(spec, "this machine", [Has(spec.resources.cpus, 0)]))
+    if obstacle := arithmetic.obstacle(spec.precision, found):
+        raise SpecError(spec.name, [obstacle])
+    return found
 
 
 def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outcome:

@@ -14,6 +14,8 @@ _STUDY = {
         "what its ELBO, or without one its log-likelihood, is: `bound`, `soft cross-entropy` or `density of grey "
         "levels`; empty before the first trial"
     ),
+    "precision": "of the products of its training steps: `full`, `tf32` or `bf16`; evaluations are in float32 always",
+    "deterministic": "whether it trained with deterministic kernels only",
 }
 
 COLUMNS = {

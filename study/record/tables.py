@@ -39,7 +39,7 @@ def results(opened: OpenRun) -> pd.DataFrame:
     return of_one_type(pd.DataFrame(rows, columns=None if rows else nothing))
 
 
-def about(opened: OpenRun) -> dict[str, str | None]:
+def about(opened: OpenRun) -> dict[str, str | bool | None]:
     """What a study is, in the columns that all of its trials share."""
     run, spec, study = opened
     return {
@@ -49,6 +49,8 @@ def about(opened: OpenRun) -> dict[str, str | None]:
         "preprocessing": spec.pixels,
         "likelihood": spec.likelihood,
         "kind": study.user_attrs.get(KIND),
+        "precision": spec.precision,
+        "deterministic": spec.deterministic,
         "objective": spec.objectives[0],
         "objectives": ", ".join(spec.objectives),
         "commit": run.made_with().get("commit"),

@@ -24,6 +24,8 @@ from study.spec.measures import KEPT, RENAMED, STOPPED, VERSIONS, current, versi
 REPORT = "report:"
 TAKEN_UP = "taken_up"  # an attribute of a trial: when a process last began to work on it, in seconds since 1970
 
+RAN_OUT = "ran_out"  # another: how it ran out of memory beside others; it is tried again alone
+
 
 class Outcome(NamedTuple):
     """How many trials ended in which way, and the signal that stopped the work, if one did."""
@@ -48,6 +50,17 @@ def owed(opened: OpenRun) -> int:
     """How many trials are still to be finished."""
     finished = sum(trial.state.is_finished() for trial in opened.study.get_trials(deepcopy=False))
     return max(0, opened.spec.trials - finished)
+
+
+def put_off(opened: OpenRun) -> list[FrozenTrial]:
+    """The trials that ran out of memory beside others, and are to be tried again alone, when the others have ended."""
+    unfinished = opened.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    return [trial for trial in unfinished if RAN_OUT in trial.user_attrs]
+
+
+def is_oom(cause: str) -> bool:
+    """Whether a failure's cause is that memory ran out."""
+    return cause.startswith("oom: ")
 
 
 def settle(opened: OpenRun) -> None:

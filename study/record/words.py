@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-from study.record import pathologies
+from study.record import packed, pathologies
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
 from study.record.progress import SESSIONS, Pace, Progress
@@ -64,6 +64,14 @@ def scored_with(votes: int, examples: int, trees: str) -> str:
     return f"{votes} votes, {examples} examples, DCI of {trees}'s trees"
 
 
+ARITHMETIC = {"full": "float32", "tf32": "TF32", "bf16": "bfloat16"}
+
+
+def in_words(spec: StudySpec) -> str:
+    """The arithmetic of training steps."""
+    return ARITHMETIC[spec.precision] + (", by deterministic kernels" if spec.deterministic else "")
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them: "40 s", "12 min", "3.5 h"."""
     if seconds < 90:
@@ -114,6 +122,8 @@ def summary(opened: OpenRun) -> str:
     made = Pace(opened)
     if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
         line += f"\n{pace(at)}"
+    if (shared := packed.kept(opened)) is not None:
+        line += f"\n{shared.told()}"
     best = best_trial(study)
     if best is None:
         return line
@@ -144,7 +154,7 @@ def planned(spec: StudySpec) -> list[str]:
     pinned = ", ".join(f"{key}={value}" for key, value in spec.fixed.items()) or "nothing"
     each = (
         f"of {counted(spec.steps, 'step')} (batch {spec.budget.batch}, report every {spec.report_every}), "
-        f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU"
+        f"each on {spec.resources.text}"
     )
     lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.pixels} images, {spec.likelihood} likelihood"]
     if spec.trials:
@@ -162,6 +172,8 @@ def planned(spec: StudySpec) -> list[str]:
             f"  no search: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}, trainings {each}",
             f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
         ]
+    if (spec.precision, spec.deterministic) != ("full", False):
+        lines.append(f"  training steps in {in_words(spec)}; evaluated in float32")
     lines += [f"  pins {pinned}", *cautions(spec)]
     if spec.validated is not None:
         lines.append(f"  reports on {counted(spec.validated, 'validation image')}, always the same ones")

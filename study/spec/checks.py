@@ -85,6 +85,12 @@ def _check_preprocessing(spec: StudySpec) -> list[str]:
     return []
 
 
+def _check_precision(spec: StudySpec) -> list[str]:
+    if spec.precision == "tf32" and spec.resources.gpus == 0:
+        return ["precision: tf32 is of GPUs, and with resources.gpus 0 trials are on CPUs; take full, or bf16"]
+    return []
+
+
 def _check_lengths(spec: StudySpec) -> list[str]:
     if not _length_known(spec):
         return []
@@ -419,6 +425,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("dataset", "dataset_options", "model"), _check_pairs),
     (("likelihood", "preprocessing"), _check_preprocessing),
     (("likelihood", "sigma"), _check_sigma),
+    (("precision", "resources"), _check_precision),
     (("fixed", "model"), _check_fixed),
     (("fixed", "space", "model"), _check_space),
     (("fixed", "space", "model"), _check_idle),

@@ -69,6 +69,8 @@ def _worded(error: Any) -> tuple[str, str]:
     location = [str(part) for part in error["loc"] if part != "[key]"]
     if location[0] in ("objective", "sigma"):  # the member of a union says nothing to a reader
         location = location[:1]
+    if location[:2] == ["resources", "gpus"]:
+        location = location[:2]
     key, message = ".".join(location), str(error["msg"])
     if error["type"] == "extra_forbidden":
         known = _keys_beside(location)

@@ -24,7 +24,7 @@ def check_room(spec: StudySpec) -> None:
     """Raises SpecError where a trial asks for more than this machine has."""
     memory = machine.memory()
     problems = lacking(spec, "this machine", [Has(machine.cpus(), machine.gpus())])
-    for settings in (spec.defaults(), spec.draw(_Largest(spec))):
+    for settings in (spec.defaults(), largest(spec)):
         count = _parameters(spec, settings)
         if count * 4 * COPIES > memory:
             sizes = {key: settings[key] for key in ("latent", "hidden", "decoder_hidden") if settings.get(key)}
@@ -38,6 +38,11 @@ def check_room(spec: StudySpec) -> None:
         raise SpecError(spec.name, problems)
 
 
+def largest(spec: StudySpec) -> dict[str, Any]:
+    """The configuration at the upper end of every range, with the defaults' choices: a model of it may not exist."""
+    return spec.draw(_Largest(spec))
+
+
 class Has(NamedTuple):
     """What a machine has for trials."""
 
@@ -47,7 +52,7 @@ class Has(NamedTuple):
 
 def has_room(spec: StudySpec, there: Has) -> bool:
     """Whether a trial fits on a machine."""
-    return spec.resources.cpus <= there.cpus and spec.resources.gpus <= there.gpus
+    return spec.resources.cpus <= there.cpus and spec.resources.least_gpus <= there.gpus
 
 
 def lacking(spec: StudySpec, where: str, there: Sequence[Has]) -> list[str]:
@@ -61,12 +66,12 @@ def lacking(spec: StudySpec, where: str, there: Sequence[Has]) -> list[str]:
     if any(has_room(spec, one) for one in there):
         return []
     wanted, problems = spec.resources, list[str]()
-    asked_cpus, asked_gpus = counted(wanted.cpus, "CPU"), counted(wanted.gpus, "GPU", "g")
+    asked_cpus, asked_gpus = counted(wanted.cpus, "CPU"), counted(wanted.least_gpus, "GPU", "g")
     cpus, gpus = (max(numbers) for numbers in zip(*there))
     on_one = " on a machine" if len(there) > 1 else ""
     if wanted.cpus > cpus:
         problems.append(f"resources.cpus: a trial asks for {asked_cpus}, {where} has {cpus:g}{on_one}")
-    if wanted.gpus > gpus:
+    if wanted.least_gpus > gpus:
         most = f"{gpus:g}{on_one}" if gpus else "none"
         remedy = "add --set resources.gpus=0 to run on CPUs"
         problems.append(f"resources.gpus: a trial asks for {asked_gpus}, {where} has {most}; {remedy}")

@@ -95,6 +95,9 @@ def _share_or_whole(value: float) -> float:
 MANY = 10**6  # what is held in memory at once: trials, draws of an image
 Long = Annotated[int, Field(ge=1, le=checks.LONGEST)]
 Several = Annotated[int, Field(ge=1, le=MANY)]
+Gpus = Annotated[float, Field(ge=0, le=MANY, allow_inf_nan=False), AfterValidator(_share_or_whole)]
+Precision = Literal["full", "tf32", "bf16"]
+"""Of the products of a training step: float32; float32 with TF32's 10 bits of mantissa; or bfloat16, which has 7."""
 KEPT = "kept"
 """The context of a validation, in pydantic's words, of what a run has kept: it was checked whole when the run was made.
 
@@ -157,10 +160,21 @@ class Confirm(_Part):
 
 
 class Resources(_Part):
-    """What one trial is given."""
+    """What one trial is given. With `auto`, a trial is measured on a card, and as many go on one as have room."""
 
     cpus: Several = 1
-    gpus: Annotated[float, AfterValidator(_share_or_whole)] = Field(default=0.0, ge=0, le=MANY, allow_inf_nan=False)
+    gpus: Gpus | Literal["auto"] = 0.0
+
+    @property
+    def least_gpus(self) -> float:
+        """What a machine must have: with `auto`, trials go to CPUs where there is no GPU."""
+        return 0.0 if self.gpus == "auto" else self.gpus
+
+    @property
+    def text(self) -> str:
+        """In a line."""
+        gpus = "an automatic share of a" if self.gpus == "auto" else f"{self.gpus:g}"
+        return f"{self.cpus} CPU and {gpus} GPU"
 
 
 def _own_likelihood(given: dict[str, Any]) -> LikelihoodName:
@@ -208,6 +222,8 @@ class StudySpec(_Part):
     trials: int = Field(default=64, ge=0, le=MANY)  # 0: no search, as `seeds` makes it
     asha: Asha | None = None
     budget: Budget
+    precision: Precision = "full"
+    deterministic: bool = False
     validation: Validation = Validation()
     confirm: Confirm = Confirm()
     resources: Resources = Resources()

@@ -19,6 +19,7 @@ from models.distributions import unchecked
 from models.schedules import Step
 from study.spec.build import build
 from study.spec.settings import SETTINGS, is_setting
+from study.trial import arithmetic
 from study.trial.evaluation import evaluate
 from study.trial.images import images_of
 from study.trial.seeds import derived_seed
@@ -54,6 +55,7 @@ class Training:
 
     Raises:
         ModelError: a hyperparameter is not known, a value is outside its domain, or a rate is nobody's.
+        ValueError: the device does not compute in the specification's precision.
     """
 
     def __init__(
@@ -66,6 +68,10 @@ class Training:
         device: torch.device | str = "cpu",
     ):
         self.device = torch.device(device)
+        if obstacle := arithmetic.obstacle(spec.precision, self.device):
+            raise ValueError(obstacle)
+        arithmetic.prepare(spec.deterministic)
+        self.precision, self.deterministic = spec.precision, spec.deterministic
         self.budget, self.batch, self.log_every = spec.steps, spec.budget.batch, spec.budget.log_every
         self.seed, self.step = seed, 0
         settings = {**SETTINGS, **{key: value for key, value in config.items() if is_setting(key)}}
@@ -106,7 +112,8 @@ class Training:
         updates = self.model.updates()
         seen = torch.empty(steps, len(updates), device=self.device)
         first = self.step
-        with self._random.swapped_in(), unchecked():
+        how = arithmetic.stepping(self.precision, self.deterministic, self.model, self.device)
+        with self._random.swapped_in(), unchecked(), how:
             for i in range(steps):
                 self._set_rates()
                 x = self.images_of(self.step)
@@ -175,9 +182,10 @@ class Training:
 
     def evaluate(self) -> dict[str, float]:
         """Measures on the validation images, see `study.trial.evaluation.evaluate`."""
-        return evaluate(
-            self.model, self.valid_images, count=self.valid_count, asked=self.asked, samples=self.valid_samples
-        )
+        with arithmetic.evaluating(self.deterministic):
+            return evaluate(
+                self.model, self.valid_images, count=self.valid_count, asked=self.asked, samples=self.valid_samples
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""

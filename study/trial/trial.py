@@ -24,6 +24,7 @@ import imagesets
 from study.output import printable
 from study.spec import measures
 from study.trial import checkpoint, pathologies, snapshot
+from study.trial.cards import CardError
 from study.trial.training import Losses, NonFiniteLossError, Training
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def failed(error: Exception, steps: int, spec: StudySpec | None = None) -> dict[
     """The report of a trial that ended with an error: its cause, and no numbers.
 
     `halt` says that the error is the machine's, not the trial's: the disk is full, may not be used, or does not answer.
-    The trial is to go on later.
+    The trial is to go on later. So does a card that torch does not find.
     """
     return {
         **dict.fromkeys((*measures.METRICS, *(spec.objectives if spec else ())), math.nan),  # ASHA looks for its own
@@ -241,7 +242,7 @@ def failed(error: Exception, steps: int, spec: StudySpec | None = None) -> dict[
         "train": [],
         "cause": cause(error),
         "traceback": _last_lines(error),
-        "halt": _is_of_the_disk(error),
+        "halt": _is_of_the_disk(error) or isinstance(error, CardError),
     }
 
 
@@ -261,6 +262,8 @@ def cause(error: Exception) -> str:
     text = printable((str(error).splitlines() or [""])[0])
     if _is_of_the_disk(error):
         return f"disk: {text}"
+    if isinstance(error, CardError):
+        return f"card: {text}"
     if isinstance(error, NonFiniteLossError):
         return f"nan: {text}"
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in text for sign in OUT_OF_MEMORY):

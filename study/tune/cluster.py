@@ -23,7 +23,7 @@ from study.spec import SpecError, StudySpec
 from study.spec.address import wanted
 from study.spec.problems import MachineError
 from study.spec.room import check_room
-from study.tune import machines, watch
+from study.tune import cards, machines, watch
 from study.tune.join import join
 from study.tune.start import start
 
@@ -70,7 +70,8 @@ def ray_started(spec: StudySpec, run: Path, address: str | None, wait: bool, sto
         stop: of the command, which is ended should Ray die.
 
     Raises:
-        SpecError: there is no room for a trial, no cluster at the address, or a machine that sees another disk.
+        SpecError: there is no room for a trial, no cluster at the address, or a machine that sees another disk, or on
+            which torch does not find the GPU.
         MachineError: Ray could not be started or joined.
     """
     if ray.is_initialized():
@@ -109,3 +110,4 @@ def _connect(address: str | None, own: bool, stop: Stop) -> None:
 def _check_machines(spec: StudySpec, run: Path, wait: bool, stop: Stop) -> None:
     machines.check_room(spec, wait, stop)
     machines.check_disk(spec, run)
+    cards.check(spec, stop)

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from study.record.folder import OpenRun
 from study.record.progress import Pace, Progress
-from study.record.trials import best_trial, outcome
+from study.record.trials import RAN_OUT, best_trial, outcome
 from study.record.words import describe, duration, measured, pace
 from study.spec.text import counted
 
@@ -78,12 +78,13 @@ class Lines(tune.Callback):
 
     @_harmless
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._ended(trial.config["number"])
+        self._ended(trial.config["number"], lost=True)
 
-    def _ended(self, number: int) -> None:
+    def _ended(self, number: int, lost: bool = False) -> None:
         stored = self.study.get_trials(deepcopy=False)
         if not stored[number].state.is_finished():
-            self._say(f"trial {number}: its process was lost; it is started again")
+            put_off = f"{stored[number].user_attrs.get(RAN_OUT)}; it is tried again alone, when the others have ended"
+            self._say(f"trial {number}: {'its process was lost; it is started again' if lost else put_off}")
             return
         self.pace.end(number)
         done = sum(trial.state.is_finished() for trial in stored)
@@ -122,9 +123,9 @@ class Dashboard(Lines):
     def _tell_pace(self) -> None:
         """Nothing: the picture says it."""
 
-    def _ended(self, number: int) -> None:
+    def _ended(self, number: int, lost: bool = False) -> None:
         self.counts, self.best = outcome(self.study), best_trial(self.study)
-        super()._ended(number)
+        super()._ended(number, lost)
 
     def _say(self, line: str) -> None:
         self.live.console.print(Text(line))  # as it is: of text in brackets or between colons it would make something

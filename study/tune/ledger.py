@@ -14,7 +14,7 @@ from ray import cloudpickle, tune
 from study.output import printable
 from study.record.backend import reason
 from study.record.folder import OpenRun
-from study.record.trials import fail, finish, reports, store_report, take_up
+from study.record.trials import RAN_OUT, fail, finish, is_oom, reports, store_report, take_up
 from study.spec.measures import PLACE
 from study.spec.text import counted
 
@@ -80,6 +80,8 @@ class Ledger(tune.Callback):
         number = trial.config["number"]
         if self.halt or number in self._told:
             return
+        if is_oom(result["cause"]) and self._puts_off(number, result["cause"]):
+            return
         self._end(number, lambda: finish(self.opened, number, result), result["cause"])
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -92,6 +94,17 @@ class Ledger(tune.Callback):
             return
         cause = _lost(trial)
         self._end(number, lambda: fail(self.opened, number, cause), cause)
+
+    def _puts_off(self, number: int, cause: str) -> bool:
+        """Notes that a trial ran out of memory for the first time; it is tried again alone, see `runner`."""
+        storage, trial_id = self.opened.study._storage, self._id(number)
+        try:
+            if RAN_OUT in storage.get_trial(trial_id).user_attrs:
+                return False
+            storage.set_trial_user_attr(trial_id, RAN_OUT, cause)
+        except Exception as error:  # raised here, Ray would take it for the trial's
+            self.halt = f"the study cannot be written: {reason(error)}"
+        return True
 
     def _end(self, number: int, tell: Callable[[], None], cause: str) -> None:
         try:

@@ -35,14 +35,18 @@ def check_room(spec: StudySpec, wait: bool, stop: Stop) -> None:
         stop: of the command; a signal ends the wait.
 
     Raises:
-        SpecError: no machine has room, and none is waited for.
+        SpecError: no machine has room, and none is waited for; or a card is, by a study that measures on one.
     """
-    problems = lacking(spec, "this cluster", [_has(node) for node in alive()])
+    there = [has(node) for node in alive()]
+    if wait and spec.resources.gpus == "auto" and not any(machine.gpus for machine in there):
+        none = "resources.gpus: auto measures on a card that is there, and this cluster has none yet"
+        raise SpecError(spec.name, [f"{none}; with --wait give a number"])
+    problems = lacking(spec, "this cluster", there)
     if problems and not wait:
         raise SpecError(spec.name, [f"{problem}; --wait waits for a machine that has it" for problem in problems])
     if problems:
         print("\n".join(f"waiting for a machine: {problem}" for problem in problems), flush=True)
-        asked = ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus)(lambda: None).remote()
+        asked = ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.least_gpus)(lambda: None).remote()
         while not ray.wait([asked], timeout=0.5)[0]:
             stop.leave_if_asked()
         ray.get(asked)
@@ -60,7 +64,7 @@ def check_disk(spec: StudySpec, run: Path) -> None:
         MachineError: a machine cannot run our code.
     """
     here = ray.get_runtime_context().get_node_id()
-    others = [node for node in alive() if node["NodeID"] != here and has_room(spec, _has(node))]
+    others = [node for node in alive() if node["NodeID"] != here and has_room(spec, has(node))]
     if not others:
         return
     folder = next(folder for folder in (run, *run.parents) if folder.is_dir())
@@ -69,7 +73,7 @@ def check_disk(spec: StudySpec, run: Path) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-        looks = [ray.remote(num_cpus=0)(_look).options(scheduling_strategy=_on(node)) for node in others]
+        looks = [ray.remote(num_cpus=0)(_look).options(scheduling_strategy=on(node)) for node in others]
         problems = _answers(others, [look.remote(file.name, text) for look in looks])
     if problems:
         remedy = "the run must lie on a disk that all machines share; name a folder there with --root"
@@ -90,19 +94,27 @@ def _look(file: str, text: str) -> str:
 def _answers(nodes: Sequence[Node], looks: Sequence[ray.ObjectRef]) -> list[str]:
     found = []
     for node, look in zip(nodes, looks):
-        name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
         try:
             if problem := ray.get(look):
-                found.append(f"{name} {problem}")
+                found.append(f"{name(node)} {problem}")
         except ray.exceptions.RayError as error:
             if node["NodeID"] in [there["NodeID"] for there in alive()]:  # else it went in the meantime
-                raise MachineError(f"{name}, a machine of the cluster, cannot run this code: {said(error)}") from None
+                raise MachineError(
+                    f"{name(node)}, a machine of the cluster, cannot run this code: {said(error)}"
+                ) from None
     return found
 
 
-def _has(node: Node) -> Has:
+def name(node: Node) -> str:
+    """A machine's, for people."""
+    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+
+
+def has(node: Node) -> Has:
+    """What it has for trials."""
     return Has(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
 
 
-def _on(node: Node) -> NodeAffinitySchedulingStrategy:
+def on(node: Node) -> NodeAffinitySchedulingStrategy:
+    """There and nowhere else."""
     return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)

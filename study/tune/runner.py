@@ -1,11 +1,14 @@
 """Searches a study on Ray Tune.
 
 `run` makes the run folder, `resume` opens it; both then go the same way: take the lock, hand the unfinished trials out
-again, refill ASHA's rungs from the storage, and start a fresh Tuner for the trials still owed.
+again, refill ASHA's rungs from the storage, and start a fresh Tuner for the trials still owed. A trial that ran out of
+memory is handed out once more when these have ended, by a Tuner that gives it a whole card: Ray's trials keep what they
+were given.
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -15,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from study.record import tables
 from study.record.folder import OpenRun, Run
+from study.record.packed import as_packed, kept
 from study.record.progress import begin
 from study.record.storage import (
     SPEC,
@@ -26,11 +30,12 @@ from study.record.storage import (
     open_run,
     reopen,
 )
-from study.record.trials import Outcome, outcome, owed
+from study.record.trials import Outcome, outcome, owed, put_off
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.text import command
 from study.trial.trial import load_data
+from study.tune.cards import measured, placed
 from study.tune.cluster import ray_started
 from study.tune.display import display
 from study.tune.ledger import LOST_PROCESSES, Ledger
@@ -64,11 +69,12 @@ def run(
     splits = load_data(spec, data)
     with _stopping(run) as stop, ray_started(spec, run.path, address, wait, stop):
         stop.leave_if_asked()
+        found = measured(spec, data, stop)
         create(run, spec)
         with run.locked():
             opened = open_run(run, spec, create=True)
             describe_data(opened, splits)
-            return _search(opened, data, stop)
+            return _search(opened._replace(spec=placed(opened, data, stop, found)), data, stop)
 
 
 def resume(
@@ -100,11 +106,13 @@ def resume(
             return tables.end(run, outcome(opened.study))
         check_data(opened)
         splits = load_data(opened.spec, data)
-        with _stopping(run, spec) as stop, ray_started(opened.spec, run.path, address, wait, stop):
+        given = as_packed(opened.spec, kept(opened))
+        with _stopping(run, spec) as stop, ray_started(given, run.path, address, wait, stop):
+            spec_placed = placed(opened, data, stop)
             if spec is not None:
                 _keep(opened)
             describe_data(opened, splits)
-            return _search(opened, data, stop)
+            return _search(opened._replace(spec=spec_placed), data, stop)
 
 
 def _keep(opened: OpenRun) -> None:
@@ -130,10 +138,12 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
     begin(opened)
     ledger = Ledger(opened)
     try:
-        _fit(opened, data, stop, ledger)
-        while ledger.left and not ledger.halt and stop.signal is None:
-            ledger.left.clear()
-            _fit(opened, data, stop, ledger)
+        for alone in (False, True):
+            again = _owed(opened, alone) > 0
+            while again and not ledger.halt and stop.signal is None:
+                ledger.left.clear()
+                _fit(opened, data, stop, ledger, alone)
+                again = bool(ledger.left)
     except Exception:
         if not ledger.halt:
             raise
@@ -145,16 +155,29 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
     return tables.end(run, outcome(study, stop.signal))
 
 
-def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
-    """Hands out the trials that are owed, the unfinished ones first, until all have ended or are left."""
+def _owed(opened: OpenRun, alone: bool) -> int:
+    """How many trials are still to be handed out, beside each other or alone."""
+    waiting = len(put_off(opened))
+    return waiting if alone else owed(opened) - waiting
+
+
+def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, alone: bool) -> None:
+    """Hands out the trials that are owed, the unfinished ones first, until all have ended, are left or are put off.
+
+    Args:
+        opened, data, stop, ledger: of the search.
+        alone: those that were put off, for want of memory: each on a whole card or, on CPUs, one at a time.
+    """
     run, spec, study = opened
+    later = [trial.number for trial in put_off(opened)]
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     tuner = tune.Tuner(
-        tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
+        tune.with_resources(Trainable, placement(spec, alone)),
         tune_config=tune.TuneConfig(
-            search_alg=HandOut(opened, data, unfinished),
+            search_alg=HandOut(opened, data, [trial for trial in unfinished if (trial.number in later) == alone]),
             scheduler=_scheduler(opened),
-            num_samples=owed(opened),
+            num_samples=_owed(opened, alone),
+            max_concurrent_trials=1 if alone and not spec.resources.least_gpus else None,
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
@@ -170,6 +193,12 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
         ),
     )
     tuner.fit()
+
+
+def placement(spec: StudySpec, alone: bool = False) -> dict[str, float]:
+    """What Ray is asked for a trial; alone, it has whole cards in the place of a share of one."""
+    gpus = spec.resources.least_gpus
+    return {"cpu": spec.resources.cpus, "gpu": math.ceil(gpus) if alone else gpus}
 
 
 def _scheduler(opened: OpenRun) -> Asha | FIFOScheduler:

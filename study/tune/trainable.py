@@ -15,14 +15,20 @@ from ray import tune
 
 from study.record.folder import Run
 from study.spec import StudySpec
+from study.trial import cards
 from study.trial.seeds import derived_seed
 from study.trial.trial import Trial, failed, load_data
 
 
-def device() -> torch.device:
-    """Where this worker's model and data go: the GPU, or the share of one, that Ray gave it, else the CPU."""
-    given = ray.is_initialized() and ray.get_gpu_ids()  # asked where there is no Ray, it would start one
-    return torch.device("cuda", 0) if given else torch.device("cpu")
+def device(deterministic: bool = False) -> torch.device:
+    """Where this worker's model and data go: the GPU, or the share of one, that Ray gave it, else the CPU.
+
+    Raises:
+        CardError: Ray gave it one, of which torch knows nothing.
+    """
+    if not (ray.is_initialized() and ray.get_gpu_ids()):  # asked where there is no Ray, it would start one
+        return torch.device("cpu")
+    return cards.take(ray.get_runtime_context().get_assigned_resources()["GPU"], deterministic)
 
 
 class Trainable(tune.Trainable):
@@ -46,13 +52,16 @@ class Trainable(tune.Trainable):
                 load_data(spec, config["data"]),
                 seed=derived_seed(spec.seed, config["number"]),
                 folder=run.trial(config["number"]),
-                device=device(),
+                device=device(spec.deterministic),
             )
         except Exception as error:
             self.failure = error
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
+        self.trial = None
+        if torch.cuda.is_initialized():  # the next trial is not to run out of what the last one left
+            torch.cuda.empty_cache()
         self.setup(new_config)
         return True
 

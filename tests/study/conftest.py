@@ -228,7 +228,7 @@ def local_ray(ray_folder) -> Callable[..., AbstractContextManager[None]]:
         with ray_folder():
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("PYTHONPATH", str(PROJECT))
-                start(Stop(), num_cpus=2, **cluster.QUIET, **options)
+                start(Stop(), **{"num_cpus": 2, **cluster.QUIET, **options})
             yield
             cluster.ray.shutdown()
 

@@ -237,6 +237,17 @@ def test_a_gpu_that_is_not_there_is_asked_for_in_vain(command, preset, raw, tmp_
     assert solo.device(StudySpec(**raw())) == torch.device("cpu")
 
 
+def test_alone_an_automatic_share_is_the_first_gpu_where_there_is_one(raw, monkeypatch, capsys):
+    spec = StudySpec(**raw(resources={"gpus": "auto"}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert solo.device(spec) == torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert solo.device(spec) == torch.device("cpu")
+    assert capsys.readouterr().out == "resources.gpus: auto is 0, for there is no GPU; trials are on CPUs\n"
+    with pytest.raises(SpecError, match="precision: tf32 is of GPUs"):
+        solo.device(spec.model_copy(update={"precision": "tf32"}))
+
+
 def test_where_ray_is_not_installed_the_environment_says_so(monkeypatch):
     def version(package: str) -> str:
         if package == "ray":

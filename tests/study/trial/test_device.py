@@ -1,6 +1,7 @@
 """A trial's model and data go where Ray put the trial, and a wish that cannot be met is refused or fails aloud."""
 
 import errno
+import re
 
 import pytest
 import ray
@@ -8,8 +9,6 @@ import torch
 from shapes import splits_for
 
 import models
-from study.record.folder import Run
-from study.record.storage import open_run
 from study.trial.training import Training
 from study.trial.trial import cause
 from study.tune import trainable
@@ -23,26 +22,35 @@ def fake_gpu(local_ray, ray_down):
 
 
 @pytest.mark.long
-def test_a_worker_with_a_gpu_or_a_share_of_one_works_on_it_and_one_without_on_the_cpu(fake_gpu):
-    asked = [{"num_gpus": 0.5}, {"num_gpus": 0.5}, {"num_gpus": 0}]
-    found = ray.get([ray.remote(**resources, num_cpus=0)(trainable.device).remote() for resources in asked])
-    assert found == [torch.device("cuda:0"), torch.device("cuda:0"), torch.device("cpu")]
+def test_a_worker_has_no_more_of_a_card_than_ray_gave_it_and_one_without_is_on_the_cpu(fake_gpu):
+    def taken(deterministic: bool) -> tuple[torch.device, list[float]]:
+        shares = []
+        torch.cuda.is_available = lambda: True
+        torch.cuda.set_per_process_memory_fraction = lambda share, _: shares.append(share)
+        return trainable.device(deterministic), shares
+
+    asked = [{"num_gpus": 0.25}, {"num_gpus": 0.5}, {"num_gpus": 1}, {"num_gpus": 0}]
+    found = ray.get([ray.remote(**resources, num_cpus=0)(taken).remote(False) for resources in asked])
+    card, cpu = torch.device("cuda:0"), torch.device("cpu")
+    assert found == [(card, [0.25]), (card, [0.5]), (card, []), (cpu, [])]
 
 
 @pytest.mark.long
-def test_gpus_reach_ray_and_a_trial_without_its_gpu_fails_instead_of_using_the_cpu(fake_gpu, command, preset, tmp_path):
-    path = preset(tmp_path, resources={"gpus": 0.5})
-    code, _, err = command("run", path, "--root", tmp_path / "runs")
-    run = Run(tmp_path / "runs" / "tiny")
-    trials = open_run(run).study.get_trials()
-    if torch.cuda.is_available():
-        assert (code, err) == (0, "")
-        return
-    assert code == 1
-    assert [trial.state.name for trial in trials] == ["FAIL", "FAIL"]
-    for trial in trials:
-        assert trial.user_attrs["cause"].startswith("crash: ")
-        assert any(word in trial.user_attrs["cause"] for word in ("CUDA", "NVIDIA"))
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch finds a GPU")
+def test_a_gpu_of_ray_s_that_torch_does_not_find_is_told_before_the_first_trial(
+    fake_gpu, command, preset, tmp_path, listing
+):
+    for gpus in (0.5, "auto"):
+        path = preset(tmp_path, resources={"gpus": gpus})
+        before = listing()
+        code, _, err = command("run", path, "--root", tmp_path / "runs")
+        assert code == 2
+        assert re.fullmatch(
+            r"tiny: \S+ \(\S+\): trials are given a GPU, and torch \S+ (was built without CUDA, and|for CUDA) "
+            r".*finds no GPU.*; add --set resources.gpus=0 to run on CPUs\n",
+            err,
+        ), err
+        assert listing() == before
 
 
 def test_more_than_the_cluster_has_is_refused_before_anything_is_written(

@@ -26,7 +26,7 @@ from rich.console import Console
 from study.record import hparams
 from study.record.folder import OpenRun, Run
 from study.record.progress import SESSIONS
-from study.record.trials import fail, finish, store_report
+from study.record.trials import RAN_OUT, fail, finish, store_report
 from study.record.words import describe, duration, measured, summary
 from study.spec import StudySpec
 from study.spec.measures import METRICS
@@ -231,6 +231,19 @@ def test_off_a_terminal_every_end_is_a_line(made, spec, clock, capsys):
     assert capsys.readouterr().out.splitlines() == [
         f"[  12.3 s] {describe(made[2], spec)}   (5 of 10)",
         f"[  12.3 s] {describe(made[3], spec)}   (5 of 10)",
+    ]
+
+
+def test_a_trial_that_goes_on_later_is_a_line_that_says_why(made, spec, clock, capsys):
+    lines, storage = Lines(opened(made.study, spec)), made.study._storage
+    lines.on_trial_error(1, [], rays_trial(4))
+    storage.set_trial_user_attr(made[4]._trial_id, RAN_OUT, "oom: CUDA out of memory")
+    lines.on_trial_complete(1, [], rays_trial(4))
+    lines.on_trial_error(1, [], rays_trial(4))  # alone
+    assert capsys.readouterr().out.splitlines() == [
+        "trial 4: its process was lost; it is started again",
+        "trial 4: oom: CUDA out of memory; it is tried again alone, when the others have ended",
+        "trial 4: its process was lost; it is started again",
     ]
 
 

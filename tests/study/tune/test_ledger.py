@@ -6,14 +6,16 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 from ray import tune
 
 from study.record.folder import Run
 from study.record.storage import open_run, reopen
-from study.record.trials import TAKEN_UP, reports
+from study.record.trials import TAKEN_UP, put_off, reports
 from study.spec import StudySpec
 from study.spec.measures import METRICS, PLACE, STOPPED
+from study.trial.cards import CardError
 from study.trial.training import NonFiniteLossError
 from study.trial.trial import failed
 from study.tune.ledger import LOST_PROCESSES, Ledger
@@ -44,7 +46,7 @@ class Searching:
 
     def __init__(self, run: Run, spec: StudySpec):
         self.run, self.spec = run, spec
-        opened = open_run(run, spec, create=True)
+        self.opened = opened = open_run(run, spec, create=True)
         self.study = opened.study
         self.ledger = Ledger(opened)
 
@@ -100,6 +102,7 @@ def search(raw, tmp_path):
     return make
 
 
+OUT_OF_MEMORY = {**failed(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), 10), "done": True}
 NAN = {**failed(NonFiniteLossError("loss of 'elbo'", 3), 10), "done": True}
 
 
@@ -149,7 +152,9 @@ def test_a_crash_keeps_the_end_of_its_traceback_and_no_other_trial_has_one(searc
         deep(30)
     at_work.end({**failed(caught.value, 10), "done": True})
     at_work.end(NAN)
-    at_work.end({**failed(MemoryError(), 10), "done": True})
+    spent = at_work.begin()
+    at_work.report(spent, OUT_OF_MEMORY)
+    at_work.report(spent, OUT_OF_MEMORY)  # alone, too
     at_work.end(result())
     crashed, *others = at_work.study.get_trials()
     assert crashed.user_attrs["cause"] == "crash: ZeroDivisionError: at the bottom"
@@ -160,6 +165,37 @@ def test_a_crash_keeps_the_end_of_its_traceback_and_no_other_trial_has_one(searc
     assert [trial.user_attrs.get("cause", "").split(":")[0] for trial in others] == ["nan", "oom", ""]
     assert not any("traceback" in trial.user_attrs for trial in others)
     assert at_work.states == ["FAIL", "FAIL", "FAIL", "COMPLETE"]
+
+
+def test_what_runs_out_of_memory_is_tried_once_more_whoever_leads_the_search_then(search):
+    at_work = search(max_failed=0.0)
+    trial = at_work.begin()
+    at_work.report(trial, result(10))
+    at_work.report(trial, OUT_OF_MEMORY)
+    assert (at_work.states, at_work.ledger.failed, at_work.ledger.halt) == (["RUNNING"], 0, "")
+    assert [one.number for one in put_off(at_work.opened)] == [0]
+    again = search(max_failed=0.0)  # its driver died meanwhile
+    assert [one.number for one in put_off(again.opened)] == [0]
+    again.report(again.hand_out(0), result(20))
+    assert again.states == ["RUNNING"]
+    again.report(again.hand_out(0), OUT_OF_MEMORY)
+    assert (again.states, again.ledger.failed, put_off(again.opened)) == (["FAIL"], 1, [])
+    assert again.stored(0).user_attrs["cause"] == "oom: CUDA out of memory. Tried to allocate 2.00 GiB."
+
+
+def test_a_trial_that_has_room_alone_ends_as_any_other(search):
+    at_work = search()
+    trial = at_work.begin()
+    at_work.report(trial, OUT_OF_MEMORY)
+    at_work.report(trial, result())
+    assert (at_work.states, at_work.ledger.failed) == (["COMPLETE"], 0)
+    assert "cause" not in at_work.stored(0).user_attrs
+
+
+def test_a_card_that_torch_does_not_find_halts_and_fails_no_trial(search):
+    at_work = search()
+    at_work.end({**failed(CardError("torch finds no GPU"), 0), "done": True})
+    assert (at_work.states, at_work.ledger.halt) == (["RUNNING"], "card: torch finds no GPU")
 
 
 def test_a_worker_that_is_lost_too_often_is_a_failure_that_says_so(search):

@@ -15,7 +15,8 @@ import pytest
 from benchmarks import cluster, undisturbed
 from study.record.folder import Run
 from study.record.storage import open_run
-from study.spec import StudySpec
+from study.signals import Stop
+from study.spec import SpecError, StudySpec
 from study.spec.problems import MachineError
 from study.spec.room import Has, lacking
 from study.tune import machines
@@ -53,6 +54,14 @@ PROJECT = Path(__file__).resolve().parents[3]
 )
 def test_a_trial_has_room_on_one_machine(raw, cpus, gpus, there, problems):
     assert lacking(StudySpec(**raw(resources={"cpus": cpus, "gpus": gpus})), "this cluster", there) == problems
+
+
+def test_a_card_to_measure_on_is_not_waited_for(raw, monkeypatch):
+    monkeypatch.setattr(machines, "alive", lambda: [{"Resources": {"CPU": 4}}])
+    spec = StudySpec(**raw(resources={"gpus": "auto"}))
+    machines.check_room(spec, wait=False, stop=Stop())
+    with pytest.raises(SpecError, match="auto measures on a card that is there, and this cluster has none yet"):
+        machines.check_room(spec, wait=True, stop=Stop())
 
 
 def test_a_file_as_another_machine_sees_it(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ def test_a_worker_does_not_check_the_specification_again(raw, tmp_path: Path, mo
         raise AssertionError("the specification was checked")
 
     monkeypatch.setattr(checks, "CHECKS", [((), refuse)])
-    monkeypatch.setattr(trainable, "device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(trainable, "device", lambda _: torch.device("cpu"))
     worker = object.__new__(trainable.Trainable)
     worker.setup(config)
     assert worker.failure is None
