@@ -14,6 +14,8 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record import samplers
+
 if TYPE_CHECKING:
     from study.spec import StudySpec
 
@@ -34,7 +36,11 @@ def sampler(spec: StudySpec, stored: int) -> optuna.samplers.BaseSampler:
     if spec.sampler == "grid":
         own = spec.seed % 2**32  # numpy's old generators take no more
         return Grid(grid(spec.distributions(), spec.trials), seed=own)
-    return Tpe(seed=seed)
+    if spec.sampler == "gp":
+        return samplers.gp(seed, spec.random_first)
+    if spec.sampler == "cmaes":
+        return samplers.cmaes(seed, spec.random_first)
+    return Tpe(seed=seed, n_startup_trials=spec.random_first)
 
 
 class Tpe(optuna.samplers.TPESampler):

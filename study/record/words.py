@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record.confirmation import standing
+from study.record.first import outside
 from study.record.folder import OpenRun, Run
 from study.record.progress import SESSIONS, Pace, Progress
+from study.record.samplers import left_to_others
 from study.record.sampling import grid
 from study.record.storage import KIND
 from study.record.trials import TAKEN_UP, Outcome, best_trial, outcome, owed, reports
 from study.spec import StudySpec
+from study.spec.checks import LEARN_AFTER
 from study.spec.halving import expected
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
@@ -148,6 +151,7 @@ def planned(spec: StudySpec) -> list[str]:
             f"  {counted(spec.trials, 'trial')} {each}",
             f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
             f"  draws {drawn}",
+            *_beginning(spec),
         ]
         if spec.sampler == "grid" and (points := math.prod(map(len, grid(ranges, spec.trials).values()))) < spec.trials:
             more = spec.trials - points
@@ -169,6 +173,22 @@ def planned(spec: StudySpec) -> list[str]:
             lines.append(f"  expects to make {share:.0%} of {of}; more where later trials are better")
         if spec.rungs[0] > spec.asha.grace:
             lines.append("  rungs before the end of the longest KL warm-up are left out")
+    return lines
+
+
+def _beginning(spec: StudySpec) -> list[str]:
+    """How a search begins, where it is not drawn at random as a whole."""
+    lines = []
+    if spec.first == "defaults":
+        nearest = [f"{name}={value} for {usual}" for name, (value, usual) in outside(spec).items()]
+        in_range = f", as near as its ranges allow: {', '.join(nearest)}" if nearest else ""
+        lines.append(f"  begins with the defaults{in_range}")
+    if spec.sampler in LEARN_AFTER:
+        lines.append(f"  draws at random until {counted(spec.random_first, 'trial')} have ended")
+    if spec.sampler == "gp" and spec.asha is not None:
+        lines.append("  gp learns of complete trials alone: of those that ASHA stops it learns nothing")
+    if spec.sampler in ("gp", "cmaes") and (others := left_to_others(spec)):
+        lines.append(f"  {spec.sampler} leaves {', '.join(others)} to {'tpe' if spec.sampler == 'cmaes' else 'chance'}")
     return lines
 
 

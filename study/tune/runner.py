@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
-from study.record import tables
+from study.record import first, tables
 from study.record.folder import OpenRun, Run
 from study.record.progress import begin
 from study.record.storage import (
@@ -127,6 +127,7 @@ def _stopping(run: Run, spec: StudySpec | None = None) -> AbstractContextManager
 
 def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
     run, _, study = opened
+    first.enqueue(opened)
     begin(opened)
     ledger = Ledger(opened)
     try:
