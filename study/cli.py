@@ -18,7 +18,7 @@ import imagesets
 import models
 from study import cli_datasets, cli_exports
 from study import spec as specs
-from study.arguments import Address, Data, DryRun, Preset, Root, RunName, Set, Wait, main, new_app
+from study.arguments import Address, Data, DryRun, Hours, Preset, Root, RunName, Set, Wait, main, new_app
 from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
 from study.spec.address import wanted
@@ -62,6 +62,7 @@ def run(
     storage: Annotated[str | None, typer.Option(help="An Optuna storage URL.", show_default=False)] = None,
     address: Address = None,
     wait: Wait = False,
+    hours: Hours = None,
     dry_run: DryRun = False,
 ) -> None:
     """Search a study's hyperparameters."""
@@ -69,7 +70,7 @@ def run(
     if trials is not None and trials.startswith("+"):
         if storage is not None:
             raise SpecError("--storage", ["is for a new run; the trials of this one stay where they are"])
-        _extend(preset, overrides, trials, root, data, address, wait, dry_run)
+        _extend(preset, overrides, trials, root, data, address, wait, hours, dry_run)
         return
     if trials is not None:
         overrides.append(f"trials={trials}")
@@ -87,7 +88,7 @@ def run(
         return
     from study.tune import runner
 
-    _finish(run, runner.run(spec, run, data=data, address=address, wait=wait))
+    _finish(run, runner.run(spec, run, data=data, address=address, wait=wait, hours=hours))
 
 
 def _extend(
@@ -98,6 +99,7 @@ def _extend(
     data: str | None,
     address: str | None,
     wait: bool,
+    hours: float | None,
     dry_run: bool,
 ) -> None:
     from study.record.extension import extended
@@ -107,7 +109,7 @@ def _extend(
     if not dry_run:
         from study.tune import runner
 
-        _finish(run, runner.resume(run, spec=spec, data=data, address=address, wait=wait))
+        _finish(run, runner.resume(run, spec=spec, data=data, address=address, wait=wait, hours=hours))
 
 
 @app.command()
@@ -124,7 +126,14 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
 
 
 @app.command()
-def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None, wait: Wait = False) -> None:
+def resume(
+    given: RunName,
+    root: Root = RUNS,
+    data: Data = None,
+    address: Address = None,
+    wait: Wait = False,
+    hours: Hours = None,
+) -> None:
     """Go on with a run that was interrupted; one of a single trial in this process, unless a cluster is named."""
     from study.record.storage import is_made, open_run
     from study.record.trials import owed
@@ -135,14 +144,14 @@ def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Addres
         raise RunError(f"{run.name} has no search to go on with; its seeds go on with `{run.goes_on(spec)}`")
     if is_made(run, spec) and not owed(open_run(run, spec)):
         print(f"{run.name} is finished; there is nothing to go on with")
-    if spec.trials == 1 and wanted(address) is None:
+    if spec.trials == 1 and wanted(address) is None and hours is None:
         from study import solo
 
         _finish(run, solo.resume(run, data=data))
     else:
         from study.tune import runner
 
-        _finish(run, runner.resume(run, data=data, address=address, wait=wait))
+        _finish(run, runner.resume(run, data=data, address=address, wait=wait, hours=hours))
 
 
 @app.command()
@@ -322,6 +331,8 @@ def _finish(run: Run, outcome: Outcome) -> None:
         if left:
             print(f"go on with: {command('resume', run.argument)}", file=sys.stderr)
         sys.exit(1)
+    if left:
+        print(f"go on with: {command('resume', run.argument)}")
     print(f"tables, checkpoints and TensorBoard: {run.path}")
     if outcome.complete:
         print(f"next: {command('export', run.argument, '--out', shlex.quote(f'best/{run.name}'))}")

@@ -123,7 +123,7 @@ by 0.3 nats; below, a few draws have nearly all the weight and the method itself
 DECIMALS = {"nats": 2, "bits": 3, "share": 3, "score": 3, "draws": 1, "seconds": 1}  # by unit, wherever people read
 
 PLACE = "place"  # in a report: among all of its study, in the order in which they came in and ASHA judged them
-KEPT = ("seconds", "cpu_seconds", "reported", "train", PLACE)  # of a report, besides measures
+KEPT = ("seconds", "cpu_seconds", "reported", "train", "peak_memory", PLACE)  # of a report, besides measures
 BESIDE = {"steps", "measures", VERSIONS, EDITION, STOPPED, *KEPT}  # what is no measure in a report
 RENAMED = {"log_lik": "reconstruction"}  # in what earlier releases wrote
 FORMERLY = {("active_units", 1): "active_codes"}  # the columns of earlier versions, where they have a name

@@ -319,8 +319,8 @@ class StudySpec(_Part):
 
     @property
     def random_first(self) -> int:
-        """How many trials must have ended before tpe and gp draw by them: a quarter of the study's, 4 to 10."""
-        return self.startup or max(4, min(10, self.trials // 4))
+        """How many trials must have ended before tpe and gp draw by them; fewer are no better, see docs/search.md."""
+        return self.startup or 10
 
     @property
     def rungs(self) -> list[int]:

@@ -33,6 +33,7 @@ from study.spec.text import command
 from study.trial.trial import load_data
 from study.tune.cluster import ray_started
 from study.tune.display import display
+from study.tune.hours import Hours
 from study.tune.ledger import LOST_PROCESSES, Ledger
 from study.tune.scheduler import Asha
 from study.tune.searcher import HandOut
@@ -40,7 +41,13 @@ from study.tune.trainable import Trainable
 
 
 def run(
-    spec: StudySpec, run: Run, *, data: str | None = None, address: str | None = None, wait: bool = False
+    spec: StudySpec,
+    run: Run,
+    *,
+    data: str | None = None,
+    address: str | None = None,
+    wait: bool = False,
+    hours: float | None = None,
 ) -> Outcome:
     """Searches from the start, in a new run folder.
 
@@ -50,6 +57,7 @@ def run(
         data: root of the data sets; None is the default one.
         address: of a Ray cluster; None is the one that RAY_ADDRESS names, or else a Ray that is started here.
         wait: for a machine of the cluster that has room for a trial.
+        hours: that the search may take; it ends with as many trials as fit, see `study.tune.hours`.
 
     Raises:
         SpecError: the specification searches nothing, the machine or the cluster lacks what it asks for, or its
@@ -58,6 +66,7 @@ def run(
         RunError: the run exists already.
         MachineError: Ray could not be started or joined.
     """
+    limit = Hours(hours)
     check_searches(spec)
     run.check_new()
     check_storage_is_new(spec)
@@ -68,7 +77,7 @@ def run(
         with run.locked():
             opened = open_run(run, spec, create=True)
             describe_data(opened, splits)
-            return _search(opened, data, stop)
+            return _search(opened, data, stop, limit)
 
 
 def resume(
@@ -78,6 +87,7 @@ def resume(
     data: str | None = None,
     address: str | None = None,
     wait: bool = False,
+    hours: float | None = None,
 ) -> Outcome:
     """Goes on with a run; only writes its tables again if it is finished.
 
@@ -87,11 +97,13 @@ def resume(
         data: root of the data sets; None is the default one.
         address: of a Ray cluster; None is the one that RAY_ADDRESS names, or else a Ray that is started here.
         wait: for a machine of the cluster that has room for a trial.
+        hours: as for `run`, from now on.
 
     Raises:
         SpecError, DataError, MachineError: as for `run`.
         RunError: the run is in use, or its specification damaged.
     """
+    limit = Hours(hours)
     with run.locked():
         opened = reopen(run, spec)
         if not owed(opened):
@@ -104,7 +116,7 @@ def resume(
             if spec is not None:
                 _keep(opened)
             describe_data(opened, splits)
-            return _search(opened, data, stop)
+            return _search(opened, data, stop, limit)
 
 
 def _keep(opened: OpenRun) -> None:
@@ -125,16 +137,16 @@ def _stopping(run: Run, spec: StudySpec | None = None) -> AbstractContextManager
     return stopping_on_signals(how_to_go_on)
 
 
-def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
+def _search(opened: OpenRun, data: str | None, stop: Stop, hours: Hours) -> Outcome:
     run, _, study = opened
     first.enqueue(opened)
     begin(opened)
     ledger = Ledger(opened)
     try:
-        _fit(opened, data, stop, ledger)
-        while ledger.left and not ledger.halt and stop.signal is None:
+        _fit(opened, data, stop, ledger, hours)
+        while ledger.left and not ledger.halt and not hours.over and stop.signal is None:
             ledger.left.clear()
-            _fit(opened, data, stop, ledger)
+            _fit(opened, data, stop, ledger, hours)
     except Exception:
         if not ledger.halt:
             raise
@@ -143,17 +155,19 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
             tables.write(run)
             return outcome(study, stop.signal, ledger.halt)
         return Outcome(0, 0, 0, stop.signal, ledger.halt)
+    if stop.signal is None and (settled := hours.settle(opened)) is not opened:
+        _keep(settled)
     return tables.end(run, outcome(study, stop.signal))
 
 
-def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
+def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, hours: Hours) -> None:
     """Hands out the trials that are owed, the unfinished ones first, until all have ended or are left."""
     run, spec, study = opened
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     tuner = tune.Tuner(
         tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
         tune_config=tune.TuneConfig(
-            search_alg=HandOut(opened, data, unfinished),
+            search_alg=HandOut(opened, data, unfinished, hours.takes),
             scheduler=_scheduler(opened),
             num_samples=owed(opened),
             reuse_actors=True,
@@ -164,8 +178,8 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
             name=run.ray.name,
             storage_path=str(run.path),
             verbose=0,
-            stop=_Stopper(stop, ledger),
-            callbacks=[ledger, display(opened)],  # the display reads what the ledger wrote
+            stop=_Stopper(stop, ledger, hours),
+            callbacks=[ledger, display(opened, hours)],  # the display reads what the ledger wrote
             failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
@@ -187,13 +201,13 @@ def _name(trial: Any) -> str:
 
 
 class _Stopper(tune.Stopper):
-    """Ends the search after a signal, or when the ledger says so."""
+    """Ends the search after a signal, when the ledger says so, or when its time is over."""
 
-    def __init__(self, stop: Stop, ledger: Ledger):
-        self.stop, self.ledger = stop, ledger
+    def __init__(self, stop: Stop, ledger: Ledger, hours: Hours):
+        self.stop, self.ledger, self.hours = stop, ledger, hours
 
     def __call__(self, trial_id: str, result: dict) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.stop.signal is not None or bool(self.ledger.halt)
+        return self.stop.signal is not None or bool(self.ledger.halt) or self.hours.over
