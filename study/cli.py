@@ -26,6 +26,7 @@ from study.spec.problems import SpecError
 from study.spec.text import command
 
 if TYPE_CHECKING:
+    from study.record.start import Start
     from study.record.trials import Outcome
     from study.spec import StudySpec
 
@@ -63,6 +64,9 @@ def run(
     address: Address = None,
     wait: Wait = False,
     hours: Hours = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="A run, of whose trials the sampler learns first.", show_default=False)
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Search a study's hyperparameters."""
@@ -70,6 +74,8 @@ def run(
     if trials is not None and trials.startswith("+"):
         if storage is not None:
             raise SpecError("--storage", ["is for a new run; the trials of this one stay where they are"])
+        if start_from is not None:
+            raise SpecError("--start-from", ["is for a new run; this one has trials of its own to learn of"])
         _extend(preset, overrides, trials, root, data, address, wait, hours, dry_run)
         return
     if trials is not None:
@@ -81,14 +87,24 @@ def run(
     from study.record.storage import check_searches
 
     check_searches(spec)
+    start = None if start_from is None else _start(start_from, root, spec)
     _say_plan(spec, run)
+    if start is not None:
+        print(f"  {start.line}", flush=True)
     if dry_run:
         _check_places(spec, run)
         _say_what_is_missing(spec, data, address)
         return
     from study.tune import runner
 
-    _finish(run, runner.run(spec, run, data=data, address=address, wait=wait, hours=hours))
+    _finish(run, runner.run(spec, run, data=data, address=address, wait=wait, hours=hours, start=start))
+
+
+def _start(given: str, root: Path, spec: StudySpec) -> Start:
+    from study.record.start import taken
+    from study.record.storage import open_run
+
+    return taken(open_run(find(given, root)), spec)
 
 
 def _extend(

@@ -16,6 +16,7 @@ from ray.tune.schedulers import FIFOScheduler
 from study.record import first, tables
 from study.record.folder import OpenRun, Run
 from study.record.progress import begin
+from study.record.start import Start
 from study.record.storage import (
     SPEC,
     check_data,
@@ -48,6 +49,7 @@ def run(
     address: str | None = None,
     wait: bool = False,
     hours: float | None = None,
+    start: Start | None = None,
 ) -> Outcome:
     """Searches from the start, in a new run folder.
 
@@ -58,6 +60,7 @@ def run(
         address: of a Ray cluster; None is the one that RAY_ADDRESS names, or else a Ray that is started here.
         wait: for a machine of the cluster that has room for a trial.
         hours: that the search may take; it ends with as many trials as fit, see `study.tune.hours`.
+        start: what it learns of first.
 
     Raises:
         SpecError: the specification searches nothing, the machine or the cluster lacks what it asks for, or its
@@ -73,7 +76,7 @@ def run(
     splits = load_data(spec, data)
     with _stopping(run) as stop, ray_started(spec, run.path, address, wait, stop):
         stop.leave_if_asked()
-        create(run, spec)
+        create(run, spec, None if start is None else start.dump())
         with run.locked():
             opened = open_run(run, spec, create=True)
             describe_data(opened, splits)
