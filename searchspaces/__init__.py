@@ -184,6 +184,21 @@ class Usual:
         return self.params.setdefault(name, default if default in choices else choices[0])
 
 
+class Within(Usual):
+    """The same, with numbers that lie outside the range that they are drawn from at its nearest value."""
+
+    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> Any:
+        return self.params.setdefault(name, _nearest(self._defaults[name], low, high, how.get("step")))
+
+    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> Any:
+        return self.params.setdefault(name, round(_nearest(self._defaults[name], low, high, how.get("step"))))
+
+
+def _nearest(value: float, low: float, high: float, step: float | None) -> float:
+    near = min(max(value, low), high)
+    return near if step is None else low + round((near - low) / step) * step
+
+
 class Pinned:
     """A trial whose pinned hyperparameters are answered from `fixed`; only the others reach the sampler."""
 

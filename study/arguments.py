@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -66,6 +67,12 @@ def _check_address(address: str | None) -> str | None:
     return address
 
 
+def _check_hours(hours: float | None) -> float | None:
+    if hours is not None and not 0 < hours < math.inf:
+        raise SpecError("--hours", [f"must be a number above 0, such as 0.5 or 8, got {hours:g}"])
+    return hours
+
+
 def _note_wait(wait: bool) -> bool:
     note("wait", "" if wait else None)
     return wait
@@ -97,5 +104,13 @@ Wait = Annotated[
 Option = Annotated[
     list[str] | None,
     typer.Option("--option", help="key=value of the data set; may be repeated.", show_default=False),
+]
+Hours = Annotated[
+    float | None,
+    typer.Option(
+        callback=_check_hours,
+        help="End by then: with as many of the trials as fit.",
+        show_default=False,
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, print the plan, write nothing.")]

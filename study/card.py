@@ -64,6 +64,7 @@ def card(
     spec: StudySpec,
     *,
     among: int,
+    configuration: str,
     table: pd.DataFrame,
     run: str,
 ) -> str:
@@ -75,6 +76,7 @@ def card(
         model: on the CPU.
         spec: of the study.
         among: how many trials, or seeds where there was no search, it is one of.
+        configuration: whose trainings in the table are of its own configuration.
         table: confirm.parquet; without rows where there is none.
         run: how the command line names it.
     """
@@ -106,7 +108,7 @@ so these numbers are a little optimistic.
 
 ## Test metrics
 
-{_test(config, found, model, table, run)}
+{_test(configuration, found, model, table, run)}
 
 ## Hyperparameters
 
@@ -199,8 +201,7 @@ def _validation(found: Mapping[str, Any], model: VAE) -> str:
     return _rows(("metric", "value", "kind"), rows)
 
 
-def _test(config: Mapping[str, Any], found: Mapping[str, Any], model: VAE, table: pd.DataFrame, run: str) -> str:
-    own = f"trial-{config['trial']}" if "trial" in config else DEFAULTS
+def _test(own: str, found: Mapping[str, Any], model: VAE, table: pd.DataFrame, run: str) -> str:
     columns = {name: seen for name in dict.fromkeys((own, DEFAULTS)) if (seen := confirmed(table, name))}
     if own not in columns:
         return (

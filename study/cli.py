@@ -18,7 +18,7 @@ import imagesets
 import models
 from study import cli_datasets, cli_exports
 from study import spec as specs
-from study.arguments import Address, Data, DryRun, Preset, Root, RunName, Set, Wait, main, new_app
+from study.arguments import Address, Data, DryRun, Hours, Preset, Root, RunName, Set, Wait, main, new_app
 from study.record.folder import RUNS, Run, RunError, find, release
 from study.spec import preset as preset_files
 from study.spec.address import wanted
@@ -26,6 +26,7 @@ from study.spec.problems import SpecError
 from study.spec.text import command
 
 if TYPE_CHECKING:
+    from study.record.start import Start
     from study.record.trials import Outcome
     from study.spec import StudySpec
 
@@ -62,6 +63,10 @@ def run(
     storage: Annotated[str | None, typer.Option(help="An Optuna storage URL.", show_default=False)] = None,
     address: Address = None,
     wait: Wait = False,
+    hours: Hours = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="A run, of whose trials the sampler learns first.", show_default=False)
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Search a study's hyperparameters."""
@@ -69,7 +74,9 @@ def run(
     if trials is not None and trials.startswith("+"):
         if storage is not None:
             raise SpecError("--storage", ["is for a new run; the trials of this one stay where they are"])
-        _extend(preset, overrides, trials, root, data, address, wait, dry_run)
+        if start_from is not None:
+            raise SpecError("--start-from", ["is for a new run; this one has trials of its own to learn of"])
+        _extend(preset, overrides, trials, root, data, address, wait, hours, dry_run)
         return
     if trials is not None:
         overrides.append(f"trials={trials}")
@@ -80,14 +87,24 @@ def run(
     from study.record.storage import check_searches
 
     check_searches(spec)
+    start = None if start_from is None else _start(start_from, root, spec)
     _say_plan(spec, run)
+    if start is not None:
+        print(f"  {start.line}", flush=True)
     if dry_run:
         _check_places(spec, run)
         _say_what_is_missing(spec, data, address)
         return
     from study.tune import runner
 
-    _finish(run, runner.run(spec, run, data=data, address=address, wait=wait))
+    _finish(run, runner.run(spec, run, data=data, address=address, wait=wait, hours=hours, start=start))
+
+
+def _start(given: str, root: Path, spec: StudySpec) -> Start:
+    from study.record.start import taken
+    from study.record.storage import open_run
+
+    return taken(open_run(find(given, root)), spec)
 
 
 def _extend(
@@ -98,6 +115,7 @@ def _extend(
     data: str | None,
     address: str | None,
     wait: bool,
+    hours: float | None,
     dry_run: bool,
 ) -> None:
     from study.record.extension import extended
@@ -107,7 +125,7 @@ def _extend(
     if not dry_run:
         from study.tune import runner
 
-        _finish(run, runner.resume(run, spec=spec, data=data, address=address, wait=wait))
+        _finish(run, runner.resume(run, spec=spec, data=data, address=address, wait=wait, hours=hours))
 
 
 @app.command()
@@ -124,7 +142,14 @@ def train(preset: Preset, set_: Set = None, root: Root = RUNS, data: Data = None
 
 
 @app.command()
-def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Address = None, wait: Wait = False) -> None:
+def resume(
+    given: RunName,
+    root: Root = RUNS,
+    data: Data = None,
+    address: Address = None,
+    wait: Wait = False,
+    hours: Hours = None,
+) -> None:
     """Go on with a run that was interrupted; one of a single trial in this process, unless a cluster is named."""
     from study.record.storage import is_made, open_run
     from study.record.trials import owed
@@ -135,14 +160,14 @@ def resume(given: RunName, root: Root = RUNS, data: Data = None, address: Addres
         raise RunError(f"{run.name} has no search to go on with; its seeds go on with `{run.goes_on(spec)}`")
     if is_made(run, spec) and not owed(open_run(run, spec)):
         print(f"{run.name} is finished; there is nothing to go on with")
-    if spec.trials == 1 and wanted(address) is None:
+    if spec.trials == 1 and wanted(address) is None and hours is None:
         from study import solo
 
         _finish(run, solo.resume(run, data=data))
     else:
         from study.tune import runner
 
-        _finish(run, runner.resume(run, data=data, address=address, wait=wait))
+        _finish(run, runner.resume(run, data=data, address=address, wait=wait, hours=hours))
 
 
 @app.command()
@@ -322,6 +347,8 @@ def _finish(run: Run, outcome: Outcome) -> None:
         if left:
             print(f"go on with: {command('resume', run.argument)}", file=sys.stderr)
         sys.exit(1)
+    if left:
+        print(f"go on with: {command('resume', run.argument)}")
     print(f"tables, checkpoints and TensorBoard: {run.path}")
     if outcome.complete:
         print(f"next: {command('export', run.argument, '--out', shlex.quote(f'best/{run.name}'))}")

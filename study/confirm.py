@@ -10,11 +10,11 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 import torch
 from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
@@ -56,7 +56,7 @@ HEADLINE = ("mig", "dci_disentanglement", "factor_vae", "udr")  # of the scores,
 
 
 def candidates(opened: OpenRun) -> list[Candidate]:
-    """The defaults, though the search may have stopped them, and the best `confirm.top` complete trials.
+    """The defaults, though the search may have stopped them, and the best `confirm.top` complete trials of the others.
 
     With several objectives the best are those of the Pareto front, by the first objective. What has a pathology is none
     of them, unless all have one.
@@ -65,9 +65,11 @@ def candidates(opened: OpenRun) -> list[Candidate]:
     complete = sound(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
     if len(spec.objectives) > 1:
         complete = _get_pareto_front_trials_by_trials(complete, study.directions)
-    best = sorted(complete, key=lambda trial: trial.values[0], reverse=True)[: spec.confirm.top]
-    drawn = [Candidate(f"trial-{trial.number}", spec.draw(optuna.trial.FixedTrial(trial.params))) for trial in best]
-    return [Candidate(DEFAULTS, spec.defaults()), *drawn]
+    best = sorted(complete, key=lambda trial: trial.values[0], reverse=True)
+    usual = spec.defaults()
+    drawn = (Candidate(f"trial-{trial.number}", spec.settings_of(trial.params)) for trial in best)
+    others = (candidate for candidate in drawn if candidate.settings != usual)
+    return [Candidate(DEFAULTS, usual), *islice(others, spec.confirm.top)]
 
 
 def jobs(opened: OpenRun) -> list[Job]:

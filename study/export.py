@@ -158,6 +158,7 @@ def export(run: Run, out: Path) -> Path:
         model,
         spec,
         among=len(study.trials) if spec.trials else len(seeds(run, spec).sound),
+        configuration=f"trial-{number}" if spec.trials and settings != spec.defaults() else DEFAULTS,
         table=tables.confirmed(run),
         run=shlex.quote(run.name),
     )

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 import imagesets
 from study.record import tables
 from study.record.backend import reason
+from study.record.first import DEFAULTS, ORIGIN
 from study.record.folder import OpenRun, Run
 from study.record.packed import Packed
 from study.record.progress import Pace, begin
@@ -94,7 +95,7 @@ def device(spec: StudySpec) -> torch.device:
 def _go(opened: OpenRun, splits: imagesets.Splits, where: torch.device) -> Outcome:
     run, spec, study = opened
     if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(spec.default_draws())
+        study.enqueue_trial(spec.default_draws(), {ORIGIN: DEFAULTS})
     begin(opened)
     unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     stored = optuna.trial.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()

@@ -36,7 +36,11 @@ COLUMNS = {
         "started": "when it was first handed out, local time",
         "ended": "when its end was noted, local time; empty while it has not ended",
         "seed": "of its training",
-        "drawn": "names of the hyperparameters that were drawn for it",
+        "origin": (
+            "`defaults` where it has the model's own values; `nearest` where it has what is nearest to them in the "
+            "study's ranges; empty where the sampler drew it"
+        ),
+        "drawn": "names of the hyperparameters that were drawn for it, or could have been",
         "params.*": "its hyperparameters, pinned and drawn",
         "metrics.*": "its last report on the validation images",
     },

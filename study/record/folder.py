@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 OF_A_RUN = re.compile(  # which `trials` and `confirm` hold trainings of
-    r"study\.yaml|environment\.json|optuna\.(db|journal).*|\.lock|(results|curves|train|confirm)\.parquet"
+    r"study\.yaml|(environment|start)\.json|optuna\.(db|journal).*|\.lock|(results|curves|train|confirm)\.parquet"
     r"|(trials|confirm|ray|artifacts)/.*"
 )
 OF_AN_EXPORT = ("model.safetensors", "config.json", "metrics.json", "README.md")
@@ -61,6 +61,7 @@ class Run:
         self.path = Path(os.path.expanduser(path)).resolve()
         self.study_yaml = self.path / "study.yaml"
         self.environment = self.path / "environment.json"
+        self.start = self.path / "start.json"
         self.database = self.path / "optuna.db"
         self.journal = self.path / "optuna.journal"
         self.ray = self.path / "ray"
@@ -124,8 +125,12 @@ class Run:
     def _cannot_be_made(self, reason: str | None) -> RunError:
         return RunError(f"cannot make {self.path}: {reason}; name another place with --root")
 
-    def create(self, spec: StudySpec) -> None:
+    def create(self, spec: StudySpec, start: str | None = None) -> None:
         """Makes the folder, with the specification and the environment in it.
+
+        Args:
+            spec: of the study.
+            start: what `study.record.start` keeps of an earlier study.
 
         Raises:
             RunError: the folder exists, or cannot be made.
@@ -135,6 +140,8 @@ class Run:
             with folder_written_whole(self.path) as made:  # a run has both files from its first moment
                 (made / self.environment.name).write_text(json.dumps(environment(), indent=2) + "\n")
                 (made / self.study_yaml.name).write_text(dump(spec), encoding="utf-8")
+                if start is not None:
+                    (made / self.start.name).write_text(start, encoding="utf-8")
         except OSError as error:
             self.check_new()  # of two that start at once one is the first
             raise self._cannot_be_made(error.strerror) from None

@@ -1,17 +1,21 @@
-"""How far a search is: steps made, their rate, and the time left at most; from the study, kept up report by report."""
+"""How far a search is: steps made, their rate, and the time left; from the study, kept up report by report."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.record.folder import OpenRun
 from study.record.trials import reports
+from study.spec.halving import expected
 
+EIGHT = 8  # of how many trials what ASHA is expected to leave counts, beside what it left of those that ended
 SESSIONS = "sessions"  # an attribute of the study: when each process began to search, in seconds since 1970
+TIME = "time"  # another: hours, trials asked for and trials begun of each session that ended by the clock
 
 
 class Progress(NamedTuple):
@@ -22,6 +26,16 @@ class Progress(NamedTuple):
     elapsed: float  # seconds of search, in all sessions; what lay between them does not count
     rate: float  # steps a second in the last session, of all trials at work together
     left: float  # seconds at that rate, if ASHA stops no trial any more: at most
+
+
+class Forecast(NamedTuple):
+    """What is ahead, if ASHA leaves of the trials what it has left of others and is expected to leave."""
+
+    left: float  # seconds
+    at_once: float  # trials at work
+    full: float  # seconds that a trial of the full budget takes
+    next_full: float  # seconds until one that waits for the next trial to end would have made the full budget
+    trials: float  # a second, begun and ended
 
 
 def begin(opened: OpenRun) -> None:
@@ -48,6 +62,7 @@ class Pace:
         self._made: dict[int, tuple[int, float]] = {}  # number -> steps and seconds of its last report
         self._running: set[int] = set()
         self._ended = 0
+        self._ended_steps = 0  # that the ended trials made
         begun = self.sessions[-1] if self.sessions else math.inf
         times: list[float] = []
         late: list[tuple[int, int, float, float]] = []
@@ -64,7 +79,8 @@ class Pace:
         for one in late:
             self.report(*one)
         self._running = {trial.number for trial in trials if not trial.state.is_finished()}
-        self._ended = len(trials) - len(self._running)
+        ended = [trial.number for trial in trials if trial.state.is_finished()]
+        self._ended, self._ended_steps = len(ended), sum(self._made.get(number, (0, 0.0))[0] for number in ended)
 
     def report(self, number: int, steps: int, seconds: float, reported: float) -> None:
         """Takes a report: the trial's number, its steps and seconds of work so far, and when it was made."""
@@ -82,6 +98,7 @@ class Pace:
         """Takes the end of a trial."""
         self._running.discard(number)
         self._ended += 1
+        self._ended_steps += self._made.get(number, (0, 0.0))[0]
 
     def progress(self, now: float) -> Progress | None:
         """Where the work stands; None before the last session's first report.
@@ -92,21 +109,62 @@ class Pace:
         Args:
             now: in seconds since 1970.
         """
-        if self.last is None:
+        rates = self._rates()
+        if rates is None:
             return None
+        elapsed = self._elapsed + max(0.0, now - self.sessions[-1])
+        return Progress(self._total()[0], len(self.sessions), elapsed, rates[0], self._left(*rates))
+
+    def forecast(self) -> Forecast | None:
+        """What is ahead; None before the last session's first report."""
+        rates = self._rates()
+        if rates is None:
+            return None
+        rate, alone = rates
+        share, full = self._share(), self.spec.steps / alone
+        next_end = min(self._owed(), default=0) / alone
+        return Forecast(
+            share * self._left(*rates), rate / alone, full, next_end + full, rate / (share * self.spec.steps)
+        )
+
+    def _rates(self) -> tuple[float, float] | None:
+        """Steps a second of the last session: of all trials together, and of one."""
         (steps, seconds), (steps_before, seconds_before) = self._total(), self._before
         made, worked = steps - steps_before, seconds - seconds_before
-        if made <= 0 or worked <= 0:
+        if self.last is None or made <= 0 or worked <= 0:
             return None
-        rate, alone = made / (self.last - self._first), made / worked
-        owed = [self.spec.steps - self._made.get(number, (0, 0.0))[0] for number in self._running]
-        owed += [self.spec.steps] * (self.spec.trials - self._ended - len(self._running))
-        left = max(sum(owed) / rate, max(owed, default=0) / alone)
-        return Progress(steps, len(self.sessions), self._elapsed + max(0.0, now - self.sessions[-1]), rate, left)
+        return made / (self.last - self._first), made / worked
+
+    def _owed(self) -> list[int]:
+        """Steps to the full budget of each trial that is at work."""
+        return [self.spec.steps - self._made.get(number, (0, 0.0))[0] for number in self._running]
+
+    def _left(self, rate: float, alone: float) -> float:
+        """Seconds for all steps to the full budget."""
+        owed = [*self._owed(), *[self.spec.steps] * (self.spec.trials - self._ended - len(self._running))]
+        return max(sum(owed) / rate, max(owed, default=0) / alone)
+
+    def _share(self) -> float:
+        """Of the steps of a full trial, those that one is expected to make; without ASHA all."""
+        if self.spec.asha is None:
+            return 1.0
+        ended = self._ended_steps / self.spec.steps
+        return (EIGHT * self._expected + ended) / (EIGHT + self._ended)
+
+    @cached_property
+    def _expected(self) -> float:
+        spec = self.spec
+        assert spec.asha is not None
+        return expected(spec.rungs, spec.asha.reduction, spec.steps, spec.trials).share
 
     def _total(self) -> tuple[int, float]:
         """Steps and seconds of all trials."""
         return sum(steps for steps, _ in self._made.values()), sum(seconds for _, seconds in self._made.values())
+
+
+def memory(reports: Iterable[Mapping[str, Any]]) -> int:
+    """Bytes that the processes of trials have taken at most, of the last report of each; 0 where none says it."""
+    return sum(report.get("peak_memory") or 0 for report in reports)
 
 
 def _worked(sessions: Sequence[float], times: Sequence[float]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,17 +14,20 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record import samplers
+
 if TYPE_CHECKING:
     from study.spec import StudySpec
 
 
-def sampler(spec: StudySpec, stored: int) -> optuna.samplers.BaseSampler:
+def sampler(spec: StudySpec, stored: int, earlier: Sequence[FrozenTrial] = ()) -> optuna.samplers.BaseSampler:
     """The study's sampler.
 
     Args:
         spec: of the study.
         stored: trials in the storage already. They enter the seed: with the study's alone, a second process would
             draw the first one's points again.
+        earlier: trials of another study, which tpe learns of first.
     """
     seed = int(np.random.SeedSequence([spec.seed, stored]).generate_state(1)[0])
     if spec.sampler == "random":
@@ -34,7 +37,11 @@ def sampler(spec: StudySpec, stored: int) -> optuna.samplers.BaseSampler:
     if spec.sampler == "grid":
         own = spec.seed % 2**32  # numpy's old generators take no more
         return Grid(grid(spec.distributions(), spec.trials), seed=own)
-    return Tpe(seed=seed)
+    if spec.sampler == "gp":
+        return samplers.gp(seed, spec.random_first)
+    if spec.sampler == "cmaes":
+        return samplers.cmaes(seed, spec.random_first)
+    return Tpe(earlier, seed=seed, n_startup_trials=spec.random_first)
 
 
 class Tpe(optuna.samplers.TPESampler):
@@ -46,8 +53,9 @@ class Tpe(optuna.samplers.TPESampler):
 
     HISTORY, RUNNING = 500, 200
 
-    def __init__(self, **given: Any):
+    def __init__(self, earlier: Sequence[FrozenTrial] = (), **given: Any):
         super().__init__(**given)
+        self._earlier = earlier  # of another study, numbered below 0
         self._chosen: list[FrozenTrial] = []
         self._chosen_of = 0  # so many ended trials
         self._seen: tuple[int, Study] | None = None  # the trial that is drawn, and what is seen for it
@@ -68,7 +76,7 @@ class Tpe(optuna.samplers.TPESampler):
         return self._seen[1]
 
     def _made(self, study: Study) -> Study:
-        trials = study.get_trials(deepcopy=False)
+        trials = [*self._earlier, *study.get_trials(deepcopy=False)]
         ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         chosen = ended

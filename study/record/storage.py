@@ -20,7 +20,7 @@ from optuna.distributions import (
 
 import imagesets
 from models import outside
-from study.record import backend
+from study.record import backend, start
 from study.record.extension import differences
 from study.record.folder import OpenRun, Run, RunError
 from study.record.sampling import sampler
@@ -73,21 +73,26 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
         if file is None and create:
             make(storage, spec)
         study = optuna.load_study(storage=storage, study_name=spec.name)
-        study.sampler = sampler(spec, stored=len(study.get_trials(deepcopy=False)))
+        study.sampler = sampler(spec, len(study.get_trials(deepcopy=False)), start.read(run))
     opened = OpenRun(run, spec, study)
     if create:
         check_space(opened)
     return opened
 
 
-def create(run: Run, spec: StudySpec) -> None:
+def create(run: Run, spec: StudySpec, kept: str | None = None) -> None:
     """Makes a new run: its folder and, in a storage that it shares, its study; of several that start at once, for one.
+
+    Args:
+        run: its folder.
+        spec: of its study.
+        kept: what `study.record.start` keeps of an earlier study.
 
     Raises:
         RunError: the folder exists or cannot be made, or the storage cannot be opened.
         SpecError: the storage has a study of this name.
     """
-    run.create(spec)
+    run.create(spec, kept)
     if file_of(run, spec) is None:
         with _opening(spec, None):
             is_first = _is_first(spec)

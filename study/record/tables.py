@@ -14,6 +14,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from study.record.columns import COLUMNS
+from study.record.first import ORIGIN
 from study.record.folder import OpenRun, Run, RunError
 from study.record.pathologies import EVIDENCE, PATHOLOGY
 from study.record.storage import KIND, open_run
@@ -79,6 +80,7 @@ def _row(spec: StudySpec, trial: FrozenTrial, names: list[str]) -> dict:
         "started": _time(trial.datetime_start),
         "ended": _time(trial.datetime_complete),
         "seed": derived_seed(spec.seed, trial.number),
+        "origin": trial.user_attrs.get(ORIGIN, ""),
         "drawn": ", ".join(trial.params),
         **{f"params.{key}": cell(value) for key, value in settings.items()},
         **{f"metrics.{key}": last.get(key) for key in names},

@@ -10,12 +10,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record import packed, pathologies
 from study.record.confirmation import standing
+from study.record.first import outside
 from study.record.folder import OpenRun, Run
-from study.record.progress import SESSIONS, Pace, Progress
+from study.record.progress import SESSIONS, TIME, Forecast, Pace, Progress, memory
+from study.record.samplers import left_to_others
 from study.record.sampling import grid
 from study.record.storage import KIND
 from study.record.trials import TAKEN_UP, Outcome, best_trial, outcome, owed, reports
 from study.spec import StudySpec
+from study.spec.checks import LEARN_AFTER
 from study.spec.halving import expected
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
@@ -79,12 +82,44 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def pace(at: Progress) -> str:
-    """How far the work is, how fast it goes, and how long it still takes."""
+def pace(at: Progress, ahead: Forecast | None = None) -> str:
+    """How far the work is, how fast it goes, and how long it still takes, as expected and at most."""
     starts = f" of {at.sessions} starts" if at.sessions > 1 else ""
     rate = f"{at.rate:.0f}" if at.rate >= 10 else f"{at.rate:.2g}"
-    left = f"; at most {duration(at.left)} left" if at.left else ""
-    return f"{counted(at.steps, 'step', ',')} in {duration(at.elapsed)}{starts}, {rate} a second{left}"
+    most, about = duration(at.left), duration(at.left if ahead is None else ahead.left)
+    left = f"; at most {most} left" if about == most else f"; about {about} left, at most {most}"
+    return (
+        f"{counted(at.steps, 'step', ',')} in {duration(at.elapsed)}{starts}, {rate} a second{left if at.left else ''}"
+    )
+
+
+def cost(at: Progress, ahead: Forecast, memory: int) -> str:
+    """What a search is expected to take as a whole.
+
+    Args:
+        at: where it stands.
+        ahead: what is ahead.
+        memory: of the processes at work, in bytes; 0 where it is not known.
+    """
+    about, most = duration(at.elapsed + ahead.left), duration(at.elapsed + at.left)
+    taken = f"{about}, at most {most}" if about != most else about
+    room = f", in {size(memory)} of memory" if memory else ""
+    at_once = counted(max(1, round(ahead.at_once)), "trial")
+    return f"the search is expected to take {taken}, {at_once} at once{room}"
+
+
+def size(bytes_: float) -> str:
+    """Memory as a person says it: "640 MB", "1.2 GB"."""
+    return f"{bytes_ / 1e6:.0f} MB" if bytes_ < 1e9 else f"{bytes_ / 1e9:.1f} GB"
+
+
+def by_the_clock(opened: OpenRun) -> str:
+    """That a run ended by its time, where it did; with more trials since, that is past."""
+    ended = opened.study.user_attrs.get(TIME, [])
+    if not ended or ended[-1]["begun"] != opened.spec.trials:
+        return ""
+    last = ended[-1]
+    return f"ended by its time, {last['hours']:g} h: of {counted(last['asked'], 'trial')} {last['begun']} were begun"
 
 
 def at_work(opened: OpenRun) -> str:
@@ -112,16 +147,21 @@ def summary(opened: OpenRun) -> str:
     if not spec.trials:
         return f"{spec.name}: {standing(run, spec)}"
     counts: Outcome = outcome(study)
-    running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
+    unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     line = (
         f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
-        f"{running} unfinished, of {counted(spec.trials, 'trial')}"
+        f"{len(unfinished)} unfinished, of {counted(spec.trials, 'trial')}"
     )
     if said := pathologies.counts(map(pathologies.pathology, study.get_trials(deepcopy=False))):
         line += f"\npathologies: {said}"
-    made = Pace(opened)
-    if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
-        line += f"\n{pace(at)}"
+    kept = Pace(opened)
+    if at := kept.progress(time.time() if run.is_held() else kept.last or 0.0):
+        line += f"\n{pace(at, kept.forecast())}"
+        last = [list(made.values())[-1] for trial in unfinished if (made := reports(trial))]
+        if run.is_held() and (taken := memory(last)):
+            line += f", {size(taken)} of memory"
+    if ended := by_the_clock(opened):
+        line += f"\n{ended}"
     if (shared := packed.kept(opened)) is not None:
         line += f"\n{shared.told()}"
     best = best_trial(study)
@@ -162,6 +202,7 @@ def planned(spec: StudySpec) -> list[str]:
             f"  {counted(spec.trials, 'trial')} {each}",
             f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
             f"  draws {drawn}",
+            *_beginning(spec),
         ]
         if spec.sampler == "grid" and (points := math.prod(map(len, grid(ranges, spec.trials).values()))) < spec.trials:
             more = spec.trials - points
@@ -188,6 +229,22 @@ def planned(spec: StudySpec) -> list[str]:
             lines.append(f"  expects to make {share:.0%} of {of}; more where later trials are better")
         if spec.rungs[0] > spec.asha.grace:
             lines.append("  rungs before the end of the longest KL warm-up are left out")
+    return lines
+
+
+def _beginning(spec: StudySpec) -> list[str]:
+    """How a search begins, where it is not drawn at random as a whole."""
+    lines = []
+    if spec.first == "defaults":
+        nearest = [f"{name}={value} for {usual}" for name, (value, usual) in outside(spec).items()]
+        in_range = f", as near as its ranges allow: {', '.join(nearest)}" if nearest else ""
+        lines.append(f"  begins with the defaults{in_range}")
+    if spec.sampler in LEARN_AFTER:
+        lines.append(f"  draws at random until {counted(spec.random_first, 'trial')} have ended")
+    if spec.sampler == "gp" and spec.asha is not None:
+        lines.append("  gp learns of complete trials alone: of those that ASHA stops it learns nothing")
+    if spec.sampler in ("gp", "cmaes") and (others := left_to_others(spec)):
+        lines.append(f"  {spec.sampler} leaves {', '.join(others)} to {'tpe' if spec.sampler == 'cmaes' else 'chance'}")
     return lines
 
 

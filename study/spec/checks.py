@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LONGEST = 2**31 - 1  # steps, which are 32-bit numbers in an Optuna storage
 USUAL_BATCH = 64
 USUAL_TESTED = 1000
+LEARN_AFTER = ("tpe", "gp")  # samplers that draw at random first
 
 
 def _length_known(spec: StudySpec) -> bool:
@@ -386,6 +387,14 @@ def _check_objective(spec: StudySpec) -> list[str]:
 def _check_sampler(spec: StudySpec) -> list[str]:
     if spec.sampler == "nsga2" and isinstance(spec.objective, str):
         return ["sampler: nsga2 is for several objectives; take tpe, or name a second objective"]
+    if spec.sampler == "cmaes" and not isinstance(spec.objective, str) and len(spec.objective) > 1:
+        return ["sampler: cmaes is for a single objective; take tpe, gp or nsga2, or name one"]
+    return []
+
+
+def _check_startup(spec: StudySpec) -> list[str]:
+    if spec.startup is not None and spec.sampler not in LEARN_AFTER:
+        return [f"startup: is for {' and '.join(LEARN_AFTER)}; sampler {spec.sampler} has none, take it out"]
     return []
 
 
@@ -433,6 +442,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[[StudySpec], list[str]]]] = [
     (("objective",), _check_measures),
     (("objective", "fixed", "model"), _check_objective),
     (("sampler", "objective"), _check_sampler),
+    (("sampler", "startup"), _check_startup),
     (("sampler", *BUILT), _check_grid),
     (("pathologies", "stop_on", *BUILT), _check_pathologies),
 ]

@@ -124,7 +124,7 @@ DECIMALS = {"nats": 2, "bits": 3, "share": 3, "score": 3, "draws": 1, "seconds":
 
 PLACE = "place"  # in a report: among all of its study, in the order in which they came in and ASHA judged them
 PATHOLOGIES = "pathologies"  # in a report: how it was judged, see `study.trial.pathologies`
-KEPT = ("seconds", "cpu_seconds", "reported", "train", PLACE, PATHOLOGIES)  # of a report, besides measures
+KEPT = ("seconds", "cpu_seconds", "reported", "train", "peak_memory", PLACE, PATHOLOGIES)  # besides measures
 BESIDE = {"steps", "measures", VERSIONS, EDITION, STOPPED, *KEPT}  # what is no measure in a report
 RENAMED = {"log_lik": "reconstruction"}  # in what earlier releases wrote
 FORMERLY = {("active_units", 1): "active_codes"}  # the columns of earlier versions, where they have a name

@@ -146,11 +146,18 @@ def drawing(model: str, fixed: Mapping[str, Any], ranges: Mapping[str, Range]) -
     return space
 
 
-def usual_trial(model: str, ranges: Mapping[str, Range]) -> searchspaces.Usual:
-    """A trial that takes the paper's values, also of what the model's space does not draw: there the model's own."""
+def usual_trial(model: str, ranges: Mapping[str, Range], within: bool = False) -> searchspaces.Usual:
+    """A trial that takes the paper's values, also of what the model's space does not draw: there the model's own.
+
+    Args:
+        model: its name.
+        ranges: of the study.
+        within: take the nearest value of a range that a number is outside of.
+    """
     paper = searchspaces.defaults(model)
     known = {**models.hyperparameters(model), **SETTINGS, **paper}
-    return searchspaces.Usual({**paper, **{name: known.get(name, known["lr"]) for name in ranges}})
+    values = {**paper, **{name: known.get(name, known["lr"]) for name in ranges}}
+    return searchspaces.Within(values) if within else searchspaces.Usual(values)
 
 
 def own_ranges(model: str) -> dict[str, BaseDistribution]:

@@ -194,6 +194,14 @@ def _own_objective(given: dict[str, Any]) -> str:
         return "elbo"
 
 
+Sampler = Literal["tpe", "gp", "cmaes", "random", "grid", "nsga2"]
+
+
+def _own_first(given: dict[str, Any]) -> Literal["defaults", "drawn"]:
+    """What a search begins with: random points stay random, so that they are a baseline, and a grid a grid."""
+    return "drawn" if given.get("sampler") in ("random", "grid") else "defaults"
+
+
 class Validation(_Part):
     """How many validation images each report reads, always the same ones; all of them if not given.
 
@@ -218,7 +226,9 @@ class StudySpec(_Part):
     fixed: dict[str, Any] = Field(default_factory=dict)
     space: dict[str, Range] = Field(default_factory=dict)
     objective: Annotated[str | list[str], AfterValidator(_metrics)] = Field(default_factory=_own_objective)
-    sampler: Literal["tpe", "random", "grid", "nsga2"] = "tpe"
+    sampler: Sampler = "tpe"
+    startup: Several | None = None  # so many trials must have ended before tpe and gp draw by them; see random_first
+    first: Literal["defaults", "drawn"] = Field(default_factory=_own_first)
     trials: int = Field(default=64, ge=0, le=MANY)  # 0: no search, as `seeds` makes it
     asha: Asha | None = None
     budget: Budget
@@ -326,6 +336,11 @@ class StudySpec(_Part):
         return min(self.steps, self.budget.report_every or max(1, self.steps // 20))
 
     @property
+    def random_first(self) -> int:
+        """How many trials must have ended before tpe and gp draw by them; fewer are no better, see docs/search.md."""
+        return self.startup or 10
+
+    @property
     def rungs(self) -> list[int]:
         """The steps at which ASHA compares trials, ascending: none in a KL warm-up, where an ELBO says little."""
         return [] if self.asha is None else self.asha.rungs(self.steps, self.longest_warmup)
@@ -353,14 +368,14 @@ class StudySpec(_Part):
         ways = searchspaces.branches(self.draw)
         return {name: drawn for way in ways for name, drawn in way.drawn.items()}
 
-    def default_draws(self) -> dict[str, Any]:
-        """What a trial would have to draw to have `defaults`."""
-        trial = self._usual()
+    def default_draws(self, within: bool = False) -> dict[str, Any]:
+        """What a trial would have to draw to have `defaults`, or `within` the ranges what is nearest to them."""
+        trial = self._usual(within)
         self.draw(trial)
         return trial.params
 
-    def _usual(self) -> searchspaces.Usual:
-        return usual_trial(self.model, self.space)
+    def _usual(self, within: bool = False) -> searchspaces.Usual:
+        return usual_trial(self.model, self.space, within)
 
     def settings_of(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration of a trial that drew these; of one that has not drawn all, only what is known."""

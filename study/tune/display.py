@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from study.record.folder import OpenRun
-from study.record.progress import Pace, Progress
+from study.record.progress import Pace, Progress, memory
 from study.record.trials import RAN_OUT, best_trial, outcome
-from study.record.words import describe, duration, measured, pace
+from study.record.words import cost, describe, duration, measured, pace
 from study.spec.text import counted
+from study.tune.hours import Hours
 
 
 def _harmless(show: Callable[..., None]) -> Callable[..., None]:
@@ -43,6 +44,7 @@ class Lines(tune.Callback):
 
     Args:
         opened: the run whose study the ledger writes.
+        hours: the time of this session, which is given its pace.
 
     Attributes:
         error: what went wrong last, which a search goes on without.
@@ -50,9 +52,11 @@ class Lines(tune.Callback):
 
     SILENCE = 60.0  # seconds at least between two lines that say how far the work is; more as the work gets longer
 
-    def __init__(self, opened: OpenRun):
+    def __init__(self, opened: OpenRun, hours: Hours | None = None):
         self.spec, self.study, self.started = opened.spec, opened.study, time.perf_counter()
         self.pace, self.told = Pace(opened), -math.inf
+        self.hours, self.estimated = hours or Hours(None), False
+        self.hours.pace = self.pace
         self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -65,12 +69,25 @@ class Lines(tune.Callback):
         if not result.get("cause"):
             self.pace.report(trial.config["number"], result["steps"], result["seconds"], result.get("reported", 0.0))
             self._tell_pace()
+            others = [one.last_result or {} for one in trials if one.status == "RUNNING" and one is not trial]
+            self._tell_cost([*others, result])
 
     def _tell_pace(self) -> None:
         elapsed = time.perf_counter() - self.started
         if elapsed - self.told >= max(self.SILENCE, elapsed / 20) and (at := self.pace.progress(time.time())):
             self.told = elapsed
-            self._say(f"[{elapsed:6.1f} s] {pace(at)}")
+            self._say(f"[{elapsed:6.1f} s] {pace(at, self.pace.forecast())}")
+
+    def _tell_cost(self, reports: list[dict]) -> None:
+        """Once all that are at work have reported, what the search is expected to take, and how much fits."""
+        if self.estimated or not all("steps" in report for report in reports):
+            return
+        if (at := self.pace.progress(time.time())) and (ahead := self.pace.forecast()):
+            self.estimated = True
+            self._say(cost(at, ahead, memory(reports)))
+            begun = sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False)) + len(reports)
+            if line := self.hours.fitting(begun, self.spec.trials):
+                self._say(line)
 
     @_harmless
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -100,8 +117,8 @@ class Dashboard(Lines):
 
     REFRESH = 0.25  # seconds
 
-    def __init__(self, opened: OpenRun, console: Console):
-        super().__init__(opened)
+    def __init__(self, opened: OpenRun, console: Console, hours: Hours | None = None):
+        super().__init__(opened, hours)
         self.live = Live(console=console, refresh_per_second=4, transient=True)
         self.counts, self.best = outcome(self.study), best_trial(self.study)
         self.shown = 0.0
@@ -150,9 +167,9 @@ class Dashboard(Lines):
         done = sum(self.counts[:3])
         ended = f"{self.counts.complete} complete, {self.counts.pruned} pruned, {self.counts.failed} failed"
         line = f"{self.spec.name}: {done} of {counted(self.spec.trials, 'trial')}: {ended}, {running} running"
-        return f"{line}\n{pace(at)}" if at else line
+        return f"{line}\n{pace(at, self.pace.forecast())}" if at else line
 
 
-def display(opened: OpenRun) -> Lines:
+def display(opened: OpenRun, hours: Hours | None = None) -> Lines:
     """The live display where standard output is a terminal, else plain lines."""
-    return Dashboard(opened, Console()) if sys.stdout.isatty() else Lines(opened)
+    return Dashboard(opened, Console(), hours) if sys.stdout.isatty() else Lines(opened, hours)

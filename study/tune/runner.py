@@ -16,10 +16,11 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
-from study.record import tables
+from study.record import first, tables
 from study.record.folder import OpenRun, Run
 from study.record.packed import as_packed, kept
 from study.record.progress import begin
+from study.record.start import Start
 from study.record.storage import (
     SPEC,
     check_data,
@@ -38,6 +39,7 @@ from study.trial.trial import load_data
 from study.tune.cards import measured, placed
 from study.tune.cluster import ray_started
 from study.tune.display import display
+from study.tune.hours import Hours
 from study.tune.ledger import LOST_PROCESSES, Ledger
 from study.tune.scheduler import Asha
 from study.tune.searcher import HandOut
@@ -45,7 +47,14 @@ from study.tune.trainable import Trainable
 
 
 def run(
-    spec: StudySpec, run: Run, *, data: str | None = None, address: str | None = None, wait: bool = False
+    spec: StudySpec,
+    run: Run,
+    *,
+    data: str | None = None,
+    address: str | None = None,
+    wait: bool = False,
+    hours: float | None = None,
+    start: Start | None = None,
 ) -> Outcome:
     """Searches from the start, in a new run folder.
 
@@ -55,6 +64,8 @@ def run(
         data: root of the data sets; None is the default one.
         address: of a Ray cluster; None is the one that RAY_ADDRESS names, or else a Ray that is started here.
         wait: for a machine of the cluster that has room for a trial.
+        hours: that the search may take; it ends with as many trials as fit, see `study.tune.hours`.
+        start: what it learns of first.
 
     Raises:
         SpecError: the specification searches nothing, the machine or the cluster lacks what it asks for, or its
@@ -63,6 +74,7 @@ def run(
         RunError: the run exists already.
         MachineError: Ray could not be started or joined.
     """
+    limit = Hours(hours)
     check_searches(spec)
     run.check_new()
     check_storage_is_new(spec)
@@ -70,11 +82,11 @@ def run(
     with _stopping(run) as stop, ray_started(spec, run.path, address, wait, stop):
         stop.leave_if_asked()
         found = measured(spec, data, stop)
-        create(run, spec)
+        create(run, spec, None if start is None else start.dump())
         with run.locked():
             opened = open_run(run, spec, create=True)
             describe_data(opened, splits)
-            return _search(opened._replace(spec=placed(opened, data, stop, found)), data, stop)
+            return _search(opened._replace(spec=placed(opened, data, stop, found)), data, stop, limit)
 
 
 def resume(
@@ -84,6 +96,7 @@ def resume(
     data: str | None = None,
     address: str | None = None,
     wait: bool = False,
+    hours: float | None = None,
 ) -> Outcome:
     """Goes on with a run; only writes its tables again if it is finished.
 
@@ -93,11 +106,13 @@ def resume(
         data: root of the data sets; None is the default one.
         address: of a Ray cluster; None is the one that RAY_ADDRESS names, or else a Ray that is started here.
         wait: for a machine of the cluster that has room for a trial.
+        hours: as for `run`, from now on.
 
     Raises:
         SpecError, DataError, MachineError: as for `run`.
         RunError: the run is in use, or its specification damaged.
     """
+    limit = Hours(hours)
     with run.locked():
         opened = reopen(run, spec)
         if not owed(opened):
@@ -112,7 +127,7 @@ def resume(
             if spec is not None:
                 _keep(opened)
             describe_data(opened, splits)
-            return _search(opened._replace(spec=spec_placed), data, stop)
+            return _search(opened._replace(spec=spec_placed), data, stop, limit)
 
 
 def _keep(opened: OpenRun) -> None:
@@ -133,16 +148,17 @@ def _stopping(run: Run, spec: StudySpec | None = None) -> AbstractContextManager
     return stopping_on_signals(how_to_go_on)
 
 
-def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
+def _search(opened: OpenRun, data: str | None, stop: Stop, hours: Hours) -> Outcome:
     run, _, study = opened
+    first.enqueue(opened)
     begin(opened)
     ledger = Ledger(opened)
     try:
         for alone in (False, True):
             again = _owed(opened, alone) > 0
-            while again and not ledger.halt and stop.signal is None:
+            while again and not ledger.halt and not hours.over and stop.signal is None:
                 ledger.left.clear()
-                _fit(opened, data, stop, ledger, alone)
+                _fit(opened, data, stop, ledger, hours, alone)
                 again = bool(ledger.left)
     except Exception:
         if not ledger.halt:
@@ -152,6 +168,8 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
             tables.write(run)
             return outcome(study, stop.signal, ledger.halt)
         return Outcome(0, 0, 0, stop.signal, ledger.halt)
+    if stop.signal is None and (settled := hours.settle(opened)) is not opened:
+        _keep(settled)
     return tables.end(run, outcome(study, stop.signal))
 
 
@@ -161,11 +179,11 @@ def _owed(opened: OpenRun, alone: bool) -> int:
     return waiting if alone else owed(opened) - waiting
 
 
-def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, alone: bool) -> None:
+def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, hours: Hours, alone: bool) -> None:
     """Hands out the trials that are owed, the unfinished ones first, until all have ended, are left or are put off.
 
     Args:
-        opened, data, stop, ledger: of the search.
+        opened, data, stop, ledger, hours: of the search.
         alone: those that were put off, for want of memory: each on a whole card or, on CPUs, one at a time.
     """
     run, spec, study = opened
@@ -174,7 +192,9 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, alone: b
     tuner = tune.Tuner(
         tune.with_resources(Trainable, placement(spec, alone)),
         tune_config=tune.TuneConfig(
-            search_alg=HandOut(opened, data, [trial for trial in unfinished if (trial.number in later) == alone]),
+            search_alg=HandOut(
+                opened, data, [trial for trial in unfinished if (trial.number in later) == alone], hours.takes
+            ),
             scheduler=_scheduler(opened),
             num_samples=_owed(opened, alone),
             max_concurrent_trials=1 if alone and not spec.resources.least_gpus else None,
@@ -186,8 +206,8 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, alone: b
             name=run.ray.name,
             storage_path=str(run.path),
             verbose=0,
-            stop=_Stopper(stop, ledger),
-            callbacks=[ledger, display(opened)],  # the display reads what the ledger wrote
+            stop=_Stopper(stop, ledger, hours),
+            callbacks=[ledger, display(opened, hours)],  # the display reads what the ledger wrote
             failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
@@ -215,13 +235,13 @@ def _name(trial: Any) -> str:
 
 
 class _Stopper(tune.Stopper):
-    """Ends the search after a signal, or when the ledger says so."""
+    """Ends the search after a signal, when the ledger says so, or when its time is over."""
 
-    def __init__(self, stop: Stop, ledger: Ledger):
-        self.stop, self.ledger = stop, ledger
+    def __init__(self, stop: Stop, ledger: Ledger, hours: Hours):
+        self.stop, self.ledger, self.hours = stop, ledger, hours
 
     def __call__(self, trial_id: str, result: dict) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.stop.signal is not None or bool(self.ledger.halt)
+        return self.stop.signal is not None or bool(self.ledger.halt) or self.hours.over

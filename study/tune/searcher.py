@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -21,15 +21,24 @@ class HandOut(Searcher):
         data: the root of the data sets, or None for the default; the workers, in another working folder and maybe
             another environment, are given the whole path.
         unfinished: trials that an earlier process left running, in the order to go on with.
+        takes: whether a new trial may begin; once none may, the search ends with those that have begun.
     """
 
-    def __init__(self, opened: OpenRun, data: str | None, unfinished: Sequence[optuna.trial.FrozenTrial]):
+    def __init__(
+        self,
+        opened: OpenRun,
+        data: str | None,
+        unfinished: Sequence[optuna.trial.FrozenTrial],
+        takes: Callable[[], bool] = lambda: True,
+    ):
         super().__init__(metric=opened.spec.objectives[0], mode="max")
         self.opened, self.data = opened, str(imagesets.data_root(data))
-        self.unfinished = list(unfinished)
+        self.unfinished, self.takes = list(unfinished), takes
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         run, spec, study = self.opened
+        if not self.unfinished and not self.takes():
+            return Searcher.FINISHED  # type: ignore[return-value]  # a text, which Ray's own annotation leaves out
         # Of an unfinished trial, what was drawn before comes back from the storage, what was not is drawn now.
         before = self.unfinished.pop(0) if self.unfinished else None
         trial = study.ask() if before is None else optuna.trial.Trial(study, before._trial_id)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import platform
+import resource
 from typing import Any
 
 import ray
@@ -71,7 +72,8 @@ class Trainable(tune.Trainable):
                 raise self.failure
             assert self.trial is not None
             report = {**self.trial.report(), "cause": "", "done": self.trial.done}
-            return {**report, "notes": self.trial.take_notes()}
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # bytes of this process, so far
+            return {**report, "notes": self.trial.take_notes(), "peak_memory": peak}
         except Exception as error:
             steps = self.trial.training.step if self.trial else 0
             return {**failed(error, steps, self.spec), "done": True}

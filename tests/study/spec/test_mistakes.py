@@ -51,7 +51,6 @@ MISTAKES = [
     ({"precision": "fp16"}, "precision: input should be 'full', 'tf32' or 'bf16', got 'fp16'", ""),
     ({"precision": "tf32"}, "precision: tf32 is of GPUs, and with resources.gpus 0 trials are on CPUs; take full", ""),
     ({"deterministic": "yes"}, "deterministic: input should be a valid boolean, got 'yes'", ""),
-    ({"sampler": "bayes"}, "sampler: input should be 'tpe', 'random', 'grid' or 'nsga2', got 'bayes'", ""),
     (
         {"pathologies": ["colapsed"]},
         "pathologies: vae has no pathology 'colapsed'; it may be collapsed",
@@ -61,7 +60,10 @@ MISTAKES = [
     ({"pathologies": "collapsed"}, "pathologies: input should be a valid list, got 'collapsed'", ""),
     ({"stop_on": ["dead"]}, "stop_on: vae has no pathology 'dead'; it may be collapsed", ""),
     ({"pathologies": [], "stop_on": ["collapsed"]}, "stop_on: trials are not watched for collapsed; name it in", ""),
+    ({"sampler": "bayes"}, "sampler: input should be 'tpe', 'gp', 'cmaes', 'random', 'grid' or 'nsga2', got", ""),
     ({"sampler": "nsga2"}, "sampler: nsga2 is for several objectives", "take tpe"),
+    ({"sampler": "cmaes", "objective": ["elbo", "hoyer"]}, "sampler: cmaes is for a single objective", "take tpe"),
+    ({"sampler": "grid", "startup": 4}, "startup: is for tpe and gp; sampler grid has none", "take it out"),
     ({"trials": "8"}, "trials: input should be a valid integer, got '8'", ""),
     ({"trials": -1}, "trials: input should be greater than or equal to 0, got -1", ""),
     ({"trials": True}, "trials: input should be a valid integer, got True", ""),

@@ -259,8 +259,9 @@ def test_off_a_terminal_the_first_report_is_a_line_and_then_one_a_minute(made, s
         clock.now = NOW + at
         told(lines, number, steps, seconds, NOW + at)
     assert lines.error is None
-    first, second = capsys.readouterr().out.splitlines()
+    first, cost, second = capsys.readouterr().out.splitlines()
     assert first == "[   5.0 s] 200 steps in 5 s, 10 a second; at most 26 s left"
+    assert cost == "the search is expected to take 31 s, 1 trial at once"
     assert second.startswith("[  65.0 s] 240 steps in 65 s, 0.82 a second; at most ")
 
 
