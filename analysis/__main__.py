@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,7 +102,7 @@ def table(
     """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed.
 
     With --format also how the trials ended and what they took, the best of each model and data set, and Pareto sets.
-    No path or password of this machine is in them.
+    No path or password of this machine is in them. A confirm.parquet that is damaged is left out, and a line says so.
     """
     if csv is not None:
         if (format_, only, out) != (None, None, None):
@@ -113,7 +113,12 @@ def table(
         find(given, root)  # a misspelt name is told before the tables of another run are made
     from analysis import formats, tables
 
-    trials, confirmed = (formats.sendable(of(*runs, root=root)) for of in (tables.trials, tables.confirmed))
+    confirmed, damaged = tables.readable_confirmed(*runs, root=root)
+    if damaged and only == "confirmed" and not len(confirmed):
+        raise RunError("\n".join(damaged))
+    for line in damaged:
+        print(f"left out is what was confirmed: {line}", file=sys.stderr)
+    trials, confirmed = map(formats.sendable, (tables.trials(*runs, root=root), confirmed))
     if format_ in formats.OF_FILES:
         frame = formats.TABLES[only or "trials"].whole(trials, confirmed)
         formats.write(frame, format_, None if out == STANDARD_OUTPUT else out)
@@ -146,6 +151,8 @@ def figures(
     where two are called alike, it lies in one that is called as what they lie in.
 
     Runs compare where data set, preprocessing, likelihood, kind of ELBO and first objective are the same.
+
+    What cannot be read, as a damaged checkpoint, keeps only the figures that need it from being drawn; a line says so.
     """
     if format_ not in (None, "png", "pdf", "svg"):
         raise typer.BadParameter(f"must be png, pdf or svg, got {format_!r}", param_hint="--format")
@@ -153,16 +160,19 @@ def figures(
     from analysis import figures as drawing
 
     formats = drawing.FORMATS if format_ is None else (format_,)
-    several = drawing.beside(list(found.values()), data)
+    several, drawn = drawing.beside(list(found.values()), data), 0
     for results in several:
-        _print_each(drawing.draw(results, formats, out / results.name if out and several[1:] else out))
-        if results.lacking is not None:
-            print(f"only what needs no model is drawn: {results.lacking}", file=sys.stderr)
-    if len(several) > 1:
-        if apart := drawing.apart(several):
+        drawn += _print_each(drawing.draw(results, formats, out / results.name if out and several[1:] else out))
+        for line in results.lacking:
+            print(f"{results.name}: {line}", file=sys.stderr)
+    comparing = [results for results in several if results.has_begun]
+    if len(comparing) > 1:
+        if apart := drawing.apart(comparing):
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
         else:
-            _print_each(drawing.draw_compared(several, formats, out and out / "compared"))
+            drawn += _print_each(drawing.draw_compared(comparing, formats, out and out / "compared"))
+    if not drawn:
+        sys.exit(2)
 
 
 @app.command("report")
@@ -281,9 +291,11 @@ def _write(text: str, out: Path | None) -> None:
         write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _print_each(paths: Iterable[Path]) -> None:
+def _print_each(paths: Sequence[Path]) -> int:
+    """How many they are."""
     for path in paths:
         print(path)
+    return len(paths)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from analysis import again, costs, figures, summaries, tables
 from analysis.failures import Failure, failures
 from analysis.formats import Cells, cells, sendable
 from analysis.inline import File, Picture, picture, suffixes
-from imagesets import DataError
 from study.output import without_places
 from study.record.folder import RunError
 from study.record.trials import owed
@@ -39,7 +38,11 @@ class Reported:
 
     def __init__(self, results: figures.Results):
         self.results, self.run, self.spec = results, results.run, results.spec
-        self.trials, self.confirmed = results.trials, results.confirmed
+        self.trials, self.confirmed, self.damaged = results.trials, pd.DataFrame(), ""
+        try:
+            self.confirmed = results.confirmed
+        except RunError as error:
+            self.damaged = without_places(str(error))
 
     @property
     def name(self) -> str:
@@ -229,16 +232,11 @@ class Reported:
     # Figures.
 
     @cached_property
-    def drawn(self) -> tuple[list[Picture], str]:
+    def drawn(self) -> tuple[list[Picture], list[str]]:
         """Its figures, and what kept some from being drawn."""
         with tempfile.TemporaryDirectory() as folder:
-            try:
-                paths, reason = figures.draw(self.results, suffixes(), Path(folder)), str(self.results.lacking or "")
-            except (RunError, DataError) as error:
-                paths, reason = [], str(error)
-                if self._opened is not None:
-                    paths = figures.without_model(self.results, suffixes(), Path(folder))
-            return [picture(path) for path in paths], without_places(reason)
+            drawn = [picture(path) for path in figures.draw(self.results, suffixes(), Path(folder))]
+            return drawn, [without_places(line) for line in self.results.lacking]
 
 
 def shown(frame: pd.DataFrame) -> Cells:

@@ -72,10 +72,26 @@ def train(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
 def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
     """One row a (configuration, seed) of all these runs, on the test set; a run without confirmation adds none.
 
-    Arguments and errors as for `trials`.
+    Arguments as for `trials`.
+
+    Raises:
+        RunError: a run is not there, or its confirm.parquet is damaged.
     """
-    found = _found(runs, root)
-    return joined([called(tables.confirmed(run), name) for run, name in zip(found, names(found))])
+    found, damaged = readable_confirmed(*runs, root=root)
+    if damaged:
+        raise folder.RunError("\n".join(damaged))
+    return found
+
+
+def readable_confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> tuple[pd.DataFrame, list[str]]:
+    """`confirmed`, as far as it can be read, and a line for each run whose table is damaged. Arguments as for it."""
+    found, frames, damaged = _found(runs, root), [], []
+    for run, name in zip(found, names(found)):
+        try:
+            frames.append(called(tables.confirmed(run), name))
+        except folder.RunError as error:
+            damaged.append(str(error))
+    return joined(frames or [pd.DataFrame()]), damaged
 
 
 def latents(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:

@@ -233,6 +233,25 @@ def test_a_table_as_csv_goes_to_standard_output_at_a_dash(make, table, tmp_path,
     assert not (tmp_path / "-").exists()
 
 
+def test_a_damaged_confirmation_is_left_out_and_named(make, table, capsys, monkeypatch, tmp_path):
+    for name in ("torn", "sure"):
+        make(name, [row("defaults", 0, -100.0)])
+    torn = tmp_path / "torn" / "confirm.parquet"
+    torn.write_bytes(torn.read_bytes()[:-100])
+    said = f"left out is what was confirmed: {torn} cannot be read; "
+    for arguments, shown in ((["--only", "trials"], "-90.00"), ([], "-100.00"), (["--only", "confirmed"], "-100.00")):
+        monkeypatch.setattr(sys, "argv", ["analysis", "table", "torn", "sure", *arguments, "--root", str(tmp_path)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main(analysis.__main__.app)
+        out, err = capsys.readouterr()
+        assert (ended.value.code or 0, err.startswith(said), len(err.splitlines())) == (0, True, 1)
+        assert shown in out
+    monkeypatch.setattr(sys, "argv", ["analysis", "table", "torn", "--only", "confirmed", "--root", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(analysis.__main__.app)
+    assert (ended.value.code, capsys.readouterr().out) == (2, "")
+
+
 @pytest.fixture
 def sure(make, monkeypatch, tmp_path) -> Run:
     monkeypatch.chdir(tmp_path)

@@ -163,9 +163,11 @@ def test_of_a_run_whose_best_checkpoint_is_damaged_it_shows_what_needs_no_model(
     run = Run(shutil.copytree(runs("vae").path, tmp_path / "tiny-vae"))
     for path in run.path.glob("trials/*/best.pt"):
         path.write_bytes(b"PK no archive")
+    run.table("confirm").write_bytes(b"PAR1")
     text, page = page_of(run)
     assert page.texts["figcaption"][0].startswith("Learning curves: ")
-    assert "is not drawn: " in text
+    assert "What needs its best model is not drawn: " in text
+    assert "What was confirmed is left out: confirm.parquet cannot be read; " in text
 
 
 def test_of_a_run_that_died_before_it_had_a_study(make, tmp_path):
