@@ -19,7 +19,7 @@ from analysis.formats import Cells, cells, sendable
 from analysis.inline import File, Picture, picture, suffixes
 from study.output import without_places
 from study.record.folder import RunError
-from study.record.trials import owed
+from study.record.trials import is_one_training, owed
 from study.record.words import summary
 from study.spec.measures import in_order, kind_of, measure, number_text, titled
 from study.spec.ranges import text as range_text
@@ -73,7 +73,12 @@ class Reported:
         """Where it stands, in a line."""
         if self._opened is None:
             return "no study yet"
-        return summary(self._opened).splitlines()[0].removeprefix(f"{self.spec.name}: ")
+        return summary(self._opened).splitlines()[0].removeprefix(f"{self.run.name}: ")
+
+    @cached_property
+    def one_training(self) -> bool:
+        """Whether it is a single training of the defaults, and no search."""
+        return self._opened is not None and is_one_training(self._opened)
 
     @cached_property
     def headline(self) -> list[tuple[str, str]]:
@@ -102,8 +107,13 @@ class Reported:
         search = [
             ("maximises", ", ".join(titled(measure(name)) for name in spec.objectives)),
             ("search", f"{counted(spec.trials, 'trial')} by {spec.sampler}, seed {spec.seed}"),
-            ("stopped early", f"ASHA at steps {', '.join(map(str, spec.rungs))}" if spec.rungs else "no trial"),
+            (
+                "stopped early",
+                f"ASHA at steps {', '.join(f'{rung:,}' for rung in spec.rungs)}" if spec.rungs else "no trial",
+            ),
         ]
+        if self.one_training:
+            search = [search[0], ("search", f"none: one training of the defaults, seed {spec.seed}")]
         seeds = [("search", f"none: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}")]
         of_search = {0: "", 1: "the best configuration and "}.get(top := spec.confirm.top, f"the {top} best and ")
         return [
@@ -113,7 +123,7 @@ class Reported:
             *(search if spec.trials else seeds),
             (
                 "each training",
-                f"{spec.steps:,} steps of {spec.budget.batch} images, a report every {spec.report_every}",
+                f"{spec.steps:,} steps of {spec.budget.batch} images, a report every {spec.report_every:,}",
             ),
             ("confirmation", f"{of_search}the defaults, {counted(spec.confirm.seeds, 'fresh seed')} each"),
             ("resources", f"{spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU a training"),
@@ -127,10 +137,12 @@ class Reported:
         rows = []
         for name in dict.fromkeys([*drawn, *self.spec.fixed]):
             how = range_text(drawn[name]) if name in drawn else "pinned"
-            default = self.spec.fixed.get(name, defaults.get(name))
-            row = {"hyperparameter": name, "drawn from": how, "default": _value(default)}
-            if len(best):
-                row["best trial"] = _value(best.get(f"params.{name}"))
+            known = {**defaults, **self.spec.fixed}
+            row = {"hyperparameter": name, "drawn from": how, "default": _value(known[name]) if name in known else ""}
+            if self.one_training:
+                row = {"hyperparameter": name, "value": row["default"], "": "" if name in drawn else how}
+            elif len(best):
+                row["best trial"] = _value(best[column]) if (column := f"params.{name}") in best else ""
             rows.append(row)
         return shown(pd.DataFrame(rows))
 
@@ -165,6 +177,8 @@ class Reported:
         """The best trial, in words."""
         assert self.best_trial is not None
         steps = counted(int(self.best_trial["steps"]), "step", ",")
+        if self.one_training:
+            return f"The training after {steps}, at its best report by {self.results.measure}"
         complete = int((self.trials["state"] == "COMPLETE").sum())
         among = counted(complete, "complete trial", ",")
         return f"Trial {self.best_trial.name}, the best of {among} by {self.results.measure}, after {steps}"
@@ -219,7 +233,7 @@ class Reported:
 
     @cached_property
     def files(self) -> list[File]:
-        return again.files(self.spec)
+        return again.files(self.spec, self.name)
 
     @cached_property
     def beside(self) -> list[str]:
@@ -227,7 +241,7 @@ class Reported:
 
     @cached_property
     def commands(self) -> list[str]:
-        return again.commands(self.spec, self._opened)
+        return again.commands(self.spec, self.name, self._opened)
 
     # Figures.
 
@@ -249,6 +263,7 @@ def _is_metric(name: object) -> bool:
 
 
 def _value(value: Any) -> str:
+    """A setting; a frame of several kinds has NaN where one is None."""
     if value is None or (isinstance(value, float) and pd.isna(value)):
-        return ""
+        return "None"
     return number_text(value) if isinstance(value, float) else str(value)

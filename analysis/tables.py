@@ -15,11 +15,11 @@ from study.record import confirmation as results
 from study.record import folder, tables
 from study.record.columns import COLUMNS
 from study.record.storage import is_made
-from study.record.words import how_scored
+from study.record.words import UNFINISHED, ending, how_scored
 from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text, too_few
 from study.spec.text import counted
 
-STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
+STATES = ("COMPLETE", "PRUNED", UNFINISHED, "FAIL")  # the order of a table
 CONFIRMED = (
     "elbo",
     "log_likelihood",
@@ -248,8 +248,11 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     several = ["study"] if frame["study"].nunique() > 1 else []
     unlike = differing(frame)
     cause = ["cause"] if (frame["cause"] != "").any() else []
-    order = frame["state"].map({state: i for i, state in enumerate(STATES)})
-    ranked = frame.assign(order=order, value=values).sort_values(["order", "value"], ascending=[True, False])
+    state = frame["state"].map(ending)
+    order = state.map({state: i for i, state in enumerate(STATES)})
+    ranked = frame.assign(state=state, order=order, value=values).sort_values(
+        ["order", "value"], ascending=[True, False]
+    )
     cost = [name for name in ("seconds", "cpu_seconds") if name in frame and frame[name].notna().any()]
     shown = ranked[[*several, "number", "state", *cause, "steps", *cost, *unlike, *found, *parameters]]
     return by_kind(shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics.")))
@@ -335,7 +338,7 @@ def notes(frame: pd.DataFrame, confirmed: pd.DataFrame) -> list[str]:
     for study, rows in frame.groupby("study", sort=False):
         said.setdefault(f"metrics of the last report on the validation set; {_kind(rows)}.", []).append(str(study))
     for study, rows in confirmed.groupby("study", sort=False) if len(confirmed) else ():
-        kind = "" if study in set(frame["study"]) else f"{_kind(rows)}; "
+        kind = "" if study in set(frame["study"]) or "kind" not in rows else f"{_kind(rows)}; "
         said.setdefault(f"confirmed numbers are those of the {_confirmed_how(rows, kind)}.", []).append(str(study))
     lines = [f"{', '.join(studies)}: {note}" for note, studies in said.items()]
     lines += [f"{study}: {cost(rows)}." for study, rows in frame.groupby("study", sort=False) if "budget" in rows]
@@ -356,7 +359,16 @@ def _kind(rows: pd.DataFrame) -> str:
     elbo = "elbo"
     if "metrics.adversarial_elbo" in rows and rows["metrics.adversarial_elbo"].notna().any():
         elbo = "adversarial_elbo is an estimate, no bound; log_likelihood"
-    return f"nats an image; {elbo} is a {of['kind']} of {of['preprocessing']} images, {of['likelihood']} likelihood"
+    pixels = pixels_of(of["preprocessing"], of["likelihood"], of["kind"])
+    return f"nats an image; {elbo} is a {of['kind']} of {pixels} images, {of['likelihood']} likelihood"
+
+
+def pixels_of(preprocessing: str, likelihood: str, kind: str | None) -> str:
+    """What the pixels of a kind of number are: of images that are black and white themselves, as sprites are, a
+    Bernoulli likelihood has a bound without preprocessing."""
+    return (
+        "binary" if kind == "bound" and likelihood == "bernoulli" and "binary" not in preprocessing else preprocessing
+    )
 
 
 def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:
@@ -364,8 +376,8 @@ def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:
     scored = f"; {how}" if (how := how_scored(rows)) else ""
     return (
         f"{'best checkpoint' if stated else 'last state'} of each training on the test set; {kind}"
-        f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, "
-        f"on {counted(rows['images'].iloc[0], 'image')}, where effective_samples of the S count; "
+        f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]:,}, "
+        f"on {counted(rows['images'].iloc[0], 'image', ',')}, where effective_samples of the S count; "
         f"accuracy is a logistic regression's on codes{scored}"
     )
 

@@ -181,7 +181,8 @@ class Results:
     def kind(self) -> str:
         """What the ELBOs of the run are, in a note."""
         elbo = "ELBO" if models.objective(self.spec.model) == "elbo" else "log p(x), importance-weighted,"
-        return f"{elbo} is a {self.about['kind'].iloc[0]} of {self.spec.pixels} images"
+        kind = self.about["kind"].iloc[0]
+        return f"{elbo} is a {kind} of {tables.pixels_of(self.spec.pixels, self.spec.likelihood, kind)} images"
 
 
 def beside(runs: Sequence[Run], data: str | None = None) -> list[Results]:

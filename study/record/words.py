@@ -23,24 +23,24 @@ from study.spec.text import counted
 if TYPE_CHECKING:
     import pandas as pd
 
+UNFINISHED = "UNFINISHED"  # what a trial is that has not ended
 
-def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
-    """One trial in a line: number, state, steps, and its objectives or the cause of its failure.
 
-    Args:
-        trial: of the study.
-        spec: of the study.
-        waiting: whether it is unfinished and no process is at work on it.
-    """
+def describe(trial: FrozenTrial, spec: StudySpec) -> str:
+    """One trial in a line: number, how it ended, steps, and its objectives or the cause of its failure."""
     made = reports(trial)
     steps = max(made, default=0)
-    state = "waiting" if waiting else trial.state.name.lower()
-    ended = f"trial {trial.number:<4d} {state:<9s} at step {steps:>6d}"
+    ended = f"trial {trial.number:<4d} {ending(trial.state.name).lower():<10s} at step {steps:>6d}"
     if trial.state == TrialState.FAIL:
         return f"{ended}   {trial.user_attrs.get('cause', '')}"
     if not made:
         return ended
     return f"{ended}   " + "   ".join(measured(name, made[steps].get(name)) for name in spec.objectives)
+
+
+def ending(state: str) -> str:
+    """An Optuna state, in which a trial is RUNNING or WAITING whether a process is at work on it or not."""
+    return UNFINISHED if state in ("RUNNING", "WAITING") else state
 
 
 def measured(name: str, value: float | None) -> str:
@@ -59,7 +59,7 @@ def how_scored(confirmed: pd.DataFrame) -> str:
 
 
 def scored_with(votes: int, examples: int, trees: str) -> str:
-    return f"{votes} votes, {examples} examples, DCI of {trees}'s trees"
+    return f"{votes:,} votes, {examples:,} examples, DCI of {trees}'s trees"
 
 
 def duration(seconds: float) -> str:
@@ -90,9 +90,11 @@ def at_work(opened: OpenRun) -> str:
     session = next(reversed(study.user_attrs.get(SESSIONS, [])), 0.0)
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         begun, last = trial.user_attrs.get(TAKEN_UP), next(reversed(reports(trial).values()), {}).get("reported")
-        line = describe(trial, spec, waiting=not held or max(begun or 0.0, last or 0.0) < session)
+        line = describe(trial, spec)
         sign, when = ("begun", begun) if last is None else ("reported", last)
-        lines.append(line if when is None else f"{line}   {sign} {duration(max(0.0, now - when))} ago")
+        if when is not None:
+            line += f"   {sign} {duration(max(0.0, now - when))} ago"
+        lines.append(f"{line}   not yet at work" if held and max(begun or 0.0, last or 0.0) < session else line)
     return "\n".join(lines)
 
 
@@ -100,13 +102,16 @@ def summary(opened: OpenRun) -> str:
     """Where a study stands, in a few lines."""
     run, spec, study = opened
     if not spec.trials:
-        return f"{spec.name}: {standing(run, spec)}"
+        return f"{run.name}: {standing(run, spec)}"
     counts: Outcome = outcome(study)
-    running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
+    begun = len(study.get_trials(deepcopy=False))
+    unfinished = begun - counts.complete - counts.pruned - counts.failed
     line = (
-        f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
-        f"{running} unfinished, of {counted(spec.trials, 'trial')}"
+        f"{run.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
+        f"{unfinished} unfinished, of {counted(spec.trials, 'trial')}"
     )
+    if begun < spec.trials:
+        line += f"; {spec.trials - begun} not begun"
     made = Pace(opened)
     if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
         line += f"\n{pace(at)}"
@@ -132,8 +137,8 @@ def plan(spec: StudySpec, run: Run) -> str:
     return "\n".join([*planned(spec), f"  writes {run.path}"])
 
 
-def planned(spec: StudySpec) -> list[str]:
-    """What a study does, a line each."""
+def planned(spec: StudySpec, alone: bool = False) -> list[str]:
+    """What a study does, a line each; `alone` of one that is a single training of the defaults."""
     ranges = spec.distributions()
     named = {name: f"{name} ({text(drawn)})" if name in spec.space else name for name, drawn in ranges.items()}
     drawn = ", ".join(named.values()) or "nothing"
@@ -143,7 +148,9 @@ def planned(spec: StudySpec) -> list[str]:
         f"each on {spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU"
     )
     lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.pixels} images, {spec.likelihood} likelihood"]
-    if spec.trials:
+    if alone:
+        lines.append(f"  no search: one training of the defaults {each}; seed {spec.seed}")
+    elif spec.trials:
         lines += [
             f"  {counted(spec.trials, 'trial')} {each}",
             f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",
