@@ -18,6 +18,7 @@ from study.trial.files import unwritable, write_whole
 app = new_app("Tables, figures and reports of one run or several.")
 
 STANDARD_OUTPUT = Path("-")
+MOST_ORDERS = 10_000  # in which a share is known to less than one per cent
 
 
 def _check_file(given: Path | None, parameter: typer.CallbackParam) -> Path | None:
@@ -45,6 +46,15 @@ def _one_of(*known: str) -> Callable[[Any], Any]:
 def _at_least_one(given: int | None, parameter: typer.CallbackParam) -> int | None:
     if given is not None and given < 1:
         raise SpecError(parameter.opts[0], [f"must be 1 or more, got {given}"])
+    return given
+
+
+def _check_orders(given: int, parameter: typer.CallbackParam) -> int:
+    if given > MOST_ORDERS:
+        raise SpecError(
+            parameter.opts[0], [f"must be at most {MOST_ORDERS:,}, got {given:,}; more would change little"]
+        )
+    _at_least_one(given, parameter)
     return given
 
 
@@ -124,7 +134,7 @@ def table(
         formats.write(frame, format_, None if out == STANDARD_OUTPUT else out)
         return
     if only is not None:
-        said = formats.one(format_ or "text", only, trials, confirmed)
+        said = formats.alone(format_ or "text", only, trials, confirmed)
         if not said:
             print(f"no rows: {formats.TABLES[only].title}", file=sys.stderr)
     elif format_ is not None:
@@ -148,7 +158,8 @@ def figures(
     """Draw each run's figures into its folder `figures`; of several runs, what compares them too.
 
     A comparison lies in `figures/compared` of the first run. In --out, each of several runs has a folder of its name;
-    where two are called alike, it lies in one that is called as what they lie in.
+    where two are called alike, it lies in one that is called as what they lie in. There the comparison lies in
+    `compared`, or where that is a run's, in `compared-2`.
 
     Runs compare where data set, preprocessing, likelihood, kind of ELBO and first objective are the same.
 
@@ -170,7 +181,8 @@ def figures(
         if apart := drawing.apart(comparing):
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
         else:
-            drawn += _print_each(drawing.draw_compared(comparing, formats, out and out / "compared"))
+            where = out and out / drawing.free_folder(several)
+            drawn += _print_each(drawing.draw_compared(comparing, formats, where))
     if not drawn:
         sys.exit(2)
 
@@ -226,7 +238,7 @@ def replay(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(callback=_at_least_one, help="Trials at work at once.")] = 1,
-    orders: Annotated[int, typer.Option(callback=_at_least_one, help="How many random orders.")] = 100,
+    orders: Annotated[int, typer.Option(callback=_check_orders, help="How many random orders, at most 10,000.")] = 100,
     trials: Annotated[
         int | None,
         typer.Option(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +28,9 @@ from analysis.figures import style
 from analysis.figures.results import UNREADABLE, Results, beside
 
 FORMATS = ("png", "pdf", "gif")  # for a screen, for a paper, and of what moves the only one
+COMPARED = "compared"
 
-__all__ = ["Results", "apart", "beside", "draw", "draw_compared", "module", "names"]
+__all__ = ["Results", "apart", "beside", "draw", "draw_compared", "free_folder", "module", "names"]
 
 
 @functools.cache
@@ -101,7 +103,7 @@ def draw_compared(several: Sequence[Results], suffixes: Sequence[str] = FORMATS,
     Returns:
         The files, in the order of a report; a figure is left out where fewer than two runs have the data for it.
     """
-    out, written = out or several[0].run.path / "figures" / "compared", []
+    out, written = out or several[0].run.path / "figures" / COMPARED, []
     still = [suffix for suffix in suffixes if suffix != "gif"]
     for name, module in _modules().items():
         if hasattr(module, "compare") and still and (figure := _compared(module, several)) is not None:
@@ -123,6 +125,13 @@ def _compared(module: ModuleType, several: Sequence[Results]) -> Figure | None:
                 raise
             left = readable
     return None
+
+
+def free_folder(several: Sequence[Results], name: str = COMPARED) -> str:
+    """What the folder of the comparisons is called beside those of the runs, none of which has that name."""
+    taken = {results.name.partition("/")[0].casefold() for results in several}  # alike on some disks
+    names = (name if n == 1 else f"{name}-{n}" for n in itertools.count(1))
+    return next(each for each in names if each not in taken)
 
 
 def apart(several: Sequence[Results]) -> list[str]:

@@ -294,6 +294,27 @@ def test_a_table_without_rows_says_so(sure, table, capsys, monkeypatch, tmp_path
     assert capsys.readouterr() == ("", "no rows: Pareto sets\n")
 
 
+def test_a_table_of_its_own_says_below_what_it_is(sure, table):
+    whole = table("sure", "--format", "md")
+    for only, said in (("confirmed", "confirmed numbers are those of the"), ("best", "sure: metrics of the last")):
+        text = table("sure", "--format", "md", "--only", only)
+        [note] = [line for line in text.splitlines() if said in line]
+        assert TABLES[only].title in text
+        assert note.endswith(".")
+        assert note.replace("nats an image; elbo is a y of y images, y likelihood; ", "") in whole
+    assert "% Confirmed over fresh seeds" in table("sure", "--format", "latex", "--only", "confirmed")
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name != "trials"])
+def test_a_file_without_rows_has_its_columns(sure, table, name):
+    rows = table("sure", "--only", name, "--format", "csv").splitlines()[0].split(",")
+    none = TABLES[name].whole(analysis.trials(sure.path).iloc[:0], analysis.confirmed(sure.path).iloc[:0])
+    assert (len(none), none.columns[0]) == (0, {"best": "model"}.get(name, "study"))
+    assert name == "front" or {*none} <= {*rows}
+    if name == "front":
+        assert rows == [*none]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

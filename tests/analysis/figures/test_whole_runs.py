@@ -320,6 +320,15 @@ def test_two_runs_of_one_study_are_two(runs, tmp_path, command, unrendered):
     assert found["confirmed"].get_supxlabel().startswith(f"{', '.join(names)}: ")
 
 
+def test_a_run_that_is_called_compared_keeps_its_figures(runs, tmp_path, command, unrendered):
+    copies = [Run(shutil.copytree(runs("vae").path, tmp_path / name)) for name in ("compared", "other")]
+    code, printed, _ = command("figures", *(run.path for run in copies), "--format", "png", "--out", tmp_path / "out")
+    paths = [Path(line) for line in printed.splitlines()]
+    assert code == 0
+    assert len(paths) == len({*paths})
+    assert {path.parent.name for path in paths} == {"compared", "other", "compared-2"}
+
+
 def test_runs_whose_numbers_do_not_compare_are_drawn_alone(runs, make, tmp_path, command, unrendered):
     binary = make(
         fixed=make().fixed | {"kl_warmup": 0.0}, preprocessing={"binarise": "static"}, objective=["hoyer", "elbo"]
