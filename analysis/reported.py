@@ -116,6 +116,7 @@ class Reported:
             search = [search[0], ("search", f"none: one training of the defaults, seed {spec.seed}")]
         seeds = [("search", f"none: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}")]
         of_search = {0: "", 1: "the best configuration and "}.get(top := spec.confirm.top, f"the {top} best and ")
+        confirmation = [("confirmation", f"{of_search}the defaults, {counted(spec.confirm.seeds, 'fresh seed')} each")]
         return [
             ("model", f"{spec.title}: {' '.join(words)}"),
             ("data", f"{spec.data}, {spec.pixels} images"),
@@ -125,7 +126,7 @@ class Reported:
                 "each training",
                 f"{spec.steps:,} steps of {spec.budget.batch} images, a report every {spec.report_every:,}",
             ),
-            ("confirmation", f"{of_search}the defaults, {counted(spec.confirm.seeds, 'fresh seed')} each"),
+            *([] if self.one_training else confirmation),
             ("resources", f"{spec.resources.cpus} CPU and {spec.resources.gpus:g} GPU a training"),
         ]
 
@@ -178,7 +179,7 @@ class Reported:
         assert self.best_trial is not None
         steps = counted(int(self.best_trial["steps"]), "step", ",")
         if self.one_training:
-            return f"The training after {steps}, at its best report by {self.results.measure}"
+            return f"The training at its last report, after {steps}"
         complete = int((self.trials["state"] == "COMPLETE").sum())
         among = counted(complete, "complete trial", ",")
         return f"Trial {self.best_trial.name}, the best of {among} by {self.results.measure}, after {steps}"

@@ -125,7 +125,7 @@ def mark_below(ax: Axes, places: NDArray, **look: Any) -> None:
     where: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points"}
     for place, count in zip(different, counts):
         if count > 1:
-            ax.annotate(f"{count}", (place, 0.05), (4, 0), ha="left", va="center", fontsize="x-small", **where)
+            ax.annotate(rf"$\times${count}", (place, 0.05), (4, 0), ha="left", va="center", fontsize="x-small", **where)
 
 
 def canvas(height: float) -> Figure:

@@ -220,7 +220,7 @@ def test_a_single_training_is_no_search(make, tmp_path, undrawn):
     assert {row[2] for row in said.space.rows} == {"", "pinned"}
     text, _ = page_of(run)
     assert "tpe" not in text.partition("tiny.yaml</summary>")[0]
-    assert "The training after 20 steps" in text
+    assert "The training at its last report, after 20 steps, on the" in text
     other = search(make(sampler="tpe", trials=1), tmp_path / "searched", (FULL,))
     assert dict(Reported(figures.Results(other)).asked)["search"] == "1 trial by tpe, seed 4"
 
