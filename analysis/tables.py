@@ -15,7 +15,7 @@ from study.record import confirmation as results
 from study.record import folder, tables
 from study.record.columns import COLUMNS
 from study.record.storage import is_made
-from study.record.words import UNFINISHED, ending, how_scored
+from study.record.words import UNFINISHED, ending, how_scored, pixels_of
 from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text, too_few
 from study.spec.text import counted
 
@@ -361,14 +361,6 @@ def _kind(rows: pd.DataFrame) -> str:
         elbo = "adversarial_elbo is an estimate, no bound; log_likelihood"
     pixels = pixels_of(of["preprocessing"], of["likelihood"], of["kind"])
     return f"nats an image; {elbo} is a {of['kind']} of {pixels} images, {of['likelihood']} likelihood"
-
-
-def pixels_of(preprocessing: str, likelihood: str, kind: str | None) -> str:
-    """What the pixels of a kind of number are: of images that are black and white themselves, as sprites are, a
-    Bernoulli likelihood has a bound without preprocessing."""
-    return (
-        "binary" if kind == "bound" and likelihood == "bernoulli" and "binary" not in preprocessing else preprocessing
-    )
 
 
 def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:

@@ -21,6 +21,7 @@ from study.record.confirmation import DEFAULTS
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, check_data, open_run
 from study.record.trials import best_trial
+from study.record.words import pixels_of
 from study.trial import snapshot
 from study.trial.evaluation import evaluating
 from study.trial.images import Images, images_of
@@ -182,7 +183,7 @@ class Results:
         """What the ELBOs of the run are, in a note."""
         elbo = "ELBO" if models.objective(self.spec.model) == "elbo" else "log p(x), importance-weighted,"
         kind = self.about["kind"].iloc[0]
-        return f"{elbo} is a {kind} of {tables.pixels_of(self.spec.pixels, self.spec.likelihood, kind)} images"
+        return f"{elbo} is a {kind} of {pixels_of(self.spec.pixels, self.spec.likelihood, kind)} images"
 
 
 def beside(runs: Sequence[Run], data: str | None = None) -> list[Results]:

@@ -48,6 +48,15 @@ def measured(name: str, value: float | None) -> str:
     return f"{name} {'not finite' if value is None else number_text(value, measure(name).unit)}"
 
 
+def pixels_of(preprocessing: str, likelihood: str, kind: str | None) -> str:
+    """What the pixels of a kind of number are: of images that are black and white themselves, as sprites are, a
+    Bernoulli likelihood has a bound without preprocessing.
+    """
+    return (
+        "binary" if kind == "bound" and likelihood == "bernoulli" and "binary" not in preprocessing else preprocessing
+    )
+
+
 def how_scored(confirmed: pd.DataFrame) -> str:
     """How the scores of codes in rows of confirm.parquet were taken; empty where there are none."""
     taken = [f"metrics.{name}" for name in ("mig", "dci_disentanglement", "factor_vae")]
