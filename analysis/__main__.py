@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from study.trial.files import unwritable, write_whole
 app = new_app("Tables, figures and reports of one run or several.")
 
 STANDARD_OUTPUT = Path("-")
+MOST_ORDERS = 10_000  # in which a share is known to less than one per cent
 
 
 def _check_file(given: Path | None, parameter: typer.CallbackParam) -> Path | None:
@@ -45,6 +46,15 @@ def _one_of(*known: str) -> Callable[[Any], Any]:
 def _at_least_one(given: int | None, parameter: typer.CallbackParam) -> int | None:
     if given is not None and given < 1:
         raise SpecError(parameter.opts[0], [f"must be 1 or more, got {given}"])
+    return given
+
+
+def _check_orders(given: int, parameter: typer.CallbackParam) -> int:
+    if given > MOST_ORDERS:
+        raise SpecError(
+            parameter.opts[0], [f"must be at most {MOST_ORDERS:,}, got {given:,}; more would change little"]
+        )
+    _at_least_one(given, parameter)
     return given
 
 
@@ -102,7 +112,7 @@ def table(
     """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed.
 
     With --format also how the trials ended and what they took, the best of each model and data set, and Pareto sets.
-    No path or password of this machine is in them.
+    No path or password of this machine is in them. A confirm.parquet that is damaged is left out, and a line says so.
     """
     if csv is not None:
         if (format_, only, out) != (None, None, None):
@@ -113,13 +123,18 @@ def table(
         find(given, root)  # a misspelt name is told before the tables of another run are made
     from analysis import formats, tables
 
-    trials, confirmed = (formats.sendable(of(*runs, root=root)) for of in (tables.trials, tables.confirmed))
+    confirmed, damaged = tables.readable_confirmed(*runs, root=root)
+    if damaged and only == "confirmed" and not len(confirmed):
+        raise RunError("\n".join(damaged))
+    for line in damaged:
+        print(f"left out is what was confirmed: {line}", file=sys.stderr)
+    trials, confirmed = map(formats.sendable, (tables.trials(*runs, root=root), confirmed))
     if format_ in formats.OF_FILES:
         frame = formats.TABLES[only or "trials"].whole(trials, confirmed)
         formats.write(frame, format_, None if out == STANDARD_OUTPUT else out)
         return
     if only is not None:
-        said = formats.one(format_ or "text", only, trials, confirmed)
+        said = formats.alone(format_ or "text", only, trials, confirmed)
         if not said:
             print(f"no rows: {formats.TABLES[only].title}", file=sys.stderr)
     elif format_ is not None:
@@ -143,9 +158,12 @@ def figures(
     """Draw each run's figures into its folder `figures`; of several runs, what compares them too.
 
     A comparison lies in `figures/compared` of the first run. In --out, each of several runs has a folder of its name;
-    where two are called alike, it lies in one that is called as what they lie in.
+    where two are called alike, it lies in one that is called as what they lie in. There the comparison lies in
+    `compared`, or where that is a run's, in `compared-2`.
 
     Runs compare where data set, preprocessing, likelihood, kind of ELBO and first objective are the same.
+
+    What cannot be read, as a damaged checkpoint, keeps only the figures that need it from being drawn; a line says so.
     """
     if format_ not in (None, "png", "pdf", "svg"):
         raise typer.BadParameter(f"must be png, pdf or svg, got {format_!r}", param_hint="--format")
@@ -153,16 +171,20 @@ def figures(
     from analysis import figures as drawing
 
     formats = drawing.FORMATS if format_ is None else (format_,)
-    several = drawing.beside(list(found.values()), data)
+    several, drawn = drawing.beside(list(found.values()), data), 0
     for results in several:
-        _print_each(drawing.draw(results, formats, out / results.name if out and several[1:] else out))
-        if results.lacking is not None:
-            print(f"only what needs no model is drawn: {results.lacking}", file=sys.stderr)
-    if len(several) > 1:
-        if apart := drawing.apart(several):
+        drawn += _print_each(drawing.draw(results, formats, out / results.name if out and several[1:] else out))
+        for line in results.lacking:
+            print(f"{results.name}: {line}", file=sys.stderr)
+    comparing = [results for results in several if results.has_begun]
+    if len(comparing) > 1:
+        if apart := drawing.apart(comparing):
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
         else:
-            _print_each(drawing.draw_compared(several, formats, out and out / "compared"))
+            where = out and out / drawing.free_folder(several)
+            drawn += _print_each(drawing.draw_compared(comparing, formats, where))
+    if not drawn:
+        sys.exit(2)
 
 
 @app.command("report")
@@ -216,7 +238,7 @@ def replay(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(callback=_at_least_one, help="Trials at work at once.")] = 1,
-    orders: Annotated[int, typer.Option(callback=_at_least_one, help="How many random orders.")] = 100,
+    orders: Annotated[int, typer.Option(callback=_check_orders, help="How many random orders, at most 10,000.")] = 100,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -281,9 +303,11 @@ def _write(text: str, out: Path | None) -> None:
         write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _print_each(paths: Iterable[Path]) -> None:
+def _print_each(paths: Sequence[Path]) -> int:
+    """How many they are."""
     for path in paths:
         print(path)
+    return len(paths)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 import imagesets
 from analysis.inline import File
 from imagesets import DataError
 from study.record.folder import OpenRun, Run
+from study.record.trials import is_one_training
 from study.spec import StudySpec
 from study.spec.text import dump_values, program
 
@@ -26,8 +28,18 @@ def made_with(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def files(spec: StudySpec) -> list[File]:
-    """What the commands take: the whole specification, and a model of one's own."""
+def called(name: str) -> str:
+    """What the files and studies of a run that is called so are called: another run's beside it are not."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "study"
+
+
+def files(spec: StudySpec, name: str) -> list[File]:
+    """What the commands take: the whole specification, and a model of one's own.
+
+    Args:
+        spec: of the study.
+        name: what the run is called, beside others.
+    """
     said, code = spec.model_dump(mode="json"), spec.code
     del said["code"]
     if said["storage"] != "journal":
@@ -37,7 +49,7 @@ def files(spec: StudySpec) -> list[File]:
     if code is not None:
         said["model"] = code.name
         own = [File(code.name, code.text)] if "/" in code.origin else []
-    return [File(f"{spec.name}.yaml", dump_values(said)), *own]
+    return [File(f"{called(name)}.yaml", dump_values(said)), *own]
 
 
 def beside(spec: StudySpec) -> list[str]:
@@ -46,19 +58,20 @@ def beside(spec: StudySpec) -> list[str]:
     return [options[key] for key in imagesets.paths(spec.dataset) if key in options]
 
 
-def commands(spec: StudySpec, opened: OpenRun | None) -> list[str]:
+def commands(spec: StudySpec, name: str, opened: OpenRun | None) -> list[str]:
     """That repeat the study under another name.
 
     Args:
         spec: of the study.
+        name: as of `files`.
         opened: the run with its study; None where it has none.
     """
-    again, file, study = f"{spec.name}-again", f"{spec.name}.yaml", program()
+    again, file, study = f"{called(name)}-again", f"{called(name)}.yaml", program()
     named = f"{study} {{}} {file} --set name={again}"
     needed = [f"{study} datasets get {spec.dataset}"] if _is_fetched(spec) else []
     if not spec.trials:
         searched = [f"{named.format('seeds')} --seeds {spec.confirm.seeds}"]
-    elif opened is not None and _is_one_training(opened):
+    elif opened is not None and is_one_training(opened):
         searched = [named.format("train")]
     else:
         searched = [named.format("run"), f"{study} confirm {again}"]
@@ -69,9 +82,3 @@ def _is_fetched(spec: StudySpec) -> bool:
     with suppress(DataError):
         return bool(imagesets.about(spec.dataset).sources)
     return False
-
-
-def _is_one_training(opened: OpenRun) -> bool:
-    """Whether it was made by `train`, which takes the defaults."""
-    drawn = opened.spec.default_draws()
-    return opened.spec.trials == 1 and any(trial.params == drawn for trial in opened.study.get_trials(deepcopy=False))

@@ -136,6 +136,18 @@ def one(format_: str, name: str, trials: pd.DataFrame, confirmed: pd.DataFrame) 
     return FORMATS[format_].table(frame) if len(frame) else ""
 
 
+def alone(format_: str, name: str, trials: pd.DataFrame, confirmed: pd.DataFrame) -> str:
+    """One table, and below it what it is and what its numbers are; empty as `one`, with its arguments."""
+    shown = one(format_, name, trials, confirmed)
+    if not shown:
+        return ""
+    of_trials, of_confirmed = (trials, confirmed.iloc[:0]) if name != "confirmed" else (trials.iloc[:0], confirmed)
+    if name != "trials":  # whose cost it is
+        of_trials = of_trials.drop(columns="budget", errors="ignore")
+    said = [f"{TABLES[name].title}.", *(notes(of_trials, of_confirmed) if name != "studies" else ())]
+    return "\n".join([shown, *(FORMATS[format_].note.format(plain(note, format_)) for note in said)])
+
+
 def plain(note: str, format_: str) -> str:
     """A line of text in which nothing is a mark of that format."""
     return _in_markdown(note) if format_ == "md" else note

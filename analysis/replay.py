@@ -124,9 +124,7 @@ def settings(
     Raises:
         SpecError: a combination that a preset could not have either.
     """
-    for grace in graces or (None,):
-        for reduction in reductions or (None,):
-            _check(run, {"grace": grace, "reduction": reduction})
+    _check(run, spec, graces, reductions)
     own = [] if spec.asha is None else [spec.asha]
     doubled = (spec.report_every * 2**k for k in range(GRACES))
     usual = [grace for grace in doubled if 2 * grace <= spec.steps] or [spec.report_every]
@@ -143,17 +141,21 @@ def settings(
     return found
 
 
-def _check(run: Run, options: dict[str, int | None]) -> None:
+def _check(run: Run, spec: StudySpec, graces: Sequence[int], reductions: Sequence[int]) -> None:
     """What is given, is held against all that a preset is held against."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if not given:
-        return
-    asha = {"grace": run.spec().report_every, **given}
-    try:
-        load(run.study_yaml, [f"asha={{{', '.join(f'{name}: {value}' for name, value in asha.items())}}}"], kept=True)
-    except SpecError as error:
-        said = " ".join(f"--{name} {value}" for name, value in given.items())
-        raise SpecError(f"{run.name} with {said}", error.problems) from None
+    every, steps = spec.report_every, spec.steps
+    needed = f"must be a multiple of {every}, at which trials report, and at most their {counted(steps, 'step', ',')}"
+    problems = [f"--grace {grace}: {needed}" for grace in graces if grace % every or not every <= grace <= steps]
+    problems += [f"--reduction {one}: must be 2 or more: one in so many goes on" for one in reductions if one < 2]
+    if problems:
+        raise SpecError(run.name, problems)
+    for grace, reduction in itertools.product(graces, reductions or (None,)):
+        one_in = f", reduction: {reduction}" if reduction else ""
+        try:
+            load(run.study_yaml, [f"asha={{grace: {grace}{one_in}}}"], kept=True)
+        except SpecError as error:
+            said = f"{run.name} with --grace {grace}" + (f" --reduction {reduction}" if reduction else "")
+            raise SpecError(said, error.problems) from None
 
 
 def simulate(curves: Iterable[Curve], rule: Stopping | Promotion, workers: int = 1) -> Outcome:
@@ -234,9 +236,9 @@ def replay(
     timed = all(np.isfinite(curve.seconds).all() for curve in search.curves)
     curves = search.curves if timed else [curve._replace(seconds=curve.steps) for curve in search.curves]
     generator, budget = np.random.default_rng(SEED), search.spec.steps
-    shuffled = [[curves[i] for i in generator.permutation(len(curves))[:trials]] for _ in range(orders)]
     rows = []
-    for order, given in enumerate(shuffled):
+    for order in range(orders):
+        given = [curves[i] for i in generator.permutation(len(curves))[:trials]]
         best, full = best_of(given), full_steps(given, budget)
         value = {curve.number: curve.values[-1] for curve in given if curve.state == "COMPLETE"}
         for setting in settings:
@@ -246,6 +248,7 @@ def replay(
                 {
                     **setting._asdict(),
                     "order": order,
+                    "trials": len(given),
                     "steps": found.steps,
                     "steps_share": found.steps / full if full else np.nan,  # all failed before a report
                     "seconds": found.seconds if timed else np.nan,
@@ -281,7 +284,8 @@ def summary(study: str, replayed: pd.DataFrame, workers: int) -> pd.DataFrame:
         if len(lost):
             found = stats.binomtest(int(lost.sum()), len(lost)).proportion_ci(INTERVAL, method="wilson")
             bounds = (0.0, 0.0) if setting[0] == "full" else (found.low, found.high)  # who stops nobody, loses nobody
-        row: dict[str, Any] = {"study": study, **dict(zip(columns, setting)), "workers": workers, "orders": len(group)}
+        row: dict[str, Any] = {"study": study, **dict(zip(columns, setting))}
+        row |= {"workers": workers, "orders": len(group), "trials": group["trials"].iloc[0]}
         row["rungs"] = ", ".join(map(str, row["rungs"]))
         for name in QUANTITIES:
             row |= {name: group[name].mean(), f"{name}_low": low[name], f"{name}_high": high[name]}

@@ -18,9 +18,6 @@ from analysis import figures, summaries, tables
 from analysis.formats import Cells
 from analysis.inline import Picture, picture, suffixes
 from analysis.reported import Reported, shown
-from imagesets import DataError
-from study.output import without_places
-from study.record.folder import RunError
 
 
 class Compared(NamedTuple):
@@ -72,7 +69,4 @@ def _drawn_together(several: Sequence[figures.Results]) -> tuple[list[Picture], 
     if apart := figures.apart(several):
         return [], f"the runs differ in {', '.join(apart)}"
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            return [picture(path) for path in figures.draw_compared(several, suffixes(), Path(folder))], ""
-        except (RunError, DataError) as error:
-            return [], without_places(str(error))
+        return [picture(path) for path in figures.draw_compared(several, suffixes(), Path(folder))], ""

@@ -17,11 +17,10 @@ from analysis import again, costs, figures, summaries, tables
 from analysis.failures import Failure, failures, pathologies
 from analysis.formats import Cells, cells, sendable
 from analysis.inline import File, Picture, picture, suffixes
-from imagesets import DataError
 from study.output import without_places
 from study.record import packed
 from study.record.folder import RunError
-from study.record.trials import owed
+from study.record.trials import is_one_training, owed
 from study.record.words import in_words, summary
 from study.spec import Resources
 from study.spec.measures import in_order, kind_of, measure, number_text, titled
@@ -41,7 +40,11 @@ class Reported:
 
     def __init__(self, results: figures.Results):
         self.results, self.run, self.spec = results, results.run, results.spec
-        self.trials, self.confirmed = results.trials, results.confirmed
+        self.trials, self.confirmed, self.damaged = results.trials, pd.DataFrame(), ""
+        try:
+            self.confirmed = results.confirmed
+        except RunError as error:
+            self.damaged = without_places(str(error))
 
     @property
     def name(self) -> str:
@@ -72,7 +75,12 @@ class Reported:
         """Where it stands, in a line."""
         if self._opened is None:
             return "no study yet"
-        return summary(self._opened).splitlines()[0].removeprefix(f"{self.spec.name}: ")
+        return summary(self._opened).splitlines()[0].removeprefix(f"{self.run.name}: ")
+
+    @cached_property
+    def one_training(self) -> bool:
+        """Whether it is a single training of the defaults, and no search."""
+        return self._opened is not None and is_one_training(self._opened)
 
     @cached_property
     def headline(self) -> list[tuple[str, str]]:
@@ -101,10 +109,16 @@ class Reported:
         search = [
             ("maximises", ", ".join(titled(measure(name)) for name in spec.objectives)),
             ("search", f"{counted(spec.trials, 'trial')} by {spec.sampler}, seed {spec.seed}"),
-            ("stopped early", f"ASHA at steps {', '.join(map(str, spec.rungs))}" if spec.rungs else "no trial"),
+            (
+                "stopped early",
+                f"ASHA at steps {', '.join(f'{rung:,}' for rung in spec.rungs)}" if spec.rungs else "no trial",
+            ),
         ]
+        if self.one_training:
+            search = [search[0], ("search", f"none: one training of the defaults, seed {spec.seed}")]
         seeds = [("search", f"none: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}")]
         of_search = {0: "", 1: "the best configuration and "}.get(top := spec.confirm.top, f"the {top} best and ")
+        confirmation = [("confirmation", f"{of_search}the defaults, {counted(spec.confirm.seeds, 'fresh seed')} each")]
         return [
             ("model", f"{spec.title}: {' '.join(words)}"),
             ("data", f"{spec.data}, {spec.pixels} images"),
@@ -112,10 +126,10 @@ class Reported:
             *(search if spec.trials else seeds),
             (
                 "each training",
-                f"{spec.steps:,} steps of {spec.budget.batch} images, a report every {spec.report_every}",
+                f"{spec.steps:,} steps of {spec.budget.batch} images, a report every {spec.report_every:,}",
             ),
             ("training steps in", f"{in_words(spec)}; evaluated in float32"),
-            ("confirmation", f"{of_search}the defaults, {counted(spec.confirm.seeds, 'fresh seed')} each"),
+            *([] if self.one_training else confirmation),
             ("resources", f"{self._resources.text} a training"),
         ]
 
@@ -132,10 +146,12 @@ class Reported:
         rows = []
         for name in dict.fromkeys([*drawn, *self.spec.fixed]):
             how = range_text(drawn[name]) if name in drawn else "pinned"
-            default = self.spec.fixed.get(name, defaults.get(name))
-            row = {"hyperparameter": name, "drawn from": how, "default": _value(default)}
-            if len(best):
-                row["best trial"] = _value(best.get(f"params.{name}"))
+            known = {**defaults, **self.spec.fixed}
+            row = {"hyperparameter": name, "drawn from": how, "default": _value(known[name]) if name in known else ""}
+            if self.one_training:
+                row = {"hyperparameter": name, "value": row["default"], "": "" if name in drawn else how}
+            elif len(best):
+                row["best trial"] = _value(best[column]) if (column := f"params.{name}") in best else ""
             rows.append(row)
         return shown(pd.DataFrame(rows))
 
@@ -170,6 +186,8 @@ class Reported:
         """The best trial, in words."""
         assert self.best_trial is not None
         steps = counted(int(self.best_trial["steps"]), "step", ",")
+        if self.one_training:
+            return f"The training at its last report, after {steps}"
         complete = self.trials[self.trials["state"] == "COMPLETE"]
         sound = tables.sound(complete)
         apart = " without a pathology" if len(sound) < len(complete) else ""
@@ -230,7 +248,7 @@ class Reported:
 
     @cached_property
     def files(self) -> list[File]:
-        return again.files(self.spec)
+        return again.files(self.spec, self.name)
 
     @cached_property
     def beside(self) -> list[str]:
@@ -238,21 +256,16 @@ class Reported:
 
     @cached_property
     def commands(self) -> list[str]:
-        return again.commands(self.spec, self._opened)
+        return again.commands(self.spec, self.name, self._opened)
 
     # Figures.
 
     @cached_property
-    def drawn(self) -> tuple[list[Picture], str]:
+    def drawn(self) -> tuple[list[Picture], list[str]]:
         """Its figures, and what kept some from being drawn."""
         with tempfile.TemporaryDirectory() as folder:
-            try:
-                paths, reason = figures.draw(self.results, suffixes(), Path(folder)), str(self.results.lacking or "")
-            except (RunError, DataError) as error:
-                paths, reason = [], str(error)
-                if self._opened is not None:
-                    paths = figures.without_model(self.results, suffixes(), Path(folder))
-            return [picture(path) for path in paths], without_places(reason)
+            drawn = [picture(path) for path in figures.draw(self.results, suffixes(), Path(folder))]
+            return drawn, [without_places(line) for line in self.results.lacking]
 
 
 def shown(frame: pd.DataFrame) -> Cells:
@@ -265,6 +278,7 @@ def _is_metric(name: object) -> bool:
 
 
 def _value(value: Any) -> str:
+    """A setting; a frame of several kinds has NaN where one is None."""
     if value is None or (isinstance(value, float) and pd.isna(value)):
-        return ""
+        return "None"
     return number_text(value) if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ Each function maps frames to a frame, whose columns docs/tables.md describes. Of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,13 +50,13 @@ def best(trials: pd.DataFrame) -> pd.DataFrame:
             named = in_order({*HEADLINE, *group["objective"]})
             measured = {name: winner[f"metrics.{name}"] for name in named if f"metrics.{name}" in group}
             rows.append({**winner[[*ABOUT, "objective", "study"]], **about, **cost, **measured})
-    return _by_kind(rows)
+    return _by_kind(rows, (*ABOUT, "objective", "study", "number", "among", "settings", "steps", "seconds"))
 
 
 def settings(trial: pd.Series) -> str:
-    """What a trial had drawn, as far as a setting is called so: "lr 0.001, latent 20"."""
-    drawn = {name: trial.get(f"params.{name}") for name in str(trial.get("drawn", "")).split(", ")}
-    return ", ".join(f"{name} {cell(value, '')}" for name, value in drawn.items() if value is not None)
+    """What a trial had drawn, as far as a setting is called so: "lr 0.001, latent 20, grad_clip None"."""
+    drawn = [name for name in str(trial.get("drawn", "")).split(", ") if f"params.{name}" in trial]
+    return ", ".join(f"{name} {cell(trial[f'params.{name}'], '') or None}" for name in drawn)
 
 
 def spread(confirmed: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +76,8 @@ def spread(confirmed: pd.DataFrame) -> pd.DataFrame:
             measured |= {name: values.mean(), f"{name}{DEVIATION}": values.std(ddof=1)}
         counts = {"seeds": len(sound), "failed": len(group) - len(sound), "too_few_samples": distrusted(sound)}
         rows.append({**about, **counts, **measured})
-    return _by_kind(rows)
+    counted = ("samples", "images", "seeds", "failed", "too_few_samples")
+    return _by_kind(rows, ("study", *ABOUT, "configuration", *counted))
 
 
 def front(trials: pd.DataFrame) -> pd.DataFrame:
@@ -97,7 +98,7 @@ def front(trials: pd.DataFrame) -> pd.DataFrame:
             for _, trial in chosen.iterrows():
                 measured = {name: trial[f"metrics.{name}"] for name in objectives}
                 rows.append({**trial[["study", *ABOUT, "number"]], **measured, "settings": settings(trial)})
-    return _by_kind(rows)
+    return _by_kind(rows, ("study", *ABOUT, "number", "settings"))
 
 
 def unbeaten(values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -131,9 +132,14 @@ def studies(trials: pd.DataFrame, confirmed: pd.DataFrame) -> pd.DataFrame:
         of = searched.get(study, trials.iloc[:0])
         trained = found.get(study, confirmed.iloc[:0])
         about = (of if len(of) else trained).iloc[0]
-        rows.append({"study": study, **about.reindex([*ABOUT]), **_ended(of), **_took(of), **_confirmed(trained)})
+        rows.append({"study": study, **about.reindex([*ABOUT]), **_row_of(of, trained)})
     shares = {f"{name}_share": 0.0 for name in _pathological(trials)} if len(trials) else {}
-    return pd.DataFrame(rows).fillna(shares)
+    columns = rows or [{"study": "", **dict.fromkeys(ABOUT), **_row_of(trials[:0], confirmed[:0])}]
+    return pd.DataFrame(columns)[: len(rows)].fillna(shares)
+
+
+def _row_of(trials: pd.DataFrame, trained: pd.DataFrame) -> dict[str, Any]:
+    return {**_ended(trials), **_took(trials), **_confirmed(trained)}
 
 
 def _ended(trials: pd.DataFrame) -> dict[str, Any]:
@@ -179,8 +185,9 @@ def _confirmed(trained: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _by_kind(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return by_kind(pd.DataFrame(rows), always=True)
+def _by_kind(rows: list[dict[str, Any]], always: Sequence[str]) -> pd.DataFrame:
+    """A table of rows; without any it has the columns that it always has, and none of a measure."""
+    return by_kind(pd.DataFrame(rows, columns=None if rows else [*always]), always=True)
 
 
 class Table(NamedTuple):

@@ -15,11 +15,11 @@ from study.record import confirmation as results
 from study.record import folder, tables
 from study.record.columns import COLUMNS
 from study.record.storage import is_made
-from study.record.words import how_scored
+from study.record.words import UNFINISHED, ending, how_scored, pixels_of
 from study.spec.measures import MEASURES, TRUSTED, in_order, measure, number_text, too_few
 from study.spec.text import counted
 
-STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL", "WAITING")  # the order of a table
+STATES = ("COMPLETE", "PRUNED", UNFINISHED, "FAIL")  # the order of a table
 CONFIRMED = (
     "elbo",
     "log_likelihood",
@@ -72,10 +72,26 @@ def train(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
 def confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
     """One row a (configuration, seed) of all these runs, on the test set; a run without confirmation adds none.
 
-    Arguments and errors as for `trials`.
+    Arguments as for `trials`.
+
+    Raises:
+        RunError: a run is not there, or its confirm.parquet is damaged.
     """
-    found = _found(runs, root)
-    return joined([called(tables.confirmed(run), name) for run, name in zip(found, names(found))])
+    found, damaged = readable_confirmed(*runs, root=root)
+    if damaged:
+        raise folder.RunError("\n".join(damaged))
+    return found
+
+
+def readable_confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> tuple[pd.DataFrame, list[str]]:
+    """`confirmed`, as far as it can be read, and a line for each run whose table is damaged. Arguments as for it."""
+    found, frames, damaged = _found(runs, root), [], []
+    for run, name in zip(found, names(found)):
+        try:
+            frames.append(called(tables.confirmed(run), name))
+        except folder.RunError as error:
+            damaged.append(str(error))
+    return joined(frames or [pd.DataFrame()]), damaged
 
 
 def latents(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
@@ -243,8 +259,11 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
     several = ["study"] if frame["study"].nunique() > 1 else []
     unlike = differing(frame)
     ended = [name for name in ("cause", "pathology") if name in frame and (frame[name] != "").any()]
-    order = frame["state"].map({state: i for i, state in enumerate(STATES)})
-    ranked = frame.assign(order=order, value=values).sort_values(["order", "value"], ascending=[True, False])
+    state = frame["state"].map(ending)
+    order = state.map({state: i for i, state in enumerate(STATES)})
+    ranked = frame.assign(state=state, order=order, value=values).sort_values(
+        ["order", "value"], ascending=[True, False]
+    )
     cost = [name for name in ("seconds", "cpu_seconds") if name in frame and frame[name].notna().any()]
     shown = ranked[[*several, "number", "state", *ended, "steps", *cost, *unlike, *found, *parameters]]
     return by_kind(shown.rename(columns=lambda c: c.removeprefix("params.").removeprefix("metrics.")))
@@ -330,7 +349,7 @@ def notes(frame: pd.DataFrame, confirmed: pd.DataFrame) -> list[str]:
     for study, rows in frame.groupby("study", sort=False):
         said.setdefault(f"metrics of the last report on the validation set; {_kind(rows)}.", []).append(str(study))
     for study, rows in confirmed.groupby("study", sort=False) if len(confirmed) else ():
-        kind = "" if study in set(frame["study"]) else f"{_kind(rows)}; "
+        kind = "" if study in set(frame["study"]) or "kind" not in rows else f"{_kind(rows)}; "
         said.setdefault(f"confirmed numbers are those of the {_confirmed_how(rows, kind)}.", []).append(str(study))
     lines = [f"{', '.join(studies)}: {note}" for note, studies in said.items()]
     lines += [f"{study}: {cost(rows)}." for study, rows in frame.groupby("study", sort=False) if "budget" in rows]
@@ -351,7 +370,8 @@ def _kind(rows: pd.DataFrame) -> str:
     elbo = "elbo"
     if "metrics.adversarial_elbo" in rows and rows["metrics.adversarial_elbo"].notna().any():
         elbo = "adversarial_elbo is an estimate, no bound; log_likelihood"
-    return f"nats an image; {elbo} is a {of['kind']} of {of['preprocessing']} images, {of['likelihood']} likelihood"
+    pixels = pixels_of(of["preprocessing"], of["likelihood"], of["kind"])
+    return f"nats an image; {elbo} is a {of['kind']} of {pixels} images, {of['likelihood']} likelihood"
 
 
 def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:
@@ -359,8 +379,8 @@ def _confirmed_how(rows: pd.DataFrame, kind: str) -> str:
     scored = f"; {how}" if (how := how_scored(rows)) else ""
     return (
         f"{'best checkpoint' if stated else 'last state'} of each training on the test set; {kind}"
-        f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]}, "
-        f"on {counted(rows['images'].iloc[0], 'image')}, where effective_samples of the S count; "
+        f"log_likelihood is importance-weighted, S {rows['samples'].iloc[0]:,}, "
+        f"on {counted(rows['images'].iloc[0], 'image', ',')}, where effective_samples of the S count; "
         f"accuracy is a logistic regression's on codes{scored}"
     )
 

@@ -235,9 +235,12 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", code: bool = F
         ModelError: the folder is not a whole export, it has code that is not to be run, or there is no such device.
     """
     folder = Path(os.path.expanduser(path))
-    for file in ("config.json", "model.safetensors"):
-        if not os.path.isfile(folder / file):
-            raise ModelError(f"{folder} is not an exported model: it has no {file}; export the study again")
+    lacking = [file for file in ("config.json", "model.safetensors") if not os.path.isfile(folder / file)]
+    if lacking:
+        there = f"it has no {lacking[0]}" if os.path.lexists(folder) else "there is no such folder"
+        made = "name a folder that `python -m study export RUN --out FOLDER` made"
+        remedy = made if lacking[1:] else "export the study again"
+        raise ModelError(f"{folder} is not an exported model: {there}; {remedy}")
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 

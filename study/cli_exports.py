@@ -82,14 +82,17 @@ def encode(
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "--option", help="size or grey, as of the data set `images`; may be repeated.", show_default=False
+            "--option",
+            help="size=[28,28] or grey=true, as of the data set `images`; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     code: Code = False,
 ) -> None:
     """Encode new images, prepared as in training: a row an image, with its codes, and its label and factors if known.
 
-    They are given as `dataset: images` takes them; without --option they are made to fit as those of training were.
+    They are given as `dataset: images` takes them. Without --option they are made to fit where those of training were,
+    by the same size and grey; else they must have the shape that the model takes.
     """
     out = _writable(out, ".parquet", ".csv")
     model = models.load(export, code=code)

@@ -40,7 +40,9 @@ def source_of(export: Path, model: VAE, path: Path, options: Mapping[str, Any]) 
         DataError: an option is not known, or the images are missing or are not what they should be.
     """
     if unknown := [key for key in options if key not in FITTING]:
-        raise imagesets.DataError(f"encode has no option {unknown[0]!r}; it takes {' and '.join(FITTING)}")
+        where = "; the images are FILE, behind the export" if unknown[0] == "path" else ""
+        takes = f"it takes {' and '.join(FITTING)}, as in --option size=[28,28] --option grey=true"
+        raise imagesets.DataError(f"encode has no option {unknown[0]!r}{where}; {takes}")
     if len(model.image_shape) == 4:
         raise ModelError(
             f"{export} is a model of pairs of images, and a file has single ones; `model.codes` takes pairs"
@@ -74,7 +76,8 @@ def encoded(model: VAE, source: Source, preprocessing: Preprocessing, name: str)
 
     Returns:
         One row an image, in the order of the source: `image`, its number from 0; `file` of a folder; `z0`, `z1`, ...;
-        `label` and `factor_1`, `factor_2`, ... where they are known.
+        `label` and `factor_1`, `factor_2`, ... where they are known; of a folder with a folder a class `class`, whose
+        names in their order the labels count.
     """
     told = Told(name, Split(np.concatenate(list(source.pieces()))), preprocessing, part="test")
     with evaluating(model, told):
@@ -85,6 +88,8 @@ def encoded(model: VAE, source: Source, preprocessing: Preprocessing, name: str)
     table |= {f"z{number}": column for number, column in enumerate(codes.T)}
     if source.labels is not None:
         table["label"] = source.labels
+        if source.names is not None:
+            table["class"] = np.array([os.path.basename(os.path.dirname(name)) for name in source.names], dtype=object)
     if source.factors is not None:
         table |= dict(zip(images.factor_names(source.factors.shape[1]), source.factors.T))
     return pd.DataFrame(table)

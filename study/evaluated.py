@@ -76,6 +76,8 @@ def lines(model: VAE, splits: Splits, on: TrainedOn, name: str, samples: int, fi
 
 def _head(model: VAE, images: Images, name: str, part: str, first: int | None) -> str:
     pixels, kind = images.preprocessing.of(images.image_shape), model.likelihood_part.kind(images.pixels)
+    if images.pixels == "binary" and "binary" not in pixels:
+        pixels = "binary"  # without preprocessing, as sprites are
     read = counted(len(range(len(images))[:first]), "image")
     return f"{name}, {part}, {read}: the ELBO is a {kind} of {pixels} images"
 

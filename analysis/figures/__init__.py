@@ -14,25 +14,23 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import pkgutil
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import tables
 from analysis.figures import style
-from analysis.figures.results import Results, beside
-from imagesets import DataError
-from study.record.folder import RunError
+from analysis.figures.results import UNREADABLE, Results, beside
 
 FORMATS = ("png", "pdf", "gif")  # for a screen, for a paper, and of what moves the only one
+COMPARED = "compared"
 
-__all__ = ["Results", "apart", "beside", "draw", "draw_compared", "module", "names", "without_model"]
+__all__ = ["Results", "apart", "beside", "draw", "draw_compared", "free_folder", "module", "names"]
 
 
 @functools.cache
@@ -53,58 +51,45 @@ def module(name: str) -> ModuleType:
 
 
 def draw(results: Results, suffixes: Sequence[str] = FORMATS, out: Path | None = None) -> list[Path]:
-    """Draws every figure that a run has the data for; where no trial is complete yet, those that need no model.
+    """Draws every figure that a run has the data for.
 
     Args:
-        results: of the run.
+        results: of the run; its `lacking` says afterwards what could not be drawn.
         suffixes: of the files of each: png, pdf, svg; with gif, what moves is drawn too.
         out: the folder that they go into; the run's own, `figures`, if not given.
 
     Returns:
-        The files, in the order of a report.
+        The files, in the order of a report; none where there is nothing to draw yet, or no study.
 
     Raises:
-        RunError: there is nothing to draw yet; or the folder cannot be written.
-        DataError: the data set is not there.
+        RunError: the folder cannot be written.
     """
     out = out or results.run.path / "figures"
     style.check_folder(out)
-    if results.lacking is None:
-        _ = results.valid  # what is not there is told before a folder is made
-        fitting = [(name, module) for name, module in _modules().items() if module.fits(results)]
-        return [path for name, module in fitting for path in _draw(module, results, out / name, suffixes)]
-    if found := without_model(results, suffixes, out):
-        return found
-    raise results.lacking
-
-
-def without_model(results: Results, suffixes: Sequence[str], out: Path) -> list[Path]:
-    """Draws those figures of a run that need neither its best checkpoint nor the data set. Arguments as for `draw`.
-
-    Raises:
-        RunError: a file cannot be written.
-    """
-    found = []
-    for name, module in _modules().items():
-        figure = None
-        with suppress(RunError, DataError):  # of what it is made from; what moves is made from a model
-            if hasattr(module, "figure") and module.fits(results):
-                figure = module.figure(results)
-        found += _save(lambda made: made, figure, out / name, suffixes)
-    return found
+    try:
+        _ = results.opened
+    except UNREADABLE:
+        return []
+    return [path for name, module in _modules().items() for path in _draw(module, results, out / name, suffixes)]
 
 
 def _draw(module: ModuleType, results: Results, stem: Path, suffixes: Sequence[str]) -> list[Path]:
-    if not hasattr(module, "animation"):
-        return _save(module.figure, results, stem, suffixes)
-    return [style.save_animation(module.animation(results), stem.with_suffix(".gif"))] if "gif" in suffixes else []
-
-
-def _save(drawing: Callable[[Any], Figure], of: Any, stem: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Makes a picture once for all its files, if it has any."""
+    """The files of one figure; none where the run has not what it is made from, or that cannot be read."""
+    moves = hasattr(module, "animation")
     still = [suffix for suffix in suffixes if suffix != "gif"]
-    figure = drawing(of) if still else None
-    return [style.save(figure, stem.with_suffix(f".{suffix}")) for suffix in still if figure is not None]
+    try:
+        if not (("gif" in suffixes) if moves else still) or not module.fits(results):
+            return []
+        drawn = module.animation(results) if moves else module.figure(results)
+    except UNREADABLE as error:
+        if not results.lacks(error):
+            raise
+        return []
+    return [style.save_animation(drawn, stem.with_suffix(".gif"))] if moves else _save(drawn, stem, still)
+
+
+def _save(figure: Figure, stem: Path, suffixes: Sequence[str]) -> list[Path]:
+    return [style.save(figure, stem.with_suffix(f".{suffix}")) for suffix in suffixes]
 
 
 def draw_compared(several: Sequence[Results], suffixes: Sequence[str] = FORMATS, out: Path | None = None) -> list[Path]:
@@ -118,13 +103,35 @@ def draw_compared(several: Sequence[Results], suffixes: Sequence[str] = FORMATS,
     Returns:
         The files, in the order of a report; a figure is left out where fewer than two runs have the data for it.
     """
-    out, written = out or several[0].run.path / "figures" / "compared", []
+    out, written = out or several[0].run.path / "figures" / COMPARED, []
+    still = [suffix for suffix in suffixes if suffix != "gif"]
     for name, module in _modules().items():
-        takes_part = getattr(module, "compares", module.fits)
-        fitting = [results for results in several if hasattr(module, "compare") and takes_part(results)]
-        if len(fitting) > 1:
-            written += _save(module.compare, fitting, out / name, suffixes)
+        if hasattr(module, "compare") and still and (figure := _compared(module, several)) is not None:
+            written += _save(figure, out / name, still)
     return written
+
+
+def _compared(module: ModuleType, several: Sequence[Results]) -> Figure | None:
+    """One figure of those runs that have the data for it, and whose data can be read; None of fewer than two."""
+    takes_part = getattr(module, "compares", module.fits)
+    left = list(several)
+    while len(left) > 1:
+        try:
+            fitting = [results for results in left if takes_part(results)]
+            return module.compare(fitting) if len(fitting) > 1 else None
+        except UNREADABLE as error:
+            readable = [results for results in left if not results.lacks(error)]
+            if len(readable) == len(left):
+                raise
+            left = readable
+    return None
+
+
+def free_folder(several: Sequence[Results], name: str = COMPARED) -> str:
+    """What the folder of the comparisons is called beside those of the runs, none of which has that name."""
+    taken = {results.name.partition("/")[0].casefold() for results in several}  # alike on some disks
+    names = (name if n == 1 else f"{name}-{n}" for n in itertools.count(1))
+    return next(each for each in names if each not in taken)
 
 
 def apart(several: Sequence[Results]) -> list[str]:

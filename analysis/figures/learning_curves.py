@@ -100,6 +100,7 @@ def draw(
         named.add(label)
         return shown
 
+    below: dict[str, list[int]] = {}
     for curve in curves:
         if curve.number == best_number:
             look = (style.VERMILION, 2.2, f"best, trial {curve.number}", 4)
@@ -112,9 +113,11 @@ def draw(
         ax.plot(curve.steps, curve.values, color=colour, linewidth=width, zorder=order, **dots)
         (step, value), stopped = last(curve), curve.state == "PRUNED"
         if value < low:
-            style.mark_below(ax, np.array([step]), color="black" if stopped else colour, label=once("ends below"))
+            below.setdefault("black" if stopped else colour, []).append(step)
         elif stopped:
             ax.plot(step, value, marker="x", color="black", markersize=5, linestyle="", zorder=5)
+    for colour, steps in below.items():
+        style.mark_below(ax, np.array(steps), color=colour, label=once("ends below"))
     for rung in rungs:
         ax.axvline(rung, color="black", linewidth=0.6, linestyle=(0, (4, 4)), label=once("rung"), zorder=1)
     _frame(ax, curves, measure)

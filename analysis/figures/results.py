@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,21 +15,48 @@ from numpy.typing import NDArray
 
 import models
 from analysis import tables
-from imagesets import Splits
-from study.export import Best, NoneCompleteError, best
+from imagesets import DataError, Splits
+from study.export import Best, best
 from study.record.confirmation import DEFAULTS
-from study.record.folder import OpenRun, Run
+from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, check_data, open_run
+from study.record.trials import best_trial
+from study.record.words import pixels_of
 from study.trial import snapshot
 from study.trial.evaluation import evaluating
 from study.trial.images import Images, images_of
 from study.trial.trial import load_data
 
 CODED = 2000  # images whose codes are shown
+NEEDED = {  # of a run: what cannot be drawn without it, where that is not all that its study says
+    "best": "what needs its best model",
+    "splits": "what needs its images",
+    "confirmed": "what was confirmed",
+}
+UNREADABLE = (RunError, DataError)  # what is gone, damaged or not there yet
+T = TypeVar("T")
+
+
+class _read_once(cached_property[T]):
+    """A part of a run, which keeps its error too: what cannot be read is tried once, and the run lacks it."""
+
+    def __get__(self, results: Any, owner: Any = None) -> Any:
+        if results is None:
+            return self
+        assert self.attrname is not None
+        if self.attrname in results.errors:
+            raise results.errors[self.attrname]
+        try:
+            return super().__get__(results, owner)
+        except UNREADABLE as error:
+            results.errors[self.attrname] = error
+            raise
 
 
 class Results:
     """A run's tables, its best model and the images to show it; each is read when it is first asked for.
+
+    `lacking` says of what has been asked for what cannot be read.
 
     Args:
         run: its folder.
@@ -38,8 +67,9 @@ class Results:
     def __init__(self, run: Run, data: str | None = None, name: str | None = None):
         self.run, self.spec, self._data = run, run.spec(), data
         self.name = run.name if name is None else name
+        self.errors: dict[str, Exception] = {}  # by what could not be read; of what needs it, the same one
 
-    @cached_property
+    @_read_once
     def opened(self) -> OpenRun:
         """The run with its study, to be read."""
         return open_run(self.run)
@@ -49,32 +79,32 @@ class Results:
         """What the run's trials are compared on: its first objective."""
         return self.spec.objectives[0]
 
-    @cached_property
+    @_read_once
     def trials(self) -> pd.DataFrame:
         """One row a trial."""
         return tables.called(tables.trials(self.run.path), self.name)
 
-    @cached_property
+    @_read_once
     def curves(self) -> pd.DataFrame:
         """One row a report."""
         return tables.curves(self.run.path)
 
-    @cached_property
+    @_read_once
     def train(self) -> pd.DataFrame:
         """One row a logged training step."""
         return tables.train(self.run.path)
 
-    @cached_property
+    @_read_once
     def confirmed(self) -> pd.DataFrame:
         """One row a (configuration, seed); empty if nothing is confirmed."""
         return tables.called(tables.confirmed(self.run.path), self.name)
 
-    @cached_property
+    @_read_once
     def best(self) -> Best:
         """The best checkpoint; errors as of `study.export.best`."""
         return best(self.opened)
 
-    @cached_property
+    @_read_once
     def splits(self) -> Splits:
         """The images as they are stored.
 
@@ -85,43 +115,59 @@ class Results:
         check_data(self.opened)
         return load_data(self.spec, self._data)
 
-    @cached_property
-    def lacking(self) -> NoneCompleteError | None:
-        """Why there is no best checkpoint yet; None where there is one. Raises what else `best` does."""
-        try:
-            _ = self.best
-        except NoneCompleteError as error:
-            return error
-        return None
-
-    @cached_property
+    @_read_once
     def valid(self) -> Images:
         """The validation images, as the model sees them; errors as of `splits`."""
         return images_of(self.splits, "valid", self.spec.preprocessing, self.spec.pairing)
 
-    @cached_property
+    @_read_once
     def codes(self) -> NDArray[np.float64]:
         """The best model's codes of the first validation images, CODED at most, [N, Z]."""
         with evaluating(self.best.model, self.valid):
             codes = torch.cat([self.best.model.codes(x) for x in self.valid.batches(first=CODED)])
         return codes.double().cpu().numpy()
 
-    @cached_property
+    @_read_once
     def snapshot(self) -> dict[str, NDArray]:
         """What the best model makes of the first validation images, and a traversal."""
         return snapshot.take(self.best.model, self.valid)
 
     @property
+    def lacking(self) -> list[str]:
+        """What could not be drawn, and why, a line for each reason."""
+        first: dict[str, str] = {}
+        for name, error in self.errors.items():  # what others need, has failed before them
+            first.setdefault(str(error), name)
+        return [f"{NEEDED.get(name, 'what needs its study')} is not drawn: {why}" for why, name in first.items()]
+
+    def lacks(self, error: Exception) -> bool:
+        """Whether it is this run that an error is of."""
+        return any(error is own for own in self.errors.values())
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has a trial, or something that is confirmed, as far as that can be read."""
+        for name in ("trials", "confirmed"):
+            with suppress(RunError):
+                if len(getattr(self, name)):
+                    return True
+        return False
+
+    @property
+    def number(self) -> int:
+        """Of the best trial, or where there was no search, seed; of a trial also where its checkpoint is damaged."""
+        found = best_trial(self.opened.study) if self.spec.trials else None
+        return self.best.number if found is None else found.number
+
+    @property
     def folder(self) -> Path:
         """That of the training which the best model comes from."""
-        number = self.best.number
-        return self.run.trial(number) if self.spec.trials else self.run.confirmation(DEFAULTS, number)
+        return self.run.trial(self.number) if self.spec.trials else self.run.confirmation(DEFAULTS, self.number)
 
     @property
     def which(self) -> str:
         """The best model, in a title."""
-        number = self.best.number
-        return f"{f'trial {number}' if self.spec.trials else f'seed {number + 1}'} of {self.name}"
+        return f"{f'trial {self.number}' if self.spec.trials else f'seed {self.number + 1}'} of {self.name}"
 
     @property
     def about(self) -> pd.DataFrame:
@@ -136,7 +182,8 @@ class Results:
     def kind(self) -> str:
         """What the ELBOs of the run are, in a note."""
         elbo = "ELBO" if models.objective(self.spec.model) == "elbo" else "log p(x), importance-weighted,"
-        return f"{elbo} is a {self.about['kind'].iloc[0]} of {self.spec.pixels} images"
+        kind = self.about["kind"].iloc[0]
+        return f"{elbo} is a {kind} of {pixels_of(self.spec.pixels, self.spec.likelihood, kind)} images"
 
 
 def beside(runs: Sequence[Run], data: str | None = None) -> list[Results]:

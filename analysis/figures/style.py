@@ -112,16 +112,20 @@ def limit_from_above(ax: Axes, values: NDArray[np.float64]) -> None:
 
 
 def mark_below(ax: Axes, places: NDArray, **look: Any) -> None:
-    """Triangles that point down at the lower edge, where values lie below the axis.
+    """Triangles that point down at the lower edge, where values lie below the axis; one of several says of how many.
 
     Args:
         ax: with the values upwards.
         places: on the other axis, [N].
         look: as for `plot`.
     """
-    height = np.full(len(places), 0.05)
     shape: dict[str, Any] = {"marker": "v", "linestyle": "", "markersize": 5, "zorder": 5}
-    ax.plot(places, height, transform=ax.get_xaxis_transform(), **{**shape, **look})
+    different, counts = np.unique(places, return_counts=True)
+    ax.plot(different, np.full(len(different), 0.05), transform=ax.get_xaxis_transform(), **{**shape, **look})
+    where: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points"}
+    for place, count in zip(different, counts):
+        if count > 1:
+            ax.annotate(rf"$\times${count}", (place, 0.05), (4, 0), ha="left", va="center", fontsize="x-small", **where)
 
 
 def canvas(height: float) -> Figure:

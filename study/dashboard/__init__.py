@@ -13,6 +13,7 @@ optuna-dashboard lets any page of the browser ask for them.
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 import signal
@@ -68,7 +69,7 @@ def only_reading(app: App) -> App:
 
     def answer(request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if request["REQUEST_METHOD"] in READING:
-            return app(request, start)
+            return app({"HTTP_ACCEPT_ENCODING": "", **request}, start)  # which optuna-dashboard takes to be there
         start("405 Method Not Allowed", [("Content-Type", "application/json"), ("Allow", ", ".join(READING))])
         return [json.dumps({"reason": "this dashboard shows the study, and changes nothing in it"}).encode()]
 
@@ -96,6 +97,9 @@ def _listening(host: str, port: int | None) -> _Server:
         except (socket.gaierror, UnicodeError) as error:  # the second of a host's name that cannot be
             raise SpecError("--host", [f"{host} is no name or address that is known here ({error})"]) from None
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                here = "127.0.0.1 is for this machine alone, 0.0.0.0 for others too"
+                raise SpecError("--host", [f"{host} is no address of this machine; {here}"]) from None
             taken = f"{tried} on {host} cannot be listened on ({error.strerror})"
             if isinstance(error, PermissionError) or tried == ports[-1]:
                 break

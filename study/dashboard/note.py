@@ -6,6 +6,7 @@ import re
 
 from study.output import without_places
 from study.record.folder import OpenRun
+from study.record.trials import is_one_training
 from study.record.words import planned
 
 SPECIAL = re.compile(r"([!-/:-@\[-`{-~])")  # all of which CommonMark takes with a backslash for itself
@@ -23,7 +24,7 @@ def note(opened: OpenRun, kind: str | None) -> str:
     commit = made_with.get("commit") or "not known"
     changed = ", with uncommitted changes" if made_with.get("changed") else ""
     versions = ", ".join(f"{name} {version}" for name, version in made_with.get("packages", {}).items() if version)
-    title, *lines = (line.strip() for line in planned(spec))
+    title, *lines = (line.strip() for line in planned(spec, alone=is_one_training(opened)))
     if kind:
         lines.append(f"ELBO: {kind}" + ("" if kind == "bound" else ", no bound on the log-likelihood"))
     lines += [f"commit {commit}{changed}", *([versions] if versions else [])]

@@ -99,7 +99,8 @@ def _standing(case: Case) -> str:
     states = [trial.state for trial in case.trials]
     counts = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     told = [f"{states.count(state)} {word}" for word, state in counts.items()]
-    unfinished = states.count(TrialState.RUNNING)
+    unfinished = sum(not state.is_finished() for state in states)
     goes_on = " (a driver works on them)" if case.held else " (resume goes on with them)"
     told.append(f"{unfinished} unfinished{goes_on if unfinished else ''}")
-    return f"{', '.join(told)}, of {counted(case.spec.trials, 'trial')}"
+    owed = case.spec.trials - len(states)
+    return f"{', '.join(told)}, of {counted(case.spec.trials, 'trial')}" + (f"; {owed} not begun" if owed > 0 else "")

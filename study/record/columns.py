@@ -25,7 +25,10 @@ COLUMNS = {
         "objectives": "all objectives, by commas",
         "commit": "of the code when the run was made; empty for an installed package",
         "number": "of the trial, from 0",
-        "state": "COMPLETE, PRUNED (stopped by ASHA, or by `stop_on`), FAIL, RUNNING, or WAITING for its turn",
+        "state": (
+            "COMPLETE, PRUNED (stopped by ASHA, or by `stop_on`), FAIL; of an unfinished one, as Optuna has it, "
+            "RUNNING or WAITING"
+        ),
         "cause": "why it failed; else empty",
         "pathology": "what it came to without failing, as `collapsed`; several by commas; else empty",
         "evidence": "of that: what was measured, at which steps, against which bound",

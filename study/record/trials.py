@@ -63,6 +63,12 @@ def is_oom(cause: str) -> bool:
     return cause.startswith("oom: ")
 
 
+def is_one_training(opened: OpenRun) -> bool:
+    """Whether the run was made by `train`, which takes the defaults, and searches nothing."""
+    drawn = opened.spec.default_draws()
+    return opened.spec.trials == 1 and any(trial.params == drawn for trial in opened.study.get_trials(deepcopy=False))
+
+
 def settle(opened: OpenRun) -> None:
     """Ends the trials whose end was decided and reported when their driver died, but not told."""
     study = opened.study

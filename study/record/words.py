@@ -27,19 +27,14 @@ from study.spec.text import counted
 if TYPE_CHECKING:
     import pandas as pd
 
+UNFINISHED = "UNFINISHED"  # what a trial is that has not ended
 
-def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
-    """One trial in a line: number, state, steps, and its objectives or the cause of its failure.
 
-    Args:
-        trial: of the study.
-        spec: of the study.
-        waiting: whether it is unfinished and no process is at work on it.
-    """
+def describe(trial: FrozenTrial, spec: StudySpec) -> str:
+    """One trial in a line: number, how it ended, steps, and its objectives or the cause of its failure."""
     made = reports(trial)
     steps = max(made, default=0)
-    state = "waiting" if waiting else trial.state.name.lower()
-    ended = f"trial {trial.number:<4d} {state:<9s} at step {steps:>6d}"
+    ended = f"trial {trial.number:<4d} {ending(trial.state.name).lower():<10s} at step {steps:>6d}"
     if trial.state == TrialState.FAIL:
         return f"{ended}   {trial.user_attrs.get('cause', '')}"
     if not made:
@@ -48,9 +43,23 @@ def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
     return "   ".join([ended, *said, *filter(None, [", ".join(pathologies.standing(made))])])
 
 
+def ending(state: str) -> str:
+    """An Optuna state, in which a trial is RUNNING or WAITING whether a process is at work on it or not."""
+    return UNFINISHED if state in ("RUNNING", "WAITING") else state
+
+
 def measured(name: str, value: float | None) -> str:
     """A measure in a line of text."""
     return f"{name} {'not finite' if value is None else number_text(value, measure(name).unit)}"
+
+
+def pixels_of(preprocessing: str, likelihood: str, kind: str | None) -> str:
+    """What the pixels of a kind of number are: of images that are black and white themselves, as sprites are, a
+    Bernoulli likelihood has a bound without preprocessing.
+    """
+    return (
+        "binary" if kind == "bound" and likelihood == "bernoulli" and "binary" not in preprocessing else preprocessing
+    )
 
 
 def how_scored(confirmed: pd.DataFrame) -> str:
@@ -64,7 +73,7 @@ def how_scored(confirmed: pd.DataFrame) -> str:
 
 
 def scored_with(votes: int, examples: int, trees: str) -> str:
-    return f"{votes} votes, {examples} examples, DCI of {trees}'s trees"
+    return f"{votes:,} votes, {examples:,} examples, DCI of {trees}'s trees"
 
 
 ARITHMETIC = {"full": "float32", "tf32": "TF32", "bf16": "bfloat16"}
@@ -135,9 +144,11 @@ def at_work(opened: OpenRun) -> str:
     session = next(reversed(study.user_attrs.get(SESSIONS, [])), 0.0)
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         begun, last = trial.user_attrs.get(TAKEN_UP), next(reversed(reports(trial).values()), {}).get("reported")
-        line = describe(trial, spec, waiting=not held or max(begun or 0.0, last or 0.0) < session)
+        line = describe(trial, spec)
         sign, when = ("begun", begun) if last is None else ("reported", last)
-        lines.append(line if when is None else f"{line}   {sign} {duration(max(0.0, now - when))} ago")
+        if when is not None:
+            line += f"   {sign} {duration(max(0.0, now - when))} ago"
+        lines.append(f"{line}   not yet at work" if held and max(begun or 0.0, last or 0.0) < session else line)
     return "\n".join(lines)
 
 
@@ -145,19 +156,23 @@ def summary(opened: OpenRun) -> str:
     """Where a study stands, in a few lines."""
     run, spec, study = opened
     if not spec.trials:
-        return f"{spec.name}: {standing(run, spec)}"
+        return f"{run.name}: {standing(run, spec)}"
     counts: Outcome = outcome(study)
-    unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    trials = study.get_trials(deepcopy=False)
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    unfinished = len(trials) - counts.complete - counts.pruned - counts.failed
     line = (
-        f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
-        f"{len(unfinished)} unfinished, of {counted(spec.trials, 'trial')}"
+        f"{run.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
+        f"{unfinished} unfinished, of {counted(spec.trials, 'trial')}"
     )
-    if said := pathologies.counts(map(pathologies.pathology, study.get_trials(deepcopy=False))):
+    if len(trials) < spec.trials:
+        line += f"; {spec.trials - len(trials)} not begun"
+    if said := pathologies.counts(map(pathologies.pathology, trials)):
         line += f"\npathologies: {said}"
     kept = Pace(opened)
     if at := kept.progress(time.time() if run.is_held() else kept.last or 0.0):
         line += f"\n{pace(at, kept.forecast())}"
-        last = [list(made.values())[-1] for trial in unfinished if (made := reports(trial))]
+        last = [list(made.values())[-1] for trial in running if (made := reports(trial))]
         if run.is_held() and (taken := memory(last)):
             line += f", {size(taken)} of memory"
     if ended := by_the_clock(opened):
@@ -186,8 +201,8 @@ def plan(spec: StudySpec, run: Run) -> str:
     return "\n".join([*planned(spec), f"  writes {run.path}"])
 
 
-def planned(spec: StudySpec) -> list[str]:
-    """What a study does, a line each."""
+def planned(spec: StudySpec, alone: bool = False) -> list[str]:
+    """What a study does, a line each; `alone` of one that is a single training of the defaults."""
     ranges = spec.distributions()
     named = {name: f"{name} ({text(drawn)})" if name in spec.space else name for name, drawn in ranges.items()}
     drawn = ", ".join(named.values()) or "nothing"
@@ -197,7 +212,9 @@ def planned(spec: StudySpec) -> list[str]:
         f"each on {spec.resources.text}"
     )
     lines = [f"{spec.name}: {spec.title} on {spec.data}, {spec.pixels} images, {spec.likelihood} likelihood"]
-    if spec.trials:
+    if alone:
+        lines.append(f"  no search: one training of the defaults {each}; seed {spec.seed}")
+    elif spec.trials:
         lines += [
             f"  {counted(spec.trials, 'trial')} {each}",
             f"  maximises {', '.join(spec.objectives)}; sampler {spec.sampler}, seed {spec.seed}",

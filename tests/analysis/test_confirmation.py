@@ -233,6 +233,25 @@ def test_a_table_as_csv_goes_to_standard_output_at_a_dash(make, table, tmp_path,
     assert not (tmp_path / "-").exists()
 
 
+def test_a_damaged_confirmation_is_left_out_and_named(make, table, capsys, monkeypatch, tmp_path):
+    for name in ("torn", "sure"):
+        make(name, [row("defaults", 0, -100.0)])
+    torn = tmp_path / "torn" / "confirm.parquet"
+    torn.write_bytes(torn.read_bytes()[:-100])
+    said = f"left out is what was confirmed: {torn} cannot be read; "
+    for arguments, shown in ((["--only", "trials"], "-90.00"), ([], "-100.00"), (["--only", "confirmed"], "-100.00")):
+        monkeypatch.setattr(sys, "argv", ["analysis", "table", "torn", "sure", *arguments, "--root", str(tmp_path)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main(analysis.__main__.app)
+        out, err = capsys.readouterr()
+        assert (ended.value.code or 0, err.startswith(said), len(err.splitlines())) == (0, True, 1)
+        assert shown in out
+    monkeypatch.setattr(sys, "argv", ["analysis", "table", "torn", "--only", "confirmed", "--root", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(analysis.__main__.app)
+    assert (ended.value.code, capsys.readouterr().out) == (2, "")
+
+
 @pytest.fixture
 def sure(make, monkeypatch, tmp_path) -> Run:
     monkeypatch.chdir(tmp_path)
@@ -273,6 +292,27 @@ def test_a_table_without_rows_says_so(sure, table, capsys, monkeypatch, tmp_path
     with pytest.raises(SystemExit):
         cli.main(analysis.__main__.app)
     assert capsys.readouterr() == ("", "no rows: Pareto sets\n")
+
+
+def test_a_table_of_its_own_says_below_what_it_is(sure, table):
+    whole = table("sure", "--format", "md")
+    for only, said in (("confirmed", "confirmed numbers are those of the"), ("best", "sure: metrics of the last")):
+        text = table("sure", "--format", "md", "--only", only)
+        [note] = [line for line in text.splitlines() if said in line]
+        assert TABLES[only].title in text
+        assert note.endswith(".")
+        assert note.replace("nats an image; elbo is a y of y images, y likelihood; ", "") in whole
+    assert "% Confirmed over fresh seeds" in table("sure", "--format", "latex", "--only", "confirmed")
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name != "trials"])
+def test_a_file_without_rows_has_its_columns(sure, table, name):
+    rows = table("sure", "--only", name, "--format", "csv").splitlines()[0].split(",")
+    none = TABLES[name].whole(analysis.trials(sure.path).iloc[:0], analysis.confirmed(sure.path).iloc[:0])
+    assert (len(none), none.columns[0]) == (0, {"best": "model"}.get(name, "study"))
+    assert name == "front" or {*none} <= {*rows}
+    if name == "front":
+        assert rows == [*none]
 
 
 @pytest.mark.parametrize(

@@ -260,10 +260,10 @@ def test_settings_are_what_a_preset_may_have(made):
     assert len(usual) == 1 + 2 * 3 * 3
     assert settings(run, spec, [20], [2], ["stop"])[1:] == [("stop", 20, 2, (20, 40))]
     with pytest.raises(
-        SpecError, match=r"one with --grace 90: asha\.grace: 90 must not exceed budget\.steps, which is 80"
+        SpecError, match=r"one: --grace 90: must be a multiple of 10, at which trials report, and at most "
     ):
         settings(run, spec, [90])
-    with pytest.raises(SpecError, match=r"asha\.grace: 15 must be a multiple of budget\.report_every"):
+    with pytest.raises(SpecError, match=r"one: --grace 15: must be a multiple of 10"):
         settings(run, spec, [15])
 
 
@@ -320,6 +320,7 @@ def test_several_studies_as_markdown_and_as_files(made, command, tmp_path):
     assert (code, out, len(frame)) == (0, "", 8)
     full = frame[frame["study"] == "full"]
     assert (full["unknown"] == 0).all()
+    assert set(full["trials"]) == {16}
     np.testing.assert_array_equal(full.loc[full["mode"] == "full", "steps_share"], 1.0)
     assert (tmp_path / "both.svg").read_text().startswith("<?xml")
 
@@ -328,10 +329,15 @@ def test_several_studies_as_markdown_and_as_files(made, command, tmp_path):
     ("arguments", "says"),
     [
         (("nothing",), "no run 'nothing'"),
-        (("RUN", "--grace", "90"), "90 must not exceed budget.steps, which is 80"),
-        (("RUN", "--grace", "-10"), "asha.grace: input should be greater than or equal to 1, got -10"),
-        (("RUN", "--reduction", "1"), "asha.reduction: input should be greater than or equal to 2, got 1"),
+        (
+            ("RUN", "--grace", "90"),
+            "--grace 90: must be a multiple of 10, at which trials report, and at most their 80",
+        ),
+        (("RUN", "--grace", "-10"), "full: --grace -10: must be a multiple of 10"),
+        (("RUN", "--grace", "15"), "full: --grace 15: must be a multiple of 10"),
+        (("RUN", "--reduction", "1"), "full: --reduction 1: must be 2 or more"),
         (("RUN", "--orders", "0"), "--orders: must be 1 or more, got 0"),
+        (("RUN", "--orders", "1000000000"), "--orders: must be at most 10,000, got 1,000,000,000"),
         (("RUN", "--trials", "17"), "--trials: full has 16 to replay, got 17"),
         (("RUN", "--workers", "-2"), "--workers: must be 1 or more, got -2"),
         (("RUN", "--figure", "here.gif"), "--figure: must end in .png, .pdf or .svg"),

@@ -51,6 +51,11 @@ def test_the_best_is_a_complete_trial_of_each_model_and_data_set_over_all_studie
     assert len(best(trials(state=["PRUNED", "FAIL"]))) == 0
 
 
+def test_a_setting_that_is_none_is_shown_as_such():
+    found = best(trials(drawn="lr, grad_clip", **{"metrics.elbo": [-9.0, -8.0], "params.grad_clip": [5.0, NAN]}))
+    assert found["settings"].tolist() == ["lr 0.001, grad_clip None"]
+
+
 def test_the_best_is_by_the_first_objective():
     found = best(trials(objective="hoyer", **{"metrics.hoyer": [0.1, 0.3], "metrics.elbo": [-1.0, -2.0]}))
     assert found[["number", "hoyer", "elbo_soft_cross_entropy"]].to_numpy().tolist() == [[1, 0.3, -2.0]]

@@ -52,8 +52,8 @@ def test_complete_trials_come_first_and_the_best_of_each_state(tmp_path):
         **{"metrics.elbo": [-90.0, -120.0, NAN, -80.0, -110.0, -85.0, NAN]},
     )
     shown = ranking(given)
-    assert list(shown["number"]) == [4, 1, 5, 0, 3, 2, 6]
-    assert list(shown["state"]) == ["COMPLETE"] * 2 + ["PRUNED"] * 2 + ["RUNNING", "FAIL", "WAITING"]
+    assert list(shown["number"]) == [4, 1, 5, 0, 3, 6, 2]
+    assert list(shown["state"]) == ["COMPLETE"] * 2 + ["PRUNED"] * 2 + ["UNFINISHED"] * 2 + ["FAIL"]
 
 
 def test_a_trial_without_a_number_comes_last_in_its_state():
@@ -173,7 +173,7 @@ def test_what_holds_for_several_studies_is_said_once():
     given = pd.concat([timed(study=["one"]), timed(study=["two"]), timed(study=["three"], kind="soft cross-entropy")])
     found = notes(given, pd.DataFrame())
     assert [line.partition(":")[0] for line in found] == ["one, two", "three", "one", "two", "three"]
-    assert found[0].endswith("elbo is a bound of grey images, bernoulli likelihood.")
+    assert found[0].endswith("elbo is a bound of binary images, bernoulli likelihood.")
     older = given.drop(columns=["budget", "started", "ended", "cpu_seconds"])  # the table of an earlier release
     assert notes(older, pd.DataFrame()) == found[:2]
     assert "cpu_seconds" in ranking(given)

@@ -297,8 +297,8 @@ def test_an_export_that_was_cut_short(refused, exported, file):
 def test_a_folder_that_is_no_export(refused, tmp_path):
     with pytest.raises(models.ModelError, match=r"is not an exported model: it has no config\.json"):
         models.load(tmp_path)
-    for path in (tmp_path, tmp_path / "none"):
-        assert "is not an exported model: it has no config.json" in refused("evaluate", path)
+    assert "is not an exported model: it has no config.json; name a folder that" in refused("evaluate", tmp_path)
+    assert "is not an exported model: there is no such folder; name a" in refused("evaluate", tmp_path / "none")
 
 
 @pytest.mark.parametrize("number", [-1, 10**20])

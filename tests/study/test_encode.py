@@ -90,7 +90,15 @@ def test_pictures_are_made_to_fit_as_those_of_training_were_or_as_is_asked(
         table = encode(tmp_path / "pictures", "--option", "size=[8,6]", "--option", "grey=true")
     assert table["file"].tolist() == [*(f"a/{n}.png" for n in (0, 2, 4, 6)), *(f"b/{n}.png" for n in (1, 3, 5))]
     assert table["label"].tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert table["class"].tolist() == ["a"] * 4 + ["b"] * 3
     assert np.isfinite(codes(table)).all()
+
+
+def test_an_export_that_is_not_there_is_told_with_what_makes_one(command, tmp_path):
+    code, out, err = command("encode", tmp_path / "NOPE", tmp_path, "--out", tmp_path / "codes.csv")
+    made = "name a folder that `python -m study export RUN --out FOLDER` made"
+    assert (code, out) == (2, "")
+    assert err == f"{tmp_path}/NOPE is not an exported model: there is no such folder; {made}\n"
 
 
 def test_a_single_image_is_enough(encode, tmp_path):
@@ -107,7 +115,11 @@ def test_a_single_image_is_enough(encode, tmp_path):
         ),
         ({"images": PIXELS}, ["--option", "grey=false"], "has [3, 8, 6]; --option grey=true makes them fit"),
         ({"images": PIXELS}, ["--option", "size=x"], "size is 'x', where a number of pixels"),
-        ({"images": PIXELS}, ["--option", "path=x"], "encode has no option 'path'; it takes size and grey"),
+        (
+            {"images": PIXELS},
+            ["--option", "path=x"],
+            "encode has no option 'path'; the images are FILE, behind the export; it takes size and grey, as in ",
+        ),
         ({"pixels": PIXELS}, [], "has no array named images; it has pixels"),
         ({"images": PIXELS.astype(int)}, [], "where uint8 of 0 to 255, or floats in [0, 1], are needed"),
         ({"images": PIXELS, "labels": LABELS[:3]}, [], "has labels of shape [3], where [7] is needed"),

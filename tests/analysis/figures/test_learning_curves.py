@@ -63,10 +63,18 @@ def curves() -> list[Curve]:
     ]
 
 
+def test_a_triangle_of_several_curves_says_of_how_many(ax, curves):
+    low = [curve._replace(number=curve.number + 10) for curve in curves if curve.values[-1] < -250]
+    draw(ax, [*curves, *low], [10], best_number=2)
+    [edge] = [line for line in ax.lines if line.get_marker() == "v"]
+    assert list(edge.get_xdata()) == [10]
+    assert [text.get_text() for text in ax.texts if "times" in text.get_text()] == [r"$\times$2"]
+
+
 def test_learning_curves_are_drawn_as_what_they_are(ax, curves):
     draw(ax, curves, [10, 20], best_number=2)
     assert written(ax) == ("Learning curves; a cross marks where a trial was stopped", "optimiser steps", ELBO)
-    assert legend(ax) == ["stopped early", "ends below", "failed", "complete", "best, trial 2", "rung"]
+    assert legend(ax) == ["stopped early", "failed", "complete", "best, trial 2", "ends below", "rung"]
     lines = [line for line in ax.lines if line.get_marker() == "."]
     colours = [GREY, GREY, GREY, BLUE, BLUE, VERMILION]
     assert [to_hex(line.get_color()).upper() for line in lines] == colours

@@ -20,6 +20,7 @@ import study.cli
 from analysis import figures, reported
 from analysis.report import report
 from analysis.reported import Reported
+from study import solo
 from study import spec as specs
 from study.record.folder import Run
 from study.record.storage import open_run
@@ -133,7 +134,9 @@ def test_no_path_host_or_password_is_in_it(shown, made):
 
 
 def test_it_says_that_it_is_unfinished_and_how_it_goes_on(shown, made):
-    assert "It goes on with `python -m study resume tiny-vsc`." in " ".join(shown[1].texts["p"])
+    assert any(text.endswith("It goes on with ") for text in shown[1].texts["p"])
+    assert "python -m study resume tiny-vsc" in shown[1].texts["code"]
+    assert not any("`" in text for texts in shown[1].texts.values() for text in texts)
     with made.locked():
         assert "A process is at work on this run" in Reported(figures.Results(made)).unfinished
 
@@ -162,7 +165,7 @@ def test_of_a_run_without_a_complete_trial_it_shows_what_there_is(make, tmp_path
     begin = ("Learning curves: ", "How long each trial took")
     assert len(page.texts["figcaption"]) == len(begin)
     assert all(text.startswith(words) for text, words in zip(page.texts["figcaption"], begin))
-    assert "is not drawn: tiny has no complete trial yet; go on with `python -m study resume tiny`" in text
+    assert "is not drawn: tiny has no complete trial yet; go on with <code>python -m study resume tiny</code>." in text
     assert [word for word in page.texts["td"] if word in ("PRUNED", "FAIL", "COMPLETE")] == ["PRUNED", "FAIL"]
 
 
@@ -170,9 +173,11 @@ def test_of_a_run_whose_best_checkpoint_is_damaged_it_shows_what_needs_no_model(
     run = Run(shutil.copytree(runs("vae").path, tmp_path / "tiny-vae"))
     for path in run.path.glob("trials/*/best.pt"):
         path.write_bytes(b"PK no archive")
+    run.table("confirm").write_bytes(b"PAR1")
     text, page = page_of(run)
     assert page.texts["figcaption"][0].startswith("Learning curves: ")
-    assert "is not drawn: " in text
+    assert "What needs its best model is not drawn: " in text
+    assert "What was confirmed is left out: confirm.parquet cannot be read; " in text
 
 
 def test_of_a_run_that_died_before_it_had_a_study(make, tmp_path):
@@ -202,6 +207,29 @@ def test_of_a_run_without_a_search_it_shows_its_seeds(make, tmp_path):
 def undrawn(monkeypatch) -> None:
     """No run's own figures, of which other tests are."""
     monkeypatch.setattr(figures, "draw", lambda *_: [])
+
+
+def test_two_runs_of_one_name_are_repeated_under_two(runs, tmp_path, undrawn):
+    copies = [Run(shutil.copytree(runs("vae").path, tmp_path / place / "tiny-vae")) for place in ("a", "b")]
+    _, page = page_of(*copies)
+    assert list(page.files) == ["a-tiny-vae.yaml", "b-tiny-vae.yaml"]
+    for name in ("a", "b"):
+        search = f"python -m study run {name}-tiny-vae.yaml --set name={name}-tiny-vae-again"
+        assert any(search in text for text in page.texts["pre"])
+
+
+def test_a_single_training_is_no_search(make, tmp_path, undrawn):
+    run = Run(tmp_path / "tiny")
+    solo.train(make(sampler="tpe"), run)
+    said = Reported(figures.Results(run))
+    assert dict(said.asked)["search"] == "none: one training of the defaults, seed 4"
+    assert said.space.heads == ["hyperparameter", "value", ""]
+    assert {row[2] for row in said.space.rows} == {"", "pinned"}
+    text, _ = page_of(run)
+    assert "tpe" not in text.partition("tiny.yaml</summary>")[0]
+    assert "The training at its last report, after 20 steps, on the" in text
+    other = search(make(sampler="tpe", trials=1), tmp_path / "searched", (FULL,))
+    assert dict(Reported(figures.Results(other)).asked)["search"] == "1 trial by tpe, seed 4"
 
 
 def test_several_runs_stand_together_and_each_for_itself(runs, made, command, tmp_path, undrawn):

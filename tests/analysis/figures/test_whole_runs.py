@@ -1,6 +1,7 @@
 """Whole runs as files: which figures they get, and what stands in them."""
 
 import math
+import re
 import shutil
 import struct
 import xml.etree.ElementTree as ElementTree
@@ -25,7 +26,7 @@ import searchspaces
 from analysis import figures
 from analysis.figures import style
 from analysis.figures.learning_curves import best_complete
-from study.record.folder import Run, RunError
+from study.record.folder import Run
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
 NAN = math.nan
@@ -213,17 +214,38 @@ def test_of_a_run_without_a_complete_trial_what_needs_no_model_is_drawn(make, tm
     assert code == 0
     assert [Path(line).stem for line in out.splitlines()] == ["learning_curves", "cost"]
     lacking = f"tiny has no complete trial yet; go on with `python -m study resume {run.path}`"
-    assert err == f"only what needs no model is drawn: {lacking}\n"
+    assert err == f"tiny: what needs its best model is not drawn: {lacking}\n"
 
 
 def test_a_run_without_any_report_is_refused(make, tmp_path, command):
     run = search(make(), tmp_path, ())
-    with pytest.raises(RunError, match="no complete trial"):
-        draw_all(run)
     code, out, err = command("figures", run.path)
     assert (code, out) == (2, "")
-    assert err == f"tiny has no complete trial yet; go on with `python -m study resume {run.path}`\n"
+    lacking = f"tiny has no complete trial yet; go on with `python -m study resume {run.path}`"
+    assert err == f"tiny: what needs its best model is not drawn: {lacking}\n"
     assert not (run.path / "figures").exists()
+
+
+def test_what_is_damaged_keeps_only_what_needs_it_from_being_drawn(runs, tmp_path, command, unrendered):
+    """Of that run and of one beside it."""
+    damaged, whole = (Run(shutil.copytree(runs(model).path, tmp_path / f"tiny-{model}")) for model in ("vae", "vsc"))
+    for path in damaged.path.glob("trials/*/best.pt"):
+        path.write_bytes(b"PK no archive")
+    confirm(whole, ["defaults"], [-9.0])
+    confirm(damaged, ["defaults"], [-9.0])
+    damaged.table("confirm").write_bytes(damaged.table("confirm").read_bytes()[:-100])
+    code, out, err = command("figures", damaged.path, whole.path, "--format", "png")
+    lines = err.splitlines()
+    assert (code, len(lines)) == (0, 2)
+    assert re.match("tiny-vae: what needs its best model is not drawn: .*best.pt", lines[0])
+    assert re.match("tiny-vae: what was confirmed is not drawn: .*confirm.parquet cannot be read; .*--fix", lines[1])
+    drawn = {path.parent: set() for path in map(Path, out.splitlines())}
+    for path in map(Path, out.splitlines()):
+        drawn[path.parent].add(path.stem)
+    of_no_model = {"learning_curves", "elbo_sparsity", "hyperparameters", "parallel_coordinates", "rungs", "cost"}
+    assert drawn[damaged.path / "figures"] == of_no_model | {"training_losses"}
+    assert drawn[whole.path / "figures"] == expected_of("vsc") - {*MOVING} | {"confirmed"}
+    assert drawn[damaged.path / "figures" / "compared"] == {"learning_curves", "elbo_sparsity", "training_losses"}
 
 
 def test_figures_do_not_read_the_test_set(runs, monkeypatch, unrendered):
@@ -296,6 +318,15 @@ def test_two_runs_of_one_study_are_two(runs, tmp_path, command, unrendered):
     rows = [label.get_text() for label in found["confirmed"].axes[0].get_yticklabels()]
     assert rows == [f"{name}, defaults\nn = 1" for name in names]
     assert found["confirmed"].get_supxlabel().startswith(f"{', '.join(names)}: ")
+
+
+def test_a_run_that_is_called_compared_keeps_its_figures(runs, tmp_path, command, unrendered):
+    copies = [Run(shutil.copytree(runs("vae").path, tmp_path / name)) for name in ("compared", "other")]
+    code, printed, _ = command("figures", *(run.path for run in copies), "--format", "png", "--out", tmp_path / "out")
+    paths = [Path(line) for line in printed.splitlines()]
+    assert code == 0
+    assert len(paths) == len({*paths})
+    assert {path.parent.name for path in paths} == {"compared", "other", "compared-2"}
 
 
 def test_runs_whose_numbers_do_not_compare_are_drawn_alone(runs, make, tmp_path, command, unrendered):

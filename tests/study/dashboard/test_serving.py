@@ -1,5 +1,6 @@
 """`python -m study dashboard`: where it listens, what it answers and refuses, and how it ends."""
 
+import http.client
 import platform
 import shutil
 import socket
@@ -82,6 +83,16 @@ def test_what_would_change_the_study_is_refused(dashboard, run_shown, method, pa
     assert digests(run_shown.path) == before
 
 
+@pytest.mark.parametrize("path", ["/favicon.ico", "/static/bundle.js"])
+def test_who_accepts_no_encoding_is_answered(dashboard, path):
+    connection = http.client.HTTPConnection(dashboard.base.removeprefix("http://"), timeout=60)
+    connection.putrequest("GET", path, skip_accept_encoding=True)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Content-Encoding")) == (200, None)
+    assert answer.read()
+
+
 def test_it_holds_no_run(dashboard, run_shown):
     assert not run_shown.is_held()
     with run_shown.locked():
@@ -119,7 +130,7 @@ def test_without_a_port_the_next_free_one_is_taken(monkeypatch, taken):
     [
         ("no.such.host.invalid", "--host: no.such.host.invalid is no name or address that is known here"),
         ("a" * 70, "is no name or address that is known here"),
-        ("192.0.2.1", "cannot be listened on (Cannot assign requested address)"),
+        ("192.0.2.1", "--host: 192.0.2.1 is no address of this machine; 127.0.0.1 is for"),
     ],
 )
 def test_a_host_that_is_none_of_this_machines_is_a_mistake(run, command, host, says):

@@ -171,11 +171,11 @@ def test_status_says_when_each_running_trial_was_last_heard_of(opened, clock, co
         code, out, err = command("status", opened.run.path)
     assert (code, err) == (0, "")
     counts, made_, heard, silent, waiting = out.splitlines()
-    assert counts == "tiny: 0 complete, 0 pruned, 0 failed, 3 unfinished, of 4 trials"
+    assert counts == "tiny: 0 complete, 0 pruned, 0 failed, 3 unfinished, of 4 trials; 1 not begun"
     assert made_ == "20 steps in 40 s, 2.5 a second; at most 88 s left"
-    assert heard == "trial 0    running   at step     20   elbo -100.00   reported 30 s ago"
-    assert silent == "trial 1    running   at step      0   begun 40 s ago"
-    assert waiting == "trial 2    waiting   at step      0"
+    assert heard == "trial 0    unfinished at step     20   elbo -100.00   reported 30 s ago"
+    assert silent == "trial 1    unfinished at step      0   begun 40 s ago"
+    assert waiting == "trial 2    unfinished at step      0   not yet at work"
 
 
 def test_a_trial_of_an_earlier_session_waits_until_a_process_takes_it_up(opened, clock):
@@ -186,9 +186,10 @@ def test_a_trial_of_an_earlier_session_waits_until_a_process_takes_it_up(opened,
     clock.now = START + 3600
     begin(opened)
     with opened.run.locked():
-        assert at_work(opened) == "trial 0    waiting   at step     20   elbo -100.00   reported 60 min ago"
+        line = "trial 0    unfinished at step     20   elbo -100.00   reported 60 min ago"
+        assert at_work(opened) == f"{line}   not yet at work"
         take_up(opened.study, trial._trial_id)
-        assert at_work(opened) == "trial 0    running   at step     20   elbo -100.00   reported 60 min ago"
+        assert at_work(opened) == line
 
 
 def test_status_says_that_nobody_is_at_work(opened, clock, command):
@@ -200,7 +201,7 @@ def test_status_says_that_nobody_is_at_work(opened, clock, command):
     goes_on = f"python -m study resume {opened.run.path}"
     assert lines[2:] == [
         f"no process is at work on it; it goes on with `{goes_on}`",
-        "trial 0    waiting   at step     20   elbo -100.00   reported 25.0 h ago",
+        "trial 0    unfinished at step     20   elbo -100.00   reported 25.0 h ago",
     ]
 
 

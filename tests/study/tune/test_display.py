@@ -136,12 +136,12 @@ def test_numbers(name, value, text):
 
 
 def test_a_trial_in_a_line(made, spec):
-    assert describe(made[1], spec) == "trial 1    complete  at step     60   elbo -110.25"
-    assert describe(made[2], spec) == "trial 2    pruned    at step     20   elbo -90.00"
-    assert describe(made[4], spec) == "trial 4    running   at step     30   elbo -105.00"
+    assert describe(made[1], spec) == "trial 1    complete   at step     60   elbo -110.25"
+    assert describe(made[2], spec) == "trial 2    pruned     at step     20   elbo -90.00"
+    assert describe(made[4], spec) == "trial 4    unfinished at step     30   elbo -105.00"
     cause = "nan: the loss of 'elbo' was not finite at step 13"
-    assert describe(made[3], spec) == f"trial 3    fail      at step     10   {cause}"
-    assert describe(made[made.add(0, running=True)], spec) == "trial 6    running   at step      0"
+    assert describe(made[3], spec) == f"trial 3    fail       at step     10   {cause}"
+    assert describe(made[made.add(0, running=True)], spec) == "trial 6    unfinished at step      0"
 
 
 def test_the_last_report_is_the_one_in_the_line(made, spec):
@@ -156,7 +156,7 @@ def test_the_last_report_is_the_one_in_the_line(made, spec):
             "train": [],
         }
         store_report(made.study, trial._trial_id, report)
-    assert describe(made[trial.number], spec).endswith("running   at step     30   elbo -104.00")
+    assert describe(made[trial.number], spec).endswith("unfinished at step     30   elbo -104.00")
 
 
 def test_every_objective_is_in_the_line_and_what_is_not_finite_is_said(raw):
@@ -173,20 +173,25 @@ def test_every_objective_is_in_the_line_and_what_is_not_finite_is_said(raw):
 
 def test_where_a_study_stands(made, spec):
     counts, best, drawn = summary(opened(made.study, spec)).split("\n")
-    assert counts == "tiny: 2 complete, 2 pruned, 1 failed, 1 unfinished, of 10 trials"
-    assert best == "best: trial 1    complete  at step     60   elbo -110.25"  # not the pruned one, though it is higher
+    assert counts == "nowhere: 2 complete, 2 pruned, 1 failed, 1 unfinished, of 10 trials; 4 not begun"
+    assert (
+        best == "best: trial 1    complete   at step     60   elbo -110.25"
+    )  # not the pruned one, though it is higher
     assert drawn == f"      lr {made[1].params['lr']:.4g}"
 
 
 def test_a_study_without_a_complete_trial_has_no_best(spec):
     study = optuna.create_study(direction="maximize")
-    assert summary(opened(study, spec)) == "tiny: 0 complete, 0 pruned, 0 failed, 0 unfinished, of 10 trials"
+    assert (
+        summary(opened(study, spec))
+        == "nowhere: 0 complete, 0 pruned, 0 failed, 0 unfinished, of 10 trials; 10 not begun"
+    )
 
 
 def test_where_nothing_was_drawn_nothing_is_listed(spec):
     study = optuna.create_study(direction="maximize")
     study.add_trial(optuna.trial.create_trial(value=-1.0))
-    assert summary(opened(study, spec)).endswith("\nbest: trial 0    complete  at step      0")
+    assert summary(opened(study, spec)).endswith("\nbest: trial 0    complete   at step      0")
 
 
 # The callbacks, without Ray.

@@ -69,7 +69,7 @@ def test_a_score_of_codes_is_searched_with_pruning_and_confirmed_by_tasks_of_its
     frame = analysis.confirmed(run.path)
     assert frame[["metrics.mig", "metrics.factor_vae_sampled", "metrics.udr"]].notna().all(axis=None)
     _, out, _ = command("table", run.path, app=analysis.__main__.app)
-    assert "scores are of posterior means of the test set: 20 votes, 10000 examples, DCI of lightgbm's trees" in out
+    assert "scores are of posterior means of the test set: 20 votes, 10,000 examples, DCI of lightgbm's trees" in out
 
 
 def test_several_objectives_with_pruning(ray_up, command, preset, tmp_path):
