@@ -6,7 +6,7 @@ Nothing is kept between calls: a resumed training goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +15,7 @@ Step = int | Tensor
 Schedule = Callable[[Step, int], float | Tensor]
 
 
-@dataclass(frozen=True)
-class Ramp:
+class Ramp(NamedTuple):
     """From one value to another in a straight line, see `linear`."""
 
     start: float
