@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from study.record.extension import differences
-from study.record.folder import OpenRun, Run
+from study.record.folder import OpenRun, Run, RunError
 from study.record.trials import reports
 from study.spec import SpecError, StudySpec
 from study.spec.measures import measure, versions_said
@@ -61,11 +61,18 @@ class Start(NamedTuple):
 
 
 def read(run: Run) -> list[FrozenTrial]:
-    """The trials that a run learns of first, numbered up to -1; none of most runs."""
+    """The trials that a run learns of first, numbered up to -1; none of most runs.
+
+    Raises:
+        RunError: what is kept of them is damaged.
+    """
     if not run.start.is_file():
         return []
-    kept = json.loads(run.start.read_text(encoding="utf-8"))["trials"]
-    return [_trial(given, number - len(kept)) for number, given in enumerate(kept)]
+    try:
+        kept = json.loads(run.start.read_text(encoding="utf-8"))["trials"]
+        return [_trial(given, number - len(kept)) for number, given in enumerate(kept)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run.start} is damaged ({error}); bring it back from a backup") from None
 
 
 def _trial(given: dict[str, Any], number: int) -> FrozenTrial:

@@ -52,6 +52,7 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
             opened, its specification is damaged, or, where `create` is asked for, as for `check_space`.
     """
     spec = spec or run.spec()
+    earlier = start.read(run)
     file, made = file_of(run, spec), is_made(run, spec)
     if not made:
         if any(run.path.glob("trials/*")):  # whose checkpoints those of a new study would replace
@@ -73,7 +74,7 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
         if file is None and create:
             make(storage, spec)
         study = optuna.load_study(storage=storage, study_name=spec.name)
-        study.sampler = sampler(spec, len(study.get_trials(deepcopy=False)), start.read(run))
+        study.sampler = sampler(spec, len(study.get_trials(deepcopy=False)), earlier)
     opened = OpenRun(run, spec, study)
     if create:
         check_space(opened)

@@ -59,7 +59,7 @@ def _nothing(value: Any) -> bool:
 
 MAY_BE: dict[str, Callable[[Any], bool]] = {
     "name": lambda value: isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}", value),
-    **dict.fromkeys(("model", "dataset", "pairing", "likelihood", "objective", "sampler", "budget"), _never),
+    **dict.fromkeys(("model", "dataset", "pairing", "likelihood", "objective", "sampler", "first", "budget"), _never),
     **dict.fromkeys(("dataset_options", "preprocessing", "fixed", "space"), _empty),
     **dict.fromkeys(("validation", "confirm", "resources"), _empty),
     **dict.fromkeys(("asha", "storage", "code"), _nothing),
@@ -70,7 +70,9 @@ MAY_BE: dict[str, Callable[[Any], bool]] = {
     "max_failed": _number(0, 1),
     "seed": _whole(0, 2**63 - 1),
     **dict.fromkeys(("budget.steps", "budget.epochs", "budget.batch", "budget.log_every"), _whole(1)),
-    **dict.fromkeys(("budget.report_every", "validation.images"), lambda value: value is None or _whole(1)(value)),
+    **dict.fromkeys(
+        ("budget.report_every", "validation.images", "startup"), lambda value: value is None or _whole(1)(value)
+    ),
     **dict.fromkeys(("asha.grace", "asha.reduction", "confirm.seeds"), _whole(1)),
     **dict.fromkeys(("confirm.samples", "confirm.images", "resources.cpus"), _whole(1)),
     "confirm.top": _whole(0),

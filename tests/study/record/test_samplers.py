@@ -35,6 +35,16 @@ def drawn(study: optuna.Study) -> list[float]:
     return [trial.params["lr"] for trial in study.trials]
 
 
+@pytest.mark.parametrize(
+    ("changes", "startup"),
+    [({"trials": 8}, 4), ({"trials": 32}, 8), ({"trials": 500}, 10), ({"first": "drawn"}, 10), ({"startup": 3}, 3)],
+    ids=str,
+)
+def test_a_small_study_that_begins_with_the_defaults_learns_earlier(raw, changes, startup):
+    spec = StudySpec(**raw(**{"sampler": "tpe", **changes}))
+    assert spec.random_first == sampling.sampler(spec, 0)._n_startup_trials == startup
+
+
 def learners(study: optuna.Study) -> list[int]:
     """The trials that a Gaussian process drew."""
     return [trial.number for trial in study.trials if any("relative_params" in key for key in trial.system_attrs)]
@@ -92,7 +102,7 @@ def test_the_plan_says_what_a_sampler_leaves_to_another_and_learns_nothing_from(
     assert "  cmaes leaves grad_clip to tpe\n" in lines
     given = raw(sampler="gp", fixed=fixed, asha={"grace": 10})
     lines = plan(StudySpec(**given), Run(tmp_path / "tiny"))
-    assert "  draws at random until 10 trials have ended\n" in lines
+    assert "  draws at random until 4 trials have ended\n" in lines
     assert "  gp learns of complete trials alone: of those that ASHA stops it learns nothing\n" in lines
     assert "leaves" not in lines
     given["fixed"] = {"kl_warmup": 0.0, "hidden": 16}  # the space of the posteriors and priors depends on their names

@@ -8,9 +8,9 @@ from ended import EVERY, FULL, SEARCH, searched
 from optuna.trial import TrialState
 
 from study.record import start, tables
-from study.record.folder import OpenRun, Run
+from study.record.folder import OpenRun, Run, RunError
 from study.record.sampling import sampler
-from study.record.storage import create, reopen
+from study.record.storage import create, open_run, reopen
 from study.record.trials import owed
 from study.spec import SpecError, StudySpec
 
@@ -56,6 +56,14 @@ def test_they_are_no_trials_of_the_run_and_stay_when_the_other_run_goes(earlier,
         assert len(tables.results(opened)) == 0
         seen = opened.study.sampler._made(opened.study).get_trials()
         assert [trial.number for trial in seen] == [-4, -3, -2, -1]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"trials": [{}]}', '{"trials": [1]}'])
+def test_what_is_damaged_is_named(earlier, spec, tmp_path, text):
+    run = begun(Run(tmp_path / "after"), spec, start.taken(earlier, spec)).run
+    run.start.write_text(text)
+    with pytest.raises(RunError, match=r"start\.json is damaged \(.*\); bring it back from a backup"):
+        open_run(run)
 
 
 def test_the_sampler_learns_of_them_as_if_they_were_its_own(earlier, spec, tmp_path):
