@@ -37,6 +37,7 @@ class Pace:
         opened: the run.
 
     Attributes:
+        ended: numbers of the trials that have.
         last: when the last session made its last report, in seconds since 1970; None before its first.
     """
 
@@ -47,7 +48,7 @@ class Pace:
         self._first = math.inf  # when the first trial of the last session was at work
         self._made: dict[int, tuple[int, float]] = {}  # number -> steps and seconds of its last report
         self._running: set[int] = set()
-        self._ended = 0
+        self.ended: set[int] = set()
         begun = self.sessions[-1] if self.sessions else math.inf
         times: list[float] = []
         late: list[tuple[int, int, float, float]] = []
@@ -64,7 +65,7 @@ class Pace:
         for one in late:
             self.report(*one)
         self._running = {trial.number for trial in trials if not trial.state.is_finished()}
-        self._ended = len(trials) - len(self._running)
+        self.ended = {trial.number for trial in trials} - self._running
 
     def report(self, number: int, steps: int, seconds: float, reported: float) -> None:
         """Takes a report: the trial's number, its steps and seconds of work so far, and when it was made."""
@@ -81,7 +82,7 @@ class Pace:
     def end(self, number: int) -> None:
         """Takes the end of a trial."""
         self._running.discard(number)
-        self._ended += 1
+        self.ended.add(number)
 
     def progress(self, now: float) -> Progress | None:
         """Where the work stands; None before the last session's first report.
@@ -100,7 +101,7 @@ class Pace:
             return None
         rate, alone = made / (self.last - self._first), made / worked
         owed = [self.spec.steps - self._made.get(number, (0, 0.0))[0] for number in self._running]
-        owed += [self.spec.steps] * (self.spec.trials - self._ended - len(self._running))
+        owed += [self.spec.steps] * (self.spec.trials - len(self.ended) - len(self._running))
         left = max(sum(owed) / rate, max(owed, default=0) / alone)
         return Progress(steps, len(self.sessions), self._elapsed + max(0.0, now - self.sessions[-1]), rate, left)
 

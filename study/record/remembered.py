@@ -102,11 +102,11 @@ class Remembering(RDBStorage):
         trial._distributions = {**trial._distributions, param_name: distribution}
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        given = trial_id, step, intermediate_value
+        given = trial_id, step, float(intermediate_value)  # of numpy's PostgreSQL would make something else
         trial = self._written(
             trial_id, lambda session: self._set_trial_intermediate_value_without_commit(session, *given)
         )
-        trial.intermediate_values = {**trial.intermediate_values, step: float(intermediate_value)}
+        trial.intermediate_values = {**trial.intermediate_values, step: given[-1]}
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         trial = self._attribute(models.TrialUserAttributeModel, trial_id, key, value)

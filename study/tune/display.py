@@ -18,7 +18,7 @@ from rich.text import Text
 
 from study.record.folder import OpenRun
 from study.record.progress import Pace, Progress
-from study.record.trials import best_trial, outcome
+from study.record.trials import best_trial, outcome, stored_trial
 from study.record.words import describe, duration, measured, pace
 from study.spec.text import counted
 
@@ -81,14 +81,13 @@ class Lines(tune.Callback):
         self._ended(trial.config["number"])
 
     def _ended(self, number: int) -> None:
-        stored = self.study.get_trials(deepcopy=False)
-        if not stored[number].state.is_finished():
+        stored = stored_trial(self.study, number)
+        if not stored.state.is_finished():
             self._say(f"trial {number}: its process was lost; it is started again")
             return
         self.pace.end(number)
-        done = sum(trial.state.is_finished() for trial in stored)
-        elapsed = time.perf_counter() - self.started
-        self._say(f"[{elapsed:6.1f} s] {describe(stored[number], self.spec)}   ({done} of {self.spec.trials})")
+        done, elapsed = len(self.pace.ended), time.perf_counter() - self.started
+        self._say(f"[{elapsed:6.1f} s] {describe(stored, self.spec)}   ({done} of {self.spec.trials})")
 
     def _say(self, line: str) -> None:
         print(line, flush=True)
