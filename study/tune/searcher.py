@@ -32,8 +32,8 @@ class HandOut(Searcher):
         run, spec, study = self.opened
         # Of an unfinished trial, what was drawn before comes back from the storage, what was not is drawn now.
         before = self.unfinished.pop(0) if self.unfinished else None
-        trial = study.ask() if before is None else optuna.trial.Trial(study, before._trial_id)
         with together(study):
+            trial = study.ask() if before is None else optuna.trial.Trial(study, before._trial_id)
             settings = spec.draw(trial)
         return {"number": trial.number, "run": str(run.path), "data": self.data, "spec": spec, "settings": settings}
 

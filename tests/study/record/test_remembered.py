@@ -183,11 +183,3 @@ def test_a_finished_trial_is_refused_together_too(study, as_stored):
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError), backend.together(study):
         study._storage.set_trial_user_attr(1, "late", 1)
     assert plain(study.get_trials()) == plain(as_stored())
-
-
-def test_a_journal_writes_together_what_it_writes(tmp_path):
-    study = optuna.create_study(storage=backend.journal(tmp_path / "optuna.journal"), study_name="s")
-    study.ask(SPACE)
-    with backend.together(study):
-        study._storage.set_trial_user_attr(0, "report:1", {"elbo": -1.0})
-    assert study.trials[0].user_attrs == {"report:1": {"elbo": -1.0}}
