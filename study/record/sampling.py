@@ -44,8 +44,8 @@ class Tpe(optuna.samplers.TPESampler):
     """Optuna's, which of a long history takes HISTORY ended trials, and the last RUNNING that run.
 
     The best are among them, and of the others as many as fit, evenly over the study; they are chosen anew whenever the
-    ended trials have become 2 % more. A suggestion then takes no longer, however many there are. Of a shorter history it
-    draws what Optuna's does, in a fraction of the time.
+    ended trials have become 2 % more. A suggestion then takes no longer, however many there are. Of a shorter history
+    it draws what Optuna's does, in a fraction of the time.
     """
 
     HISTORY, RUNNING = 500, 200
