@@ -41,6 +41,7 @@ from study.record.words import duration, measured
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.measures import in_order
+from study.spec.problems import MachineError
 from study.spec.text import command
 from study.tasks import Candidate, Job, rank, score, work
 from study.trial.files import write_whole
@@ -184,8 +185,11 @@ def _work_all(
 
         from study.tune.trainable import device
 
+        mark = run.mark()
+
         @ray.remote(num_cpus=spec.resources.cpus, num_gpus=spec.resources.gpus, max_retries=3)
         def done(task: Task) -> Outcome:
+            run.check_seen(mark)
             return do(task, run, spec, str(data), device())
 
         agenda.forget_other_budgets()
@@ -201,6 +205,7 @@ def _work_all(
                 try:
                     found = ray.get(reference)
                 except ray.exceptions.RayError as error:
+                    _check_seen(error, stop)
                     why = f"lost: {type(error).__name__}"
                     found = Result(why, 0, spec.steps) if task.kind == "work" else why
                 agenda.take(task, found)
@@ -213,6 +218,13 @@ def _work_all(
         for reference in pending:
             ray.cancel(reference, force=True)
         return stop.signal
+
+
+def _check_seen(error: Exception, stop: Stop) -> None:
+    """Raises MachineError where a task was sent to a machine that does not see the run."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, OSError):  # of `Run.check_seen`
+        raise MachineError(f"{cause.strerror}\ngo on with: {stop.how_to_go_on()}")
 
 
 Outcome = Result | Sequence[Sequence[Value]] | str

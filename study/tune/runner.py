@@ -127,6 +127,7 @@ def _stopping(run: Run, spec: StudySpec | None = None) -> AbstractContextManager
 
 def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
     run, _, study = opened
+    run.mark()
     begin(opened)
     ledger = Ledger(opened)
     try:

@@ -35,7 +35,8 @@ class HandOut(Searcher):
         with together(study):
             trial = study.ask() if before is None else optuna.trial.Trial(study, before._trial_id)
             settings = spec.draw(trial)
-        return {"number": trial.number, "run": str(run.path), "data": self.data, "spec": spec, "settings": settings}
+        where = {"run": str(run.path), "mark": run.marked(), "data": self.data}
+        return {"number": trial.number, **where, "spec": spec, "settings": settings}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Nothing: the ledger tells the study."""
