@@ -103,6 +103,12 @@ def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
+def new_trial(study: optuna.Study) -> optuna.trial.Trial:
+    """Optuna's `ask` of a study in which no trial waits; to look through ten thousand for one takes it 8 ms."""
+    study._thread_local.cached_all_trials = None
+    return optuna.trial.Trial(study, study._storage.create_new_trial(study._study_id))
+
+
 def take_up(study: optuna.Study, trial_id: int) -> None:
     """Notes that a process begins to work on a trial, which is drawn, and so RUNNING to Optuna, before one is free."""
     study._storage.set_trial_user_attr(trial_id, TAKEN_UP, time.time())
