@@ -12,6 +12,7 @@ import secrets
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from study.spec import StudySpec
 
 RUNS = Path("runs")
+LATE = 10.0  # seconds after which a network disk shows to all what one machine has written
 OF_A_RUN = re.compile(  # which `trials` and `confirm` hold trainings of
     r"study\.yaml|environment\.json|optuna\.(db|journal).*|\.lock|(results|curves|train|confirm)\.parquet"
     r"|(trials|confirm|ray|artifacts)/.*"
@@ -187,11 +189,13 @@ class Run:
 
         A machine that comes to a cluster late was not looked at before the first trial.
         """
-        seen = self.study_yaml.is_file()
-        if not seen or self.marked() != mark:
-            what = f"sees another {self.path} than the one" if seen else f"does not see {self.path},"
-            remedy = "mount it there, or take the machine from the cluster"
-            raise OSError(errno.ESTALE, f"{platform.node()} {what} where the run lies; {remedy}")
+        end = time.monotonic() + LATE
+        while not (seen := self.study_yaml.is_file()) or self.marked() != mark:
+            if time.monotonic() >= end:
+                what = f"sees another {self.path} than the one" if seen else f"does not see {self.path},"
+                remedy = "mount it there, or take the machine from the cluster"
+                raise OSError(errno.ESTALE, f"{platform.node()} {what} where the run lies; {remedy}")
+            time.sleep(0.2)
 
     def is_held(self) -> bool:
         """Whether a process holds the run just now; changes nothing. Of a lock that cannot be opened, nobody knows."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from study.record import folder
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.spec import StudySpec, checks
@@ -37,8 +38,9 @@ def test_a_worker_does_not_check_the_specification_again(raw, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("there", ["nothing", "another run of that name", "a copy of the run"])
-def test_a_machine_that_does_not_see_the_run_halts_the_search(raw, tmp_path: Path, there):
+def test_a_machine_that_does_not_see_the_run_halts_the_search(raw, tmp_path: Path, monkeypatch, there):
     """Its trials would be written where nobody looks for them."""
+    monkeypatch.setattr(folder, "LATE", 0.3)
     spec, run, elsewhere = StudySpec(**raw()), Run(tmp_path / "tiny"), Run(tmp_path / "elsewhere" / "tiny")
     run.create(spec)
     with run.locked():
