@@ -78,16 +78,19 @@ class Lines(tune.Callback):
 
     @_harmless
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._ended(trial.config["number"])
+        number = trial.config["number"]
+        if not self._ended(number):
+            self._say(f"trial {number}: its process was lost; it is started again")
 
-    def _ended(self, number: int) -> None:
+    def _ended(self, number: int) -> bool:
+        """Says how a trial ended; not of one that goes on later, as when the search is halted."""
         stored = stored_trial(self.study, number)
         if not stored.state.is_finished():
-            self._say(f"trial {number}: its process was lost; it is started again")
-            return
+            return False
         self.pace.end(number)
         done, elapsed = len(self.pace.ended), time.perf_counter() - self.started
         self._say(f"[{elapsed:6.1f} s] {describe(stored, self.spec)}   ({done} of {self.spec.trials})")
+        return True
 
     def _say(self, line: str) -> None:
         print(line, flush=True)
@@ -121,9 +124,9 @@ class Dashboard(Lines):
     def _tell_pace(self) -> None:
         """Nothing: the picture says it."""
 
-    def _ended(self, number: int) -> None:
+    def _ended(self, number: int) -> bool:
         self.counts, self.best = outcome(self.study), best_trial(self.study)
-        super()._ended(number)
+        return super()._ended(number)
 
     def _say(self, line: str) -> None:
         self.live.console.print(Text(line))  # as it is: of text in brackets or between colons it would make something
