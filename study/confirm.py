@@ -44,6 +44,7 @@ from study.record.words import duration, measured
 from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.measures import in_order
+from study.spec.problems import MachineError
 from study.spec.text import command
 from study.tasks import Candidate, Job, rank, score, work
 from study.trial import arithmetic
@@ -198,11 +199,12 @@ def _work_all(
         from study.tune.cards import placed
         from study.tune.trainable import device
 
-        spec = placed(opened, str(data), stop)
+        spec, mark = placed(opened, str(data), stop), run.mark()
         gpus = spec.resources.least_gpus
 
         @ray.remote(num_cpus=spec.resources.cpus, num_gpus=gpus, max_retries=3)
         def done(task: Task) -> Outcome:
+            run.check_seen(mark)
             return do(task, run, spec, str(data), device(spec.deterministic))
 
         agenda.forget_other_budgets()
@@ -220,7 +222,7 @@ def _work_all(
             finished, _ = ray.wait(list(pending), timeout=0.5)
             for reference in finished:
                 task = pending.pop(reference)
-                found = _got(reference, task, spec)
+                found = _got(reference, task, spec, stop)
                 if _ran_out(found) and task.key not in put_off:
                     put_off.add(task.key)
                     again.append(task)
@@ -233,6 +235,13 @@ def _work_all(
         for reference in pending:
             ray.cancel(reference, force=True)
         return stop.signal
+
+
+def _check_seen(error: Exception, stop: Stop) -> None:
+    """Raises MachineError where a task was sent to a machine that does not see the run."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, OSError):  # of `Run.check_seen`
+        raise MachineError(f"{cause.strerror}\ngo on with: {stop.how_to_go_on()}")
 
 
 Outcome = Result | Sequence[Sequence[Value]] | str
@@ -252,14 +261,19 @@ def do(task: Task, run: Run, spec: StudySpec, data: str | None, device: torch.de
             return cause(error)
 
 
-def _got(reference: Any, task: Task, spec: StudySpec) -> Outcome:
-    """What came of a task, be it that its process was lost."""
+def _got(reference: Any, task: Task, spec: StudySpec, stop: Stop) -> Outcome:
+    """What came of a task, be it that its process was lost.
+
+    Raises:
+        MachineError: the task was sent to a machine that does not see the run.
+    """
     import ray
 
     try:
         found: Outcome = ray.get(reference)
         return found
     except ray.exceptions.RayError as error:
+        _check_seen(error, stop)
         why = f"lost: {type(error).__name__}"
         return Result(why, 0, spec.steps) if task.kind == "work" else why
 

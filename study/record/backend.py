@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 from optuna.storages import JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record.folder import RunError
+from study.record.journal import Journal
 from study.record.remembered import Remembering
 from study.spec.storage_url import url_of, whole_url
 from study.spec.text import counted
@@ -51,7 +51,7 @@ def check_tables(path: Path) -> None:
 
 def journal(path: Path) -> JournalStorage:
     """A journal, made where it is missing."""
-    return JournalStorage(JournalFileBackend(str(path)))
+    return JournalStorage(Journal(str(path)))
 
 
 def server(public: str) -> RDBStorage:
@@ -90,7 +90,11 @@ def _together(connect: Callable[[], T]) -> T:
 
 def together(study: optuna.Study) -> AbstractContextManager[None]:
     """What is written of the study's trials inside is written at once, where its storage can do so."""
-    backend = getattr(study._storage, "_backend", None)
+    storage = study._storage
+    backend = getattr(storage, "_backend", None)
+    if isinstance(storage, JournalStorage) and isinstance(backend, Journal):
+        study.user_attrs  # reads what the file has  # noqa: B018
+        return backend.together(storage._replay_result.log_number_read)
     return backend.together() if isinstance(backend, Patient) else nullcontext()
 
 

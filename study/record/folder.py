@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import platform
 import re
+import secrets
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from study.spec import StudySpec
 
 RUNS = Path("runs")
+LATE = 10.0  # seconds after which a network disk shows to all what one machine has written
 OF_A_RUN = re.compile(  # which `trials` and `confirm` hold trainings of
     r"study\.yaml|(environment|start)\.json|optuna\.(db|journal).*|\.lock|(results|curves|train|confirm)\.parquet"
     r"|(trials|confirm|ray|artifacts)/.*"
@@ -66,6 +70,7 @@ class Run:
         self.journal = self.path / "optuna.journal"
         self.ray = self.path / "ray"
         self.artifacts = self.path / "artifacts"
+        self.lock = self.path / ".lock"
 
     @property
     def name(self) -> str:
@@ -166,7 +171,7 @@ class Run:
             RunError: another process holds it, or the folder cannot be written.
         """
         try:
-            descriptor = os.open(self.path / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+            descriptor = os.open(self.lock, os.O_WRONLY | os.O_CREAT, 0o644)
         except OSError as error:
             raise RunError(f"{self.path} cannot be written ({error.strerror}); nothing was changed") from None
         with open(descriptor, "w") as file:
@@ -176,10 +181,33 @@ class Run:
                 raise RunError(f"{self.path} is in use by another process; wait for it, or stop it") from None
             yield
 
+    def mark(self) -> str:
+        """Leaves a mark in the folder that no other disk has there, and returns it; for who holds the run."""
+        with suppress(OSError):  # a full disk: then the mark is none, and `study.yaml` is all that is looked for
+            self.lock.write_text(secrets.token_hex(16))
+        return self.marked()
+
+    def marked(self) -> str:
+        """The last mark; empty where there is none."""
+        return self.lock.read_text() if self.lock.is_file() else ""
+
+    def check_seen(self, mark: str) -> None:
+        """Raises an OSError, which says this machine's name, where this is not the folder that has the mark.
+
+        A machine that comes to a cluster late was not looked at before the first trial.
+        """
+        end = time.monotonic() + LATE
+        while not (seen := self.study_yaml.is_file()) or self.marked() != mark:
+            if time.monotonic() >= end:
+                what = f"sees another {self.path} than the one" if seen else f"does not see {self.path},"
+                remedy = "mount it there, or take the machine from the cluster"
+                raise OSError(errno.ESTALE, f"{platform.node()} {what} where the run lies; {remedy}")
+            time.sleep(0.2)
+
     def is_held(self) -> bool:
         """Whether a process holds the run just now; changes nothing. Of a lock that cannot be opened, nobody knows."""
         try:
-            descriptor = os.open(self.path / ".lock", os.O_RDONLY)
+            descriptor = os.open(self.lock, os.O_RDONLY)
         except OSError:
             return False
         try:

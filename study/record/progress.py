@@ -51,6 +51,7 @@ class Pace:
         opened: the run.
 
     Attributes:
+        ended: numbers of the trials that have.
         last: when the last session made its last report, in seconds since 1970; None before its first.
     """
 
@@ -61,8 +62,8 @@ class Pace:
         self._first = math.inf  # when the first trial of the last session was at work
         self._made: dict[int, tuple[int, float]] = {}  # number -> steps and seconds of its last report
         self._running: set[int] = set()
-        self._ended = 0
-        self._ended_steps = 0  # that the ended trials made
+        self.ended: set[int] = set()
+        self._ended_steps = 0  # that these made
         begun = self.sessions[-1] if self.sessions else math.inf
         times: list[float] = []
         late: list[tuple[int, int, float, float]] = []
@@ -79,8 +80,8 @@ class Pace:
         for one in late:
             self.report(*one)
         self._running = {trial.number for trial in trials if not trial.state.is_finished()}
-        ended = [trial.number for trial in trials if trial.state.is_finished()]
-        self._ended, self._ended_steps = len(ended), sum(self._made.get(number, (0, 0.0))[0] for number in ended)
+        self.ended = {trial.number for trial in trials} - self._running
+        self._ended_steps = sum(self._made.get(number, (0, 0.0))[0] for number in self.ended)
 
     def report(self, number: int, steps: int, seconds: float, reported: float) -> None:
         """Takes a report: the trial's number, its steps and seconds of work so far, and when it was made."""
@@ -97,8 +98,9 @@ class Pace:
     def end(self, number: int) -> None:
         """Takes the end of a trial."""
         self._running.discard(number)
-        self._ended += 1
-        self._ended_steps += self._made.get(number, (0, 0.0))[0]
+        if number not in self.ended:
+            self.ended.add(number)
+            self._ended_steps += self._made.get(number, (0, 0.0))[0]
 
     def progress(self, now: float) -> Progress | None:
         """Where the work stands; None before the last session's first report.
@@ -141,7 +143,7 @@ class Pace:
 
     def _left(self, rate: float, alone: float) -> float:
         """Seconds for all steps to the full budget."""
-        owed = [*self._owed(), *[self.spec.steps] * (self.spec.trials - self._ended - len(self._running))]
+        owed = [*self._owed(), *[self.spec.steps] * (self.spec.trials - len(self.ended) - len(self._running))]
         return max(sum(owed) / rate, max(owed, default=0) / alone)
 
     def _share(self) -> float:
@@ -149,7 +151,7 @@ class Pace:
         if self.spec.asha is None:
             return 1.0
         ended = self._ended_steps / self.spec.steps
-        return (EIGHT * self._expected + ended) / (EIGHT + self._ended)
+        return (EIGHT * self._expected + ended) / (EIGHT + len(self.ended))
 
     @cached_property
     def _expected(self) -> float:

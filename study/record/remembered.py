@@ -7,16 +7,19 @@ running, reading them back, all their reports with them, was nearly all that a s
 from __future__ import annotations
 
 import copy
+import itertools
 import json
+import operator
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, check_distribution_compatibility, distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import delete, insert
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -36,6 +39,7 @@ class Remembering(RDBStorage):
         self._writes = False  # so that nobody else does
         self._read = False  # since then, the trials that were there before
         self._held: list[Write] | None = None  # what is written `together`
+        self._drawn: list[dict[str, Any]] = []  # and of that the parameters, as rows
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         trial = super()._create_new_trial(study_id, template_trial)
@@ -79,7 +83,10 @@ class Remembering(RDBStorage):
         try:
             yield
         finally:
-            held, self._held = self._held, None
+            held, drawn = self._held, self._drawn
+            self._held, self._drawn = None, []
+            if drawn:
+                held.append(lambda session: _write_rows(session, drawn))
             if held:
                 self._write(held)
 
@@ -97,16 +104,24 @@ class Remembering(RDBStorage):
         previous: BaseDistribution | None = None,
     ) -> None:
         given = trial_id, param_name, param_value_internal, distribution, previous
-        trial = self._written(trial_id, lambda session: self._set_trial_param_without_commit(session, *given))
+        if self._held is None or previous is None:
+            trial = self._written(trial_id, lambda session: self._set_trial_param_without_commit(session, *given))
+        else:
+            check_distribution_compatibility(previous, distribution)
+            self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)
+            text = distribution_to_json(distribution)
+            row = {"trial_id": trial_id, "param_name": param_name, "param_value": param_value_internal}
+            self._drawn.append({**row, "distribution_json": text})
+            trial = self._changing(trial_id)
         trial._params = {**trial._params, param_name: distribution.to_external_repr(param_value_internal)}
         trial._distributions = {**trial._distributions, param_name: distribution}
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        given = trial_id, step, intermediate_value
+        given = trial_id, step, float(intermediate_value)  # of numpy's PostgreSQL would make something else
         trial = self._written(
             trial_id, lambda session: self._set_trial_intermediate_value_without_commit(session, *given)
         )
-        trial.intermediate_values = {**trial.intermediate_values, step: float(intermediate_value)}
+        trial.intermediate_values = {**trial.intermediate_values, step: given[-1]}
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         trial = self._attribute(models.TrialUserAttributeModel, trial_id, key, value)
@@ -147,3 +162,12 @@ class Remembering(RDBStorage):
             return self.remember(trial_id)
         self._remembered[trial_id] = trial = copy.copy(self._remembered[trial_id])
         return trial
+
+
+def _write_rows(session: Session, drawn: Sequence[dict[str, Any]]) -> None:
+    """Writes parameters in the place of those that are there; Optuna asks a server three times for each."""
+    table, kind = models.TrialParamModel, operator.itemgetter("trial_id")
+    for trial_id, rows in itertools.groupby(sorted(drawn, key=kind), kind):
+        new = {row["param_name"]: row for row in rows}
+        session.execute(delete(table).where(table.trial_id == trial_id, table.param_name.in_(new)))
+        session.execute(insert(table), [*new.values()])

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record import samplers
+from study.record.parzen import Intersection, Parzen
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
@@ -48,16 +50,21 @@ class Tpe(optuna.samplers.TPESampler):
     """Optuna's, which of a long history takes HISTORY ended trials, and the last RUNNING that run.
 
     The best are among them, and of the others as many as fit, evenly over the study; they are chosen anew whenever the
-    ended trials have become 2 % more. A suggestion then takes no longer, however many there are.
+    ended trials have become 2 % more. A suggestion then takes no longer, however many there are. Of a shorter history
+    it draws what Optuna's does, in a fraction of the time.
     """
 
     HISTORY, RUNNING = 500, 200
 
     def __init__(self, earlier: Sequence[FrozenTrial] = (), **given: Any):
         super().__init__(**given)
+        self._parzen_estimator_cls, self._search_space = Parzen, Intersection()
         self._earlier = earlier  # of another study, numbered below 0
+        self._ended: list[FrozenTrial] = []  # of the study's trials so far
+        self._known, self._unended = 0, list[int]()  # how many those are, and the numbers of the others among them
         self._chosen: list[FrozenTrial] = []
         self._chosen_of = 0  # so many ended trials
+        self._internal: dict[tuple[str, ...], dict[int, list[float]]] = {}  # what ended trials drew, by parameters
         self._seen: tuple[int, Study] | None = None  # the trial that is drawn, and what is seen for it
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -69,6 +76,28 @@ class Tpe(optuna.samplers.TPESampler):
     def sample_independent(self, study: Study, trial: FrozenTrial, *of: Any) -> Any:
         return super().sample_independent(self._excerpt(study, trial.number), trial, *of)
 
+    def _compute_acquisition_func(self, samples: dict[str, Any], below: Any, above: Any) -> Any:
+        found = super()._compute_acquisition_func(samples, below, above)
+        (tied,) = np.nonzero(found > found.max() - 1e-9)
+        if len(tied) > 1:  # as discrete points do: the rounding decides, and so Optuna's must
+            points = {name: values[tied] for name, values in samples.items()}
+            found[tied] = _ParzenEstimator.log_pdf(below, points) - _ParzenEstimator.log_pdf(above, points)
+        return found
+
+    def _get_internal_repr(
+        self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study
+    ) -> dict[str, Any]:
+        known, rows = self._internal.setdefault(tuple(search_space), {}), []
+        for trial in trials:
+            row = known.get(trial.number)
+            if row is None and search_space.keys() <= (params := self._get_params(trial, study)).keys():
+                row = [space.to_internal_repr(params[name]) for name, space in search_space.items()]
+                if trial.state.is_finished():
+                    known[trial.number] = row
+            if row is not None:
+                rows.append(row)
+        return dict(zip(search_space, np.array(rows).reshape(-1, len(search_space)).T))
+
     def _excerpt(self, study: Study, number: int) -> Study:
         """The study as far as the sampler sees it for one trial."""
         if self._seen is None or self._seen[0] != number:
@@ -76,9 +105,12 @@ class Tpe(optuna.samplers.TPESampler):
         return self._seen[1]
 
     def _made(self, study: Study) -> Study:
-        trials = [*self._earlier, *study.get_trials(deepcopy=False)]
-        ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        trials = study.get_trials(deepcopy=False)
+        unended = [trials[number] for number in (*self._unended, *range(self._known, len(trials)))]
+        self._known, self._unended = len(trials), [t.number for t in unended if not t.state.is_finished()]
+        self._ended += [trial for trial in unended if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        running = [trial for trial in unended if trial.state == TrialState.RUNNING]
+        ended = [*self._earlier, *self._ended]
         chosen = ended
         if len(ended) > self.HISTORY:
             if len(ended) > 1.02 * self._chosen_of:

@@ -30,6 +30,10 @@ from study.tune.start import start
 INSTALLED = Path(__file__).resolve().parents[2]
 QUIET = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
 PACKAGES = ("imagesets", "models", "metrics", "searchspaces", "study")  # of which no worker needs `analysis`
+FOR_PEOPLE = (  # what of them no worker needs: names of folders, and patterns of those of files
+    *("__pycache__", "dashboard", "doctor", "presets"),
+    *("arguments.py", "cli*.py", "card.py", "encode.py", "evaluated.py", "sample.py", "solo.py", "told.py", "*.md"),
+)
 
 
 class Local(JobConfig):
@@ -44,7 +48,7 @@ class Local(JobConfig):
 
 
 def packages_alone(empty: str) -> dict[str, Any]:
-    """What travels to the machines of a cluster: the project's packages, and nothing that lies beside them.
+    """What travels to the machines of a cluster: of the project's packages what trials need, nothing from beside them.
 
     What a job was submitted with goes to its workers in any case, and Ray takes nothing of it twice.
 
@@ -52,7 +56,7 @@ def packages_alone(empty: str) -> dict[str, Any]:
         empty: a folder, to be the workers' current one; without it, Ray puts the driver's before the packages.
     """
     folders = [str(INSTALLED / name) for name in PACKAGES]
-    ours: dict[str, Any] = {"working_dir": empty, "py_modules": folders, "excludes": ["__pycache__"]}
+    ours: dict[str, Any] = {"working_dir": empty, "py_modules": folders, "excludes": [*FOR_PEOPLE]}
     of_the_job = json.loads(os.environ.get(JOB, "{}")).get("runtime_env") or {}
     return {key: value for key, value in ours.items() if key not in of_the_job}
 

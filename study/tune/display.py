@@ -18,7 +18,7 @@ from rich.text import Text
 
 from study.record.folder import OpenRun
 from study.record.progress import Pace, Progress, memory
-from study.record.trials import RAN_OUT, best_trial, outcome
+from study.record.trials import RAN_OUT, best_trial, outcome, stored_trial
 from study.record.words import cost, describe, duration, measured, pace
 from study.spec.text import counted
 from study.tune.hours import Hours
@@ -98,15 +98,18 @@ class Lines(tune.Callback):
         self._ended(trial.config["number"], lost=True)
 
     def _ended(self, number: int, lost: bool = False) -> None:
-        stored = self.study.get_trials(deepcopy=False)
-        if not stored[number].state.is_finished():
-            put_off = f"{stored[number].user_attrs.get(RAN_OUT)}; it is tried again alone, when the others have ended"
-            self._say(f"trial {number}: {'its process was lost; it is started again' if lost else put_off}")
+        """Says how a trial ended, or why it goes on later; nothing where the search is halted."""
+        stored = stored_trial(self.study, number)
+        if not stored.state.is_finished():
+            if lost:
+                self._say(f"trial {number}: its process was lost; it is started again")
+            elif RAN_OUT in stored.user_attrs:
+                later = "it is tried again alone, when the others have ended"
+                self._say(f"trial {number}: {stored.user_attrs[RAN_OUT]}; {later}")
             return
         self.pace.end(number)
-        done = sum(trial.state.is_finished() for trial in stored)
-        elapsed = time.perf_counter() - self.started
-        self._say(f"[{elapsed:6.1f} s] {describe(stored[number], self.spec)}   ({done} of {self.spec.trials})")
+        done, elapsed = len(self.pace.ended), time.perf_counter() - self.started
+        self._say(f"[{elapsed:6.1f} s] {describe(stored, self.spec)}   ({done} of {self.spec.trials})")
 
     def _say(self, line: str) -> None:
         print(line, flush=True)

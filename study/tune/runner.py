@@ -151,6 +151,7 @@ def _stopping(run: Run, spec: StudySpec | None = None) -> AbstractContextManager
 def _search(opened: OpenRun, data: str | None, stop: Stop, hours: Hours) -> Outcome:
     run, _, study = opened
     first.enqueue(opened)
+    run.mark()
     begin(opened)
     ledger = Ledger(opened)
     try:

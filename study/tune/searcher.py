@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 import imagesets
 from study.record.backend import together
 from study.record.folder import OpenRun
+from study.record.trials import new_trial
 
 
 class HandOut(Searcher):
@@ -34,6 +35,8 @@ class HandOut(Searcher):
         super().__init__(metric=opened.spec.objectives[0], mode="max")
         self.opened, self.data = opened, str(imagesets.data_root(data))
         self.unfinished, self.takes = list(unfinished), takes
+        # That are enqueued; while the run is held nobody adds any.
+        self._waiting = len(opened.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.WAITING]))
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         run, spec, study = self.opened
@@ -41,10 +44,17 @@ class HandOut(Searcher):
             return Searcher.FINISHED  # type: ignore[return-value]  # a text, which Ray's own annotation leaves out
         # Of an unfinished trial, what was drawn before comes back from the storage, what was not is drawn now.
         before = self.unfinished.pop(0) if self.unfinished else None
-        trial = study.ask() if before is None else optuna.trial.Trial(study, before._trial_id)
         with together(study):
+            trial = self._new() if before is None else optuna.trial.Trial(study, before._trial_id)
             settings = spec.draw(trial)
-        return {"number": trial.number, "run": str(run.path), "data": self.data, "spec": spec, "settings": settings}
+        where = {"run": str(run.path), "mark": run.marked(), "data": self.data}
+        return {"number": trial.number, **where, "spec": spec, "settings": settings}
+
+    def _new(self) -> optuna.trial.Trial:
+        if not self._waiting:
+            return new_trial(self.opened.study)
+        self._waiting -= 1
+        return self.opened.study.ask()
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Nothing: the ledger tells the study."""

@@ -5,8 +5,6 @@ Ray's own checkpoints and loggers are switched off: the trial keeps its own. Act
 
 from __future__ import annotations
 
-import errno
-import platform
 import resource
 from typing import Any
 
@@ -33,7 +31,7 @@ def device(deterministic: bool = False) -> torch.device:
 
 
 class Trainable(tune.Trainable):
-    """One trial. Its configuration: `number`, `run` and `data` (folders), `spec` and `settings`.
+    """One trial. Its configuration: `number`, `run` and `data` (folders), the run's `mark`, `spec` and `settings`.
 
     Exceptions end it with a result that says the cause, so that Ray's own retries count lost processes only.
     """
@@ -45,8 +43,7 @@ class Trainable(tune.Trainable):
         run = Run(config["run"])
         try:
             self.spec = spec = config["spec"]  # as the driver made it: it was checked there
-            if not run.study_yaml.is_file():  # a machine that came to the cluster after the driver had looked at all
-                raise OSError(errno.ESTALE, f"{platform.node()} does not see {run.path}, where the run lies")
+            run.check_seen(config["mark"])
             self.trial = Trial(
                 spec,
                 config["settings"],

@@ -69,7 +69,7 @@ def test_a_search_does_not_read_the_test_set(make, poisoned, tmp_path, monkeypat
     monkeypatch.setattr(trainable, "load_data", lambda *_: poisoned)
     spec = make()
     Run(tmp_path / "tiny").create(spec)
-    config = {"number": 0, "run": str(tmp_path / "tiny"), "spec": spec, "data": None}
+    config = {"number": 0, "run": str(tmp_path / "tiny"), "mark": "", "spec": spec, "data": None}
     worker = object.__new__(trainable.Trainable)
     worker.setup({**config, "settings": spec.defaults()})
     results = [worker.step() for _ in range(FULL // EVERY)]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -185,9 +186,27 @@ def test_a_finished_trial_is_refused_together_too(study, as_stored):
     assert plain(study.get_trials()) == plain(as_stored())
 
 
-def test_a_journal_writes_together_what_it_writes(tmp_path):
-    study = optuna.create_study(storage=backend.journal(tmp_path / "optuna.journal"), study_name="s")
-    study.ask(SPACE)
+def test_what_is_drawn_together_takes_few_statements_however_many_parameters(study, as_stored):
+    asked = []
     with backend.together(study):
-        study._storage.set_trial_user_attr(0, "report:1", {"elbo": -1.0})
-    assert study.trials[0].user_attrs == {"report:1": {"elbo": -1.0}}
+        study.ask(SPACE)
+    sqlalchemy.event.listen(study._storage._backend.engine, "before_cursor_execute", lambda *_: asked.append(1))
+    many = {f"{name} {i}": space for i in range(4) for name, space in SPACE.items()}
+    counts = []
+    for _ in range(3):
+        asked.clear()
+        with backend.together(study):
+            study.ask(many)
+        counts.append(len(asked))
+    assert max(counts[1:]) <= 12 == len(many)
+    assert plain(study.get_trials()) == plain(as_stored())
+
+
+def test_a_parameter_of_another_kind_is_refused_together_too(study, as_stored):
+    for _ in range(2):
+        with backend.together(study):
+            trial = study.ask({"rate": SPACE["rate"]})
+    with pytest.raises(ValueError, match="different distribution kind"), backend.together(study):
+        study.ask({"rate": CategoricalDistribution(["a", "b"])})
+    assert trial.params == study.trials[1].params
+    assert plain(study.get_trials()) == plain(as_stored())

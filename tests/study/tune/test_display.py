@@ -252,6 +252,14 @@ def test_a_trial_that_goes_on_later_is_a_line_that_says_why(made, spec, clock, c
     ]
 
 
+def test_of_a_trial_that_goes_on_only_a_lost_process_is_a_line(made, spec, clock, capsys):
+    lines, number = Lines(opened(made.study, spec)), made.study.ask().number
+    lines.on_trial_complete(1, [], rays_trial(number))  # as when the search is halted
+    assert capsys.readouterr().out == ""
+    lines.on_trial_error(1, [], rays_trial(number))
+    assert capsys.readouterr().out == f"trial {number}: its process was lost; it is started again\n"
+
+
 def told(lines: Lines, number: int, steps: int, seconds: float, reported: float) -> None:
     """Hands a callback a report, as Ray does."""
     result = {"steps": steps, "seconds": seconds, "reported": reported, "cause": ""}

@@ -405,3 +405,15 @@ def test_a_trial_killed_before_its_first_draw_is_drawn_from_the_grid(search):
     assert handed[0]["settings"]["lr"] == drawn[0]
     assert {config["settings"]["lr"] for config in handed} == grid
     assert [set(trial.params) for trial in study.get_trials()] == [{"lr"}] * points
+
+
+def test_what_is_enqueued_is_handed_out_before_what_is_new(search):
+    at_work = search(trials=4)
+    wanted = [3e-3, 4e-3]
+    for lr in wanted:
+        at_work.study.enqueue_trial({"lr": lr})
+    searcher = HandOut(at_work.ledger.opened, None, [])
+    handed = [searcher.suggest(f"id{n}") for n in range(4)]
+    assert [config["settings"]["lr"] for config in handed[:2]] == wanted
+    assert [config["number"] for config in handed] == [0, 1, 2, 3]
+    assert all(trial.state == TrialState.RUNNING for trial in at_work.study.get_trials())

@@ -1,6 +1,8 @@
 """A cluster of several machines, processes here: whether a trial has room on one, and a disk that all of them share."""
 
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import analysis
 from benchmarks import cluster, undisturbed
 from study.record.folder import Run
 from study.record.storage import open_run
@@ -123,9 +126,12 @@ class Driver:
                 command, cwd=PROJECT, env=os.environ | env, stdout=log, stderr=log, start_new_session=True
             )
 
-    def wait_for(self, text: str, seconds: float = 120) -> None:
+    def wait_for(self, text: str) -> None:
+        self.wait_until(lambda: text in self.log.read_text())
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
-        while text not in self.log.read_text():
+        while not condition():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.1)
@@ -223,6 +229,63 @@ def test_a_machine_that_sees_another_disk_is_found_before_the_first_trial(there,
         what = f"does not see what this machine writes to {tmp_path / 'shared'} (No such file or directory)"
         assert f"(127.0.0.{len(there.machines)}) {what}; the run must lie on a disk that all machines share" in line
         assert list((tmp_path / "shared").iterdir()) == []
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.parametrize("how", [("run",), ("seeds", "--seeds", "4")], ids=["search", "confirmation"])
+def test_a_machine_that_comes_late_and_sees_another_disk_halts_what_goes_on(there, start, raw, preset, tmp_path, how):
+    """It is free, so the next training is sent there; none is lost."""
+    (tmp_path / "shared").mkdir()
+    elsewhere = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(tmp_path / "shared")]
+    changes = {"trials": 4, "asha": None, "budget": {"steps": 6000, "report_every": 1000}}
+    first, *options = how
+    run, given = Run(tmp_path / "shared" / ("tiny" if first == "run" else "tiny-seeds")), ["--address", there.address]
+    driver = start(first, preset(tmp_path, **changes), *options, "--root", run.path.parent, *given, **there.token)
+    driver.wait_until(run.study_yaml.is_file)
+    with added(there, within=elsewhere):
+        code, said = driver.ended()
+    assert code == 1, said
+    what = f"{platform.node()} does not see {run.path}, where the run lies; mount it there, or take the machine"
+    assert what in said
+    assert "Traceback" not in said
+    again = "resume" if first == "run" else "confirm"
+    assert f"python -m study {again} {run.path}" in said
+    code, said = start(again, run.path, *given, **there.token).ended()
+    assert code == 0, said
+    if first == "run":
+        check_whole(run, StudySpec(**raw(**changes)))
+    else:
+        rows = analysis.confirmed(run.path)
+        assert (sorted(rows["repeat"]), set(rows["cause"])) == ([0, 1, 2, 3], {""})
+
+
+@pytest.mark.long
+def test_a_study_whose_head_dies_goes_on_in_another_cluster(ray_down, start, raw, preset, tmp_path):
+    changes = {"trials": 4, "asha": None, "budget": {"steps": 2000, "report_every": 500}}
+    run = Run(tmp_path / "runs" / "tiny")
+    with cluster.cluster() as lost:
+        lost.add().wait()
+        path = preset(tmp_path, **changes)
+        driver = start("run", path, "--root", run.path.parent, "--address", lost.address, **lost.token)
+        driver.wait_for("trial 0 ")
+        lost.machines[0].kill()
+        died = time.monotonic()
+        code, said = driver.ended()
+        print(f"the driver ended {time.monotonic() - died:.1f} s after the head")
+    assert code == 1, said
+    *_, why, how = said.splitlines()
+    assert re.fullmatch(r"Ray has died: its (gcs|raylet) at \S+ is gone; did the machine run out of memory\?", why)
+    assert how == f"go on with: python -m study resume {run.path} --address {lost.address}"  # or another cluster's
+    assert "Traceback" not in said
+    before = {trial.number: trial.state.name for trial in open_run(run).study.get_trials()}
+    assert set(before.values()) == {"COMPLETE", "RUNNING"}
+    with cluster.cluster() as other:
+        assert other.address != lost.address
+        other.add().wait()
+        code, said = start("resume", run.path, "--address", other.address, **other.token).ended()
+    assert code == 0, said
+    check_whole(run, StudySpec(**raw(**changes)))
 
 
 @pytest.mark.long
