@@ -14,6 +14,8 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record.pauses import as_stopped
+
 if TYPE_CHECKING:
     from study.spec import StudySpec
 
@@ -34,20 +36,22 @@ def sampler(spec: StudySpec, stored: int) -> optuna.samplers.BaseSampler:
     if spec.sampler == "grid":
         own = spec.seed % 2**32  # numpy's old generators take no more
         return Grid(grid(spec.distributions(), spec.trials), seed=own)
-    return Tpe(seed=seed)
+    return Tpe(seed=seed, pauses=spec.pauses)
 
 
 class Tpe(optuna.samplers.TPESampler):
     """Optuna's, which of a long history takes HISTORY ended trials, and the last RUNNING that run.
 
     The best are among them, and of the others as many as fit, evenly over the study; they are chosen anew whenever the
-    ended trials have become 2 % more. A suggestion then takes no longer, however many there are.
+    ended trials have become 2 % more. A suggestion then takes no longer, however many there are. Of a trial that pauses
+    it knows what it knows of one that was stopped.
     """
 
     HISTORY, RUNNING = 500, 200
 
-    def __init__(self, **given: Any):
+    def __init__(self, pauses: bool = False, **given: Any):
         super().__init__(**given)
+        self._pauses = pauses  # whether trials of the study do
         self._chosen: list[FrozenTrial] = []
         self._chosen_of = 0  # so many ended trials
         self._seen: tuple[int, Study] | None = None  # the trial that is drawn, and what is seen for it
@@ -69,6 +73,8 @@ class Tpe(optuna.samplers.TPESampler):
 
     def _made(self, study: Study) -> Study:
         trials = study.get_trials(deepcopy=False)
+        if self._pauses:
+            trials = [as_stopped(trial) for trial in trials]
         ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         chosen = ended
@@ -76,7 +82,8 @@ class Tpe(optuna.samplers.TPESampler):
             if len(ended) > 1.02 * self._chosen_of:
                 self._chosen, self._chosen_of = self._choose(study, ended), len(ended)
             chosen = self._chosen
-        seen = sorted([*chosen, *running[-self.RUNNING :]], key=lambda trial: trial.number)
+        last = running[-self.RUNNING :]  # one of them may have been chosen while it paused
+        seen = [trial for _, trial in sorted({trial.number: trial for trial in [*chosen, *last]}.items())]
 
         def get_trials(deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> list[FrozenTrial]:
             return [trial for trial in seen if states is None or trial.state in states]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
+from study.record import pauses
 from study.record.confirmation import standing
 from study.record.folder import OpenRun, Run
 from study.record.progress import SESSIONS, Pace, Progress
@@ -34,7 +35,7 @@ def describe(trial: FrozenTrial, spec: StudySpec, waiting: bool = False) -> str:
     """
     made = reports(trial)
     steps = max(made, default=0)
-    state = "waiting" if waiting else trial.state.name.lower()
+    state = "waiting" if waiting else "paused" if pauses.paused_at(trial) else trial.state.name.lower()
     ended = f"trial {trial.number:<4d} {state:<9s} at step {steps:>6d}"
     if trial.state == TrialState.FAIL:
         return f"{ended}   {trial.user_attrs.get('cause', '')}"
@@ -88,7 +89,7 @@ def at_work(opened: OpenRun) -> str:
     held, now = run.is_held(), time.time()
     lines = [] if held else [f"no process is at work on it; it goes on with `{run.goes_on(spec)}`"]
     session = next(reversed(study.user_attrs.get(SESSIONS, [])), 0.0)
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+    for trial in pauses.at_work(study):
         begun, last = trial.user_attrs.get(TAKEN_UP), next(reversed(reports(trial).values()), {}).get("reported")
         line = describe(trial, spec, waiting=not held or max(begun or 0.0, last or 0.0) < session)
         sign, when = ("begun", begun) if last is None else ("reported", last)
@@ -102,10 +103,10 @@ def summary(opened: OpenRun) -> str:
     if not spec.trials:
         return f"{spec.name}: {standing(run, spec)}"
     counts: Outcome = outcome(study)
-    running = len(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
+    pausing = f"{paused} paused, " if (paused := len(pauses.paused(study))) else ""
     line = (
-        f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
-        f"{running} unfinished, of {counted(spec.trials, 'trial')}"
+        f"{spec.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, {pausing}"
+        f"{len(pauses.at_work(study))} unfinished, of {counted(spec.trials, 'trial')}"
     )
     made = Pace(opened)
     if at := made.progress(time.time() if run.is_held() else made.last or 0.0):
@@ -162,14 +163,25 @@ def planned(spec: StudySpec) -> list[str]:
     if spec.validated is not None:
         lines.append(f"  reports on {counted(spec.validated, 'validation image')}, always the same ones")
     if spec.asha is not None:
-        lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
+        lines.append(f"  ASHA {_halving(spec)}")
         if spec.trials:
-            share, low, high = expected(spec.rungs, spec.asha.reduction, spec.steps, spec.trials)
+            asha = spec.asha
+            share, low, high = expected(
+                spec.rungs, asha.reduction, spec.steps, spec.trials, asha.mode, spec.least_complete
+            )
             of = f"{spec.trials * spec.steps:,} steps, {low:.0%} to {high:.0%} in nine of ten searches"
             lines.append(f"  expects to make {share:.0%} of {of}; more where later trials are better")
         if spec.rungs[0] > spec.asha.grace:
             lines.append("  rungs before the end of the longest KL warm-up are left out")
     return lines
+
+
+def _halving(spec: StudySpec) -> str:
+    """What ASHA does with the trials of a study."""
+    assert spec.asha is not None
+    does = "keeps" if spec.asha.mode == "stop" else "pauses all and takes up"
+    line = f"{does} 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}"
+    return f"{line}; {spec.least_complete} complete at least" if spec.least_complete else line
 
 
 def cautions(spec: StudySpec) -> list[str]:

@@ -26,6 +26,7 @@ from models.domains import LikelihoodName
 from study.output import masked
 from study.spec import checks
 from study.spec.build import batches
+from study.spec.halving import RULES, Rule
 from study.spec.measures import RENAMED, SCORES
 from study.spec.own import Code, with_code
 from study.spec.preprocessing import Pairing, Preprocessing
@@ -123,10 +124,17 @@ class Budget(_Part):
 
 
 class Asha(_Part):
-    """Successive halving: at steps grace * reduction^k, only the best 1/reduction of the trials go on."""
+    """Successive halving: at steps grace * reduction^k, only the best 1/reduction of the trials go on.
+
+    Under `stop` the others end there, under `promote` all pause, and go on once they are among the best. At least
+    `complete` trials make their full budget, if there are as many; if not given, none under `stop`, as it always was,
+    and under `promote`, which may leave none, what `confirm` takes, or one.
+    """
 
     grace: Long
     reduction: int = Field(default=3, ge=2, le=checks.LONGEST)
+    mode: Literal["stop", "promote"] = "stop"
+    complete: int | None = Field(default=None, ge=0, le=MANY)
 
     def rungs(self, steps: int, warmup: float) -> list[int]:
         """Those below a budget of so many steps, ascending, without those below the end of a warm-up."""
@@ -311,6 +319,24 @@ class StudySpec(_Part):
     def rungs(self) -> list[int]:
         """The steps at which ASHA compares trials, ascending: none in a KL warm-up, where an ELBO says little."""
         return [] if self.asha is None else self.asha.rungs(self.steps, self.longest_warmup)
+
+    @property
+    def least_complete(self) -> int:
+        """How many trials make their full budget at least, if ASHA is on and there are as many."""
+        if self.asha is None:
+            return 0
+        usual = max(1, self.confirm.top) if self.asha.mode == "promote" else 0
+        return usual if self.asha.complete is None else self.asha.complete
+
+    @property
+    def pauses(self) -> bool:
+        """Whether a trial that ASHA has stopped may go on later."""
+        return self.asha is not None and (self.asha.mode == "promote" or self.least_complete > 0)
+
+    def rule(self) -> Rule:
+        """What ASHA decides by, with rungs that nobody has reached yet."""
+        assert self.asha is not None
+        return RULES[self.asha.mode](self.rungs, self.asha.reduction, self.least_complete)
 
     @property
     def longest_warmup(self) -> float:

@@ -6,9 +6,10 @@ import functools
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from optuna.trial import FrozenTrial
 from ray import tune
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.record.folder import OpenRun
+from study.record.pauses import paused, paused_at
 from study.record.progress import Pace, Progress
 from study.record.trials import best_trial, outcome
 from study.record.words import describe, duration, measured, pace
@@ -53,6 +55,7 @@ class Lines(tune.Callback):
     def __init__(self, opened: OpenRun):
         self.spec, self.study, self.started = opened.spec, opened.study, time.perf_counter()
         self.pace, self.told = Pace(opened), -math.inf
+        self.paused = {trial.number for trial in paused(self.study)}  # who did when this display looked last
         self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,13 +85,23 @@ class Lines(tune.Callback):
 
     def _ended(self, number: int) -> None:
         stored = self.study.get_trials(deepcopy=False)
-        if not stored[number].state.is_finished():
+        if paused_at(stored[number]) is not None:
+            self.paused.add(number)
+        elif not stored[number].state.is_finished():
             self._say(f"trial {number}: its process was lost; it is started again")
             return
-        self.pace.end(number)
+        self._tell_ended([number], stored)
+        self._tell_ended(sorted(n for n in self.paused if stored[n].state.is_finished()), stored)
+
+    def _tell_ended(self, numbers: Sequence[int], stored: Sequence[FrozenTrial]) -> None:
+        """Says how trials ended, or that they pause."""
         done = sum(trial.state.is_finished() for trial in stored)
         elapsed = time.perf_counter() - self.started
-        self._say(f"[{elapsed:6.1f} s] {describe(stored[number], self.spec)}   ({done} of {self.spec.trials})")
+        for number in numbers:
+            if stored[number].state.is_finished():
+                self.pace.end(number)
+                self.paused.discard(number)
+            self._say(f"[{elapsed:6.1f} s] {describe(stored[number], self.spec)}   ({done} of {self.spec.trials})")
 
     def _say(self, line: str) -> None:
         print(line, flush=True)
@@ -149,6 +162,8 @@ class Dashboard(Lines):
         done = sum(self.counts[:3])
         ended = f"{self.counts.complete} complete, {self.counts.pruned} pruned, {self.counts.failed} failed"
         line = f"{self.spec.name}: {done} of {counted(self.spec.trials, 'trial')}: {ended}, {running} running"
+        if self.spec.pauses:
+            line += f", {len(paused(self.study))} paused"
         return f"{line}\n{pace(at)}" if at else line
 
 

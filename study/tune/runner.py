@@ -9,12 +9,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from optuna.trial import TrialState
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 from study.record import tables
 from study.record.folder import OpenRun, Run
+from study.record.pauses import at_work
 from study.record.progress import begin
 from study.record.storage import (
     SPEC,
@@ -37,6 +37,9 @@ from study.tune.ledger import LOST_PROCESSES, Ledger
 from study.tune.scheduler import Asha
 from study.tune.searcher import HandOut
 from study.tune.trainable import Trainable
+from study.tune.turns import InTurn, Room
+
+ENDLESS = -1  # to Ray Tune: the searcher says when it has no more; a trial that paused is handed out once more
 
 
 def run(
@@ -134,6 +137,8 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
         while ledger.left and not ledger.halt and stop.signal is None:
             ledger.left.clear()
             _fit(opened, data, stop, ledger)
+        if stop.signal is None:
+            ledger.close()
     except Exception:
         if not ledger.halt:
             raise
@@ -148,13 +153,13 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
 def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
     """Hands out the trials that are owed, the unfinished ones first, until all have ended or are left."""
     run, spec, study = opened
-    unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    scheduler = _scheduler(opened)
     tuner = tune.Tuner(
         tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
         tune_config=tune.TuneConfig(
-            search_alg=HandOut(opened, data, unfinished),
-            scheduler=_scheduler(opened),
-            num_samples=owed(opened),
+            search_alg=_searcher(opened, data, scheduler, ledger),
+            scheduler=scheduler,
+            num_samples=ENDLESS if spec.pauses else owed(opened),
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
@@ -179,6 +184,14 @@ def _scheduler(opened: OpenRun) -> Asha | FIFOScheduler:
     for trial in opened.study.get_trials(deepcopy=False):
         asha.refill(trial)
     return asha
+
+
+def _searcher(opened: OpenRun, data: str | None, scheduler: Asha | FIFOScheduler, ledger: Ledger) -> HandOut:
+    unfinished = at_work(opened.study)
+    if not isinstance(scheduler, Asha) or not opened.spec.pauses:
+        return HandOut(opened, data, unfinished)
+    ledger.follow(scheduler.rule)
+    return InTurn(opened, data, unfinished, scheduler.rule, ledger, Room(opened.spec))
 
 
 def _name(trial: Any) -> str:

@@ -29,10 +29,15 @@ class HandOut(Searcher):
         self.unfinished = list(unfinished)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        run, spec, study = self.opened
-        # Of an unfinished trial, what was drawn before comes back from the storage, what was not is drawn now.
+        study = self.opened.study
         before = self.unfinished.pop(0) if self.unfinished else None
-        trial = study.ask() if before is None else optuna.trial.Trial(study, before._trial_id)
+        return self.configured(study.ask() if before is None else optuna.trial.Trial(study, before._trial_id))
+
+    def configured(self, trial: optuna.trial.Trial) -> dict[str, Any]:
+        """What a trial is handed out with. Of one that was handed out before, what was drawn comes back from the
+        storage, and what was not is drawn now.
+        """
+        run, spec, study = self.opened
         with together(study):
             settings = spec.draw(trial)
         return {"number": trial.number, "run": str(run.path), "data": self.data, "spec": spec, "settings": settings}
