@@ -23,7 +23,7 @@ COLUMNS = {
         "objectives": "all objectives, by commas",
         "commit": "of the code when the run was made; empty for an installed package",
         "number": "of the trial, from 0",
-        "state": "COMPLETE, PRUNED (stopped by ASHA), FAIL, RUNNING, or WAITING for its turn",
+        "state": "COMPLETE, PRUNED (stopped by ASHA), FAIL, RUNNING (also one that pauses), or WAITING for its turn",
         "cause": "why it failed; else empty",
         "steps": "optimiser steps at its last report",
         "budget": "optimiser steps of the full budget",

@@ -19,7 +19,10 @@ from study.record.trials import REPORT, End, reports, tell
 from study.spec.halving import Rule
 from study.spec.measures import PAUSED, PLACE
 
-HANDED_OUT, PUT_AWAY = "handed_out:", "put_away"  # attributes of a trial; the second of one that paused and did not go on
+HANDED_OUT, PUT_AWAY = (
+    "handed_out:",
+    "put_away",
+)  # attributes of a trial; the second of one that paused and did not go on
 WHOLE = "whole"  # in the first: the trial goes on to the end of its budget
 
 
