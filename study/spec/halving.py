@@ -78,7 +78,7 @@ class _Halving:
         return number
 
     def finishing(self) -> int | None:
-        """The paused trial that goes on to the end of its budget when nobody else can; None where enough have, or do."""
+        """The paused trial that goes on to the end of its budget when nobody else can; None where enough do or did."""
         return self.best_paused() if self._made + len(self.whole) < self.complete else None
 
 
@@ -236,7 +236,7 @@ def _steps(rule: Rule, budget: int, values: Sequence[float]) -> int:
 
 
 def _turns(rule: Rule, trials: int) -> Iterator[int]:
-    """Whose turn it is, where one trial is at work at a time: who is promoted, then who is new, then who is to finish."""
+    """Whose turn it is, one trial at a time: who is promoted, then who is new, then who is to finish."""
     new = iter(range(trials))
     while True:
         number = rule.promoted()

@@ -152,7 +152,7 @@ def _search(opened: OpenRun, data: str | None, stop: Stop) -> Outcome:
 
 def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger) -> None:
     """Hands out the trials that are owed, the unfinished ones first, until all have ended or are left."""
-    run, spec, study = opened
+    run, spec, _ = opened
     scheduler = _scheduler(opened)
     tuner = tune.Tuner(
         tune.with_resources(Trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),

@@ -106,7 +106,7 @@ def ended(made: attacked.Study, *tables: dict) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     path = made.logs / "1.rungs"
-    path.write_text("".join(f"{json.dumps(table)}\n" for table in tables))
+    path.write_text("".join(f"{json.dumps([table, EMPTY])}\n" for table in tables))
     made.ended(attacked.Driver(process, made.logs / "1.log", path))
 
 

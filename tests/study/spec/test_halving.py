@@ -153,7 +153,7 @@ def test_what_a_search_is_expected_to_take():
 
 
 def test_what_a_search_that_promotes_is_expected_to_take():
-    """Of two the better goes on once both are at the rung: 5 + 5 + 5 of 20 steps; alone nobody does, unless one must."""
+    """Of two the better goes on once both are at the rung: 5 + 5 + 5 of 20 steps; one alone does only if it must."""
     assert expected([5], 2, 10, 2, "promote") == (0.75, 0.75, 0.75)
     assert expected([5], 2, 10, 2, "promote", complete=2) == (1, 1, 1)
     assert expected([5], 3, 10, 1, "promote") == (0.5, 0.5, 0.5)
