@@ -96,6 +96,7 @@ def _share_or_whole(value: float) -> float:
 MANY = 10**6  # what is held in memory at once: trials, draws of an image
 Long = Annotated[int, Field(ge=1, le=checks.LONGEST)]
 Several = Annotated[int, Field(ge=1, le=MANY)]
+FINALISTS = 3  # with fewer, the best of a small search is lost twice as often, see docs/search.md
 KEPT = "kept"
 """The context of a validation, in pydantic's words, of what a run has kept: it was checked whole when the run was made.
 
@@ -128,7 +129,7 @@ class Asha(_Part):
 
     Under `stop` the others end there, under `promote` all pause, and go on once they are among the best. At least
     `complete` trials make their full budget, if there are as many; if not given, none under `stop`, as it always was,
-    and under `promote`, which may leave none, what `confirm` takes, or one.
+    and under `promote`, which leaves one or none of a small search, as many as `confirm` takes, or FINALISTS.
     """
 
     grace: Long
@@ -325,7 +326,7 @@ class StudySpec(_Part):
         """How many trials make their full budget at least, if ASHA is on and there are as many."""
         if self.asha is None:
             return 0
-        usual = max(1, self.confirm.top) if self.asha.mode == "promote" else 0
+        usual = max(FINALISTS, self.confirm.top) if self.asha.mode == "promote" else 0
         return usual if self.asha.complete is None else self.asha.complete
 
     @property

@@ -113,7 +113,7 @@ def test_a_study_whose_trials_end_where_they_stop_is_as_it_was(raw):
     assert StudySpec(**raw(asha=None)).pauses is False
     promoting = StudySpec(**raw(asha={"grace": 10, "mode": "promote"}, confirm={"top": 5}))
     assert (promoting.least_complete, promoting.pauses) == (5, True)
-    assert StudySpec(**raw(asha={"grace": 10, "mode": "promote"}, confirm={"top": 0})).least_complete == 1
+    assert StudySpec(**raw(asha={"grace": 10, "mode": "promote"}, confirm={"top": 0})).least_complete == 3
     assert StudySpec(**raw(asha={"grace": 10, "complete": 2})).pauses is True
 
 
