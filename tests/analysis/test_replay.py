@@ -65,7 +65,7 @@ def test_the_best_that_were_stopped_go_on_where_too_few_are_complete():
     failing = [curves[0], curve(1, 3.0, 3.0, state="FAIL"), *curves[2:]]
     assert simulate(failing, Promotion([10, 20], 2, complete=3)).complete == [0, 3, 2]
     cut = [curves[0], curve(1, 3.0, state="PRUNED"), *curves[2:]]
-    found = simulate(cut, Promotion([10, 20], 2, complete=2))
+    found = simulate(cut, Stopping([10, 20], 2, complete=2))
     assert (found.complete, found.unknown) == ([0], {1: 10})  # whose end would have been the second
 
 
