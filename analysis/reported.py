@@ -21,7 +21,7 @@ from imagesets import DataError
 from study.output import without_places
 from study.record.folder import RunError
 from study.record.trials import owed
-from study.record.words import summary
+from study.record.words import at_rungs, summary
 from study.spec.measures import in_order, kind_of, measure, number_text, titled
 from study.spec.ranges import text as range_text
 from study.spec.text import counted
@@ -99,7 +99,7 @@ class Reported:
         search = [
             ("maximises", ", ".join(titled(measure(name)) for name in spec.objectives)),
             ("search", f"{counted(spec.trials, 'trial')} by {spec.sampler}, seed {spec.seed}"),
-            ("stopped early", f"ASHA at steps {', '.join(map(str, spec.rungs))}" if spec.rungs else "no trial"),
+            ("stopped early", f"ASHA {at_rungs(spec)}" if spec.rungs else "no trial"),
         ]
         seeds = [("search", f"none: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}")]
         of_search = {0: "", 1: "the best configuration and "}.get(top := spec.confirm.top, f"the {top} best and ")

@@ -19,10 +19,8 @@ from study.record.trials import REPORT, End, reports, tell
 from study.spec.halving import Rule
 from study.spec.measures import PAUSED, PLACE
 
-HANDED_OUT, PUT_AWAY = (
-    "handed_out:",
-    "put_away",
-)  # attributes of a trial; the second of one that paused and did not go on
+HANDED_OUT = "handed_out:"  # attributes of a trial, by the steps from which it goes on
+PUT_AWAY = "put_away"  # of one that paused and did not go on: after how many reports of the study it ended
 WHOLE = "whole"  # in the first: the trial goes on to the end of its budget
 
 

@@ -163,7 +163,7 @@ def planned(spec: StudySpec) -> list[str]:
     if spec.validated is not None:
         lines.append(f"  reports on {counted(spec.validated, 'validation image')}, always the same ones")
     if spec.asha is not None:
-        lines.append(f"  ASHA {_halving(spec)}")
+        lines.append(f"  ASHA {at_rungs(spec)}")
         if spec.trials:
             asha = spec.asha
             share, low, high = expected(
@@ -176,7 +176,7 @@ def planned(spec: StudySpec) -> list[str]:
     return lines
 
 
-def _halving(spec: StudySpec) -> str:
+def at_rungs(spec: StudySpec) -> str:
     """What ASHA does with the trials of a study."""
     assert spec.asha is not None
     does = "keeps" if spec.asha.mode == "stop" else "pauses all and takes up"
