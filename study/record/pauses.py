@@ -128,6 +128,7 @@ def settle(opened: OpenRun) -> None:
     drawn = len(trials) >= spec.trials
     if drawn and not at_work(study) and rule.promoted() is None and rule.finishing() is None:
         kept.clear()
+    place = next_place(study)
     for trial in waiting:
         if trial.number not in kept:
-            put_away(opened, trial.number, next_place(study))
+            put_away(opened, trial.number, place)

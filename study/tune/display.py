@@ -156,14 +156,15 @@ class Dashboard(Lines):
             bars.add_row(f"trial {number}", bar, counted(steps, "step"), said, sign)
         best = "none complete yet" if self.best is None else describe(self.best, self.spec)
         at = self.pace.progress(time.time())
-        return Group(Text(self._line(len(running), at)), Text(f"best: {best}"), bars)
+        pausing = len(self.paused - {trial.config["number"] for trial in running})
+        return Group(Text(self._line(len(running), pausing, at)), Text(f"best: {best}"), bars)
 
-    def _line(self, running: int, at: Progress | None) -> str:
+    def _line(self, running: int, pausing: int, at: Progress | None) -> str:
         done = sum(self.counts[:3])
         ended = f"{self.counts.complete} complete, {self.counts.pruned} pruned, {self.counts.failed} failed"
         line = f"{self.spec.name}: {done} of {counted(self.spec.trials, 'trial')}: {ended}, {running} running"
-        if self.spec.pauses:
-            line += f", {len(paused(self.study))} paused"
+        if pausing:
+            line += f", {pausing} paused"
         return f"{line}\n{pace(at)}" if at else line
 
 

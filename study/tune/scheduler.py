@@ -1,8 +1,8 @@
 """ASHA on optimiser steps, whose rungs are filled from the stored reports when a run goes on.
 
 A scheduler of Ray Tune by our own rule, see `study.spec.halving`: Ray's keeps its rungs in memory only, under ids that
-change with every start. The refilled cut-offs are those of an undisturbed run. A trial that pauses is stopped, too:
-Ray's own pause would write a checkpoint of its own and wait for a place of its own.
+change with every start. The refilled cut-offs are those of an undisturbed run. A trial that pauses is stopped, too, and
+handed out again: Ray's own pause writes and reads a checkpoint of Ray's, and keeps a search from its end.
 """
 
 from __future__ import annotations

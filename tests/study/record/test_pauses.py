@@ -67,6 +67,16 @@ def test_a_trial_pauses_until_it_is_handed_out_and_its_mark_goes_with_its_next_r
     assert pauses.turns(study.get_trials()) == [Turn(7, 0, 10), Turn(9, 0, away=True)]
 
 
+def test_one_that_is_to_finish_pauses_nowhere_after_a_kill_either(make):
+    opened = make(-5.0, -6.0)
+    study, rule = opened.study, opened.spec.rule()
+    pauses.hand_out(study, study.get_trials()[1]._trial_id, 10, place=7, whole=True)
+    for trial in study.get_trials():
+        pauses.fill(rule, trial, "elbo")
+    assert (rule.whole, [*rule.paused]) == ({1}, [0])
+    assert rule.goes_on(1, 20, -9.0)
+
+
 def test_what_a_person_reads(make):
     opened = make(-5.0, -6.0, trials=16)
     store_report(opened.study, begin(opened), report(10, -7.0))

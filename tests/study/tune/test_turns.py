@@ -207,6 +207,16 @@ def test_the_best_stopped_ones_go_on_where_too_few_are_complete(search, monkeypa
     assert ends(made.study, TrialState.COMPLETE) == dict.fromkeys(range(3), FULL)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_nobody_is_taken_up_to_finish_while_another_may_pause_above(search, monkeypatch, seed):
+    """Whoever of the two gets to the rung first."""
+    monkeypatch.setattr("test_turns.value", lambda number, steps: float(number))
+    made = search(trials=2, workers=2, mode="promote", complete=1, grace=20, seed=seed)
+    made.go()
+    assert made.handed == [0, 1, 1, 1]
+    assert ends(made.study, TrialState.COMPLETE) == {1: FULL}
+
+
 def test_who_is_displaced_among_the_best_stopped_ones_ends_at_once(search, monkeypatch):
     monkeypatch.setattr("test_turns.value", lambda number, steps: (9.0, 1.0, 2.0, 3.0, 4.0)[number])
     made = search(trials=5, workers=1, mode="stop", complete=2)
