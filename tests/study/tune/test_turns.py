@@ -175,6 +175,19 @@ def test_whatever_is_killed_every_trial_ends_as_the_rule_says_of_the_stored_orde
 
 
 @pytest.mark.parametrize("way", WAYS, ids=["promote", "promote, none at least", "stop, six at least"])
+def test_more_trials_are_judged_at_the_same_rungs_and_who_has_ended_stays_so(search, way):
+    made = search(trials=8, **way)
+    made.go()
+    before = ends(made.study, TrialState.PRUNED)
+    made.spec = made.spec.model_copy(update={"trials": 16})
+    made.go()
+    pruned = ends(made.study, TrialState.PRUNED)
+    assert before.items() <= pruned.items()
+    assert len(made.study.trials) == 16
+    assert own_decisions(made.spec, rows(made.study), pauses.turns(made.study.get_trials())) == pruned
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["promote", "promote, none at least", "stop, six at least"])
 def test_with_one_worker_it_is_what_a_replay_makes_of_the_curves(search, way):
     made = search(**way, workers=1)
     made.go()
