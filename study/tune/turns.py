@@ -16,6 +16,7 @@ from study.spec.room import Has
 from study.tune.ledger import Ledger
 from study.tune.machines import alive
 from study.tune.searcher import HandOut
+from study.tune.start import MARK
 
 
 class InTurn(HandOut):
@@ -76,7 +77,10 @@ class InTurn(HandOut):
 
 
 class Room:
-    """How many trials the machines of the cluster take at once, one at least; they are looked at once a second."""
+    """How many trials the machines take at once, one at least; they are looked at once a second.
+
+    On a cluster one more: for the trial that waits, it may grow.
+    """
 
     EVERY = 1.0
 
@@ -86,8 +90,11 @@ class Room:
     def __call__(self) -> int:
         if time.monotonic() - self._looked >= self.EVERY:
             self._looked = time.monotonic()
-            there = (node["Resources"] for node in alive())
-            self._found = max(1, sum(fitting(self.spec, Has(has.get("CPU", 0), has.get("GPU", 0))) for has in there))
+            nodes = alive()
+            there = [node["Resources"] for node in nodes]
+            fit = sum(fitting(self.spec, Has(has.get("CPU", 0), has.get("GPU", 0))) for has in there)
+            own = any(MARK.items() <= node["Labels"].items() for node in nodes)
+            self._found = max(1, fit) if own else fit + 1
         return self._found
 
 

@@ -18,9 +18,11 @@ from study.record.trials import owed, reports
 from study.spec import StudySpec
 from study.spec.measures import METRICS, PAUSED, PLACE
 from study.spec.room import Has
+from study.tune import turns
 from study.tune.ledger import Ledger
 from study.tune.scheduler import Asha
-from study.tune.turns import InTurn, fitting
+from study.tune.start import MARK
+from study.tune.turns import InTurn, Room, fitting
 
 FULL, EVERY = 60, 10
 STOP = "STOP"
@@ -263,3 +265,12 @@ def test_one_that_fails_on_its_way_to_the_end_is_followed_by_the_next(search, mo
 )
 def test_how_many_trials_a_machine_takes(raw, cpus, gpus, there, takes):
     assert fitting(StudySpec(**raw(resources={"cpus": cpus, "gpus": gpus})), there) == takes
+
+
+@pytest.mark.parametrize(
+    ("labels", "cpus", "takes"), [(MARK, (4,), 4), (MARK, (0,), 1), ({}, (4, 2), 7), ({"zone": "a"}, (0,), 1)]
+)
+def test_on_a_cluster_one_trial_waits_for_which_it_may_grow(raw, monkeypatch, labels, cpus, takes):
+    nodes = [{"Resources": {"CPU": count}, "Labels": labels} for count in cpus]
+    monkeypatch.setattr(turns, "alive", lambda: nodes)
+    assert Room(StudySpec(**raw()))() == takes
