@@ -216,8 +216,10 @@ class Study:
             claim(old.params.items() <= new.params.items(), f"trial {old.number} was drawn again")
             for steps, report in reports(old).items():
                 kept = reports(new).get(steps)
-                if kept is not None and paused_at(old) == steps != paused_at(new):
-                    report.pop(PAUSED)  # it has gone on, and may have repeated this report
+                if (
+                    kept is not None and f"{HANDED_OUT}{steps}" in new.user_attrs
+                ):  # it went on, and may have repeated it
+                    report.pop(PAUSED, None)
                     kept.pop(PAUSED, None)
                 claim(kept == report, f"trial {old.number}: the report at {steps} was {report}, is {kept}")
         self.seen = trials
