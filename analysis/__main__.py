@@ -58,6 +58,12 @@ def _check_orders(given: int, parameter: typer.CallbackParam) -> int:
     return given
 
 
+def _not_negative(given: int | None, parameter: typer.CallbackParam) -> int | None:
+    if given is not None and given < 0:
+        raise SpecError(parameter.opts[0], [f"must be 0 or more, got {given}"])
+    return given
+
+
 def _check_picture(given: Path | None, parameter: typer.CallbackParam) -> Path | None:
     if given is not None and given.suffix not in (".png", ".pdf", ".svg"):
         raise SpecError(parameter.opts[0], [f"must end in .png, .pdf or .svg, got {given}"])
@@ -237,6 +243,14 @@ def replay(
             show_default=False,
         ),
     ] = None,
+    complete: Annotated[
+        int | None,
+        typer.Option(
+            callback=_not_negative,
+            help="So many trials make their full budget at least; if not given, as many as in a search of that mode.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(callback=_at_least_one, help="Trials at work at once.")] = 1,
     orders: Annotated[int, typer.Option(callback=_check_orders, help="How many random orders, at most 10,000.")] = 100,
     trials: Annotated[
@@ -278,7 +292,8 @@ def replay(
     if trials is not None and (small := [each for each in searches if len(each.curves) < trials]):
         raise SpecError("--trials", [f"{small[0].run.name} has {len(small[0].curves)} to replay, got {trials}"])
     modes = [each for each in replay.MODES if each in (mode or replay.MODES)]
-    chosen = [replay.settings(each.run, each.spec, grace or (), reduction or (), modes) for each in searches]
+    given = (grace or (), reduction or (), modes, complete)
+    chosen = [replay.settings(each.run, each.spec, *given) for each in searches]
     summaries = [
         replay.summary(each.run.name, replay.replay(each, settings, workers, orders, trials), workers)
         for each, settings in zip(searches, chosen)

@@ -19,9 +19,12 @@ from scipy import stats
 
 from analysis import tables
 from analysis.formats import FORMATS, plain
+from study.record import pauses
 from study.record.folder import Run, RunError
+from study.record.pauses import Turn
+from study.record.storage import open_run
 from study.spec import Asha, SpecError, StudySpec, load
-from study.spec.halving import Promotion, Stopping
+from study.spec.halving import RULES, Rule
 from study.spec.measures import PLACE, measure, number_text
 from study.spec.text import command, counted
 
@@ -57,6 +60,7 @@ class Search(NamedTuple):
     curves: list[Curve]  # of the trials that made a report or failed, by number
     reports: pd.DataFrame  # one row a report, as `analysis.curves` has them
     idle: int  # trials without a report, which cannot be replayed
+    turns: Sequence[Turn] | None = ()  # where trials pause: when each was handed out; None where that cannot be read
 
 
 def best_of(curves: Iterable[Curve]) -> Curve | None:
@@ -76,10 +80,11 @@ class Setting(NamedTuple):
     grace: int | None = None
     reduction: int | None = None
     rungs: tuple[int, ...] = ()  # steps, ascending; those in a KL warm-up left out
+    least: int = 0  # so many trials make their full budget, if there are as many
 
-    def rule(self) -> Stopping | Promotion:
+    def rule(self) -> Rule:
         """Rungs that nobody has reached yet."""
-        return (Promotion if self.mode == "promote" else Stopping)(self.rungs, self.reduction or NEVER)
+        return RULES["stop" if self.mode == "full" else self.mode](self.rungs, self.reduction or NEVER, self.least)
 
 
 FULL = Setting("full")
@@ -113,13 +118,34 @@ def searched(run: Run) -> Search:
             curves.append(Curve(number, state, *(tuple(column.tolist()) for column in columns)))
     if best_of(curves) is None:
         raise RunError(f"{run.path} has no complete trial yet, which a replay could lose or keep")
-    return Search(run, spec, curves, reports, len(trials) - len(curves))
+    return Search(run, spec, curves, reports, len(trials) - len(curves), _turns(run, spec))
+
+
+def _turns(run: Run, spec: StudySpec) -> Sequence[Turn] | None:
+    """When each trial was handed out; tables are there without the study, this is not."""
+    if not spec.pauses:
+        return ()
+    try:
+        return pauses.turns(open_run(run, spec).study.get_trials(deepcopy=False))
+    except RunError:
+        return None
 
 
 def settings(
-    run: Run, spec: StudySpec, graces: Sequence[int] = (), reductions: Sequence[int] = (), modes: Sequence[Mode] = ()
+    run: Run,
+    spec: StudySpec,
+    graces: Sequence[int] = (),
+    reductions: Sequence[int] = (),
+    modes: Sequence[Mode] = (),
+    complete: int | None = None,
 ) -> list[Setting]:
     """The full budget, and each combination of what is given; where nothing is, of a few usual ones and the study's.
+
+    Args:
+        run: of the study.
+        spec: of the study.
+        graces, reductions, modes: of the settings.
+        complete: at least so many trials make their full budget; if not given, as many as in a search of that mode.
 
     Raises:
         SpecError: a combination that a preset could not have either.
@@ -134,10 +160,14 @@ def settings(
         for reduction in sorted({*(reductions or [*REDUCTIONS, *(asha.reduction for asha in own)])})
     ]
     warmup, found = spec.longest_warmup, [FULL]
+    if complete is None and spec.asha is not None:
+        complete = spec.asha.complete
     for mode in modes or MODES:
         for asha in combined:
             if rungs := asha.rungs(spec.steps, warmup):
-                found.append(Setting(mode, asha.grace, asha.reduction, tuple(rungs)))
+                asked = asha.model_copy(update={"mode": mode, "complete": complete})
+                least = spec.model_copy(update={"asha": asked}).least_complete
+                found.append(Setting(mode, asha.grace, asha.reduction, tuple(rungs), least))
     return found
 
 
@@ -158,11 +188,12 @@ def _check(run: Run, spec: StudySpec, graces: Sequence[int], reductions: Sequenc
             raise SpecError(said, error.problems) from None
 
 
-def simulate(curves: Iterable[Curve], rule: Stopping | Promotion, workers: int = 1) -> Outcome:
+def simulate(curves: Iterable[Curve], rule: Rule, workers: int = 1) -> Outcome:
     """Has workers go through trials in an order, each as fast as it was.
 
-    A worker that is free goes on with a trial that the rule promotes, else begins the next. Nothing else takes time:
-    no start, no checkpoint that is read.
+    A worker that is free goes on with a trial that the rule promotes, else begins the next; once all have begun and
+    nobody is at work, the best of the paused ones go on, as far as the rule wants more to be complete. Nothing else
+    takes time: no start, no checkpoint that is read.
 
     Args:
         curves: the trials, in the order in which they are begun.
@@ -182,12 +213,27 @@ def simulate(curves: Iterable[Curve], rule: Stopping | Promotion, workers: int =
 
     def due() -> Curve | None:
         while (number := rule.promoted()) is not None:
-            steps = stopped.pop(number)
-            if made[number] < len(known[number].steps):
+            if going_on(number):
                 return known[number]
-            if not known[number].whole:  # what failed, fails there again
-                unknown[number] = steps
-        return waiting.popleft() if waiting else None
+        if waiting:
+            return waiting.popleft()
+        while rule.whole.issuperset(curve.number for _, _, curve in at_work):
+            if (number := rule.finishing()) is None:
+                break
+            if going_on(number):
+                return known[number]
+        return None
+
+    def going_on(number: int) -> bool:
+        """Takes up a paused trial, of which more may be stored."""
+        steps = stopped.pop(number)
+        if made[number] < len(known[number].steps):
+            return True
+        if known[number].whole:  # what failed, fails there again
+            rule.end(number)
+        else:
+            unknown[number] = steps
+        return False
 
     def work_on(curve: Curve) -> None:
         k = made[curve.number]
@@ -207,11 +253,14 @@ def simulate(curves: Iterable[Curve], rule: Stopping | Promotion, workers: int =
         ended = k + 1 == len(curve.steps)
         if ended and curve.state == "COMPLETE":
             complete.append(curve.number)
+            rule.end(curve.number, complete=True)
         elif not goes_on:
             stopped[curve.number] = curve.steps[k]
         elif not ended:
             work_on(curve)
-        elif not curve.whole:
+        elif curve.whole:
+            rule.end(curve.number)
+        else:
             unknown[curve.number] = curve.steps[k]
 
 
@@ -305,6 +354,8 @@ def shown(summary: pd.DataFrame, objective: str) -> pd.DataFrame:
     share, count = "{:.0%}".format, "{:.1f}".format
     columns: dict[str, Any] = {"study": summary["study"]} if summary["study"].nunique() > 1 else {}
     columns |= {name: summary[name] for name in ("mode", "grace", "reduction", "rungs")}
+    if summary["least"].any():
+        columns["least"] = summary["least"]
     columns["steps"] = _spread(summary, "steps_share", share)
     if summary["seconds"].notna().any():
         columns["seconds"] = _spread(summary, "seconds", "{:,.0f}".format)
@@ -327,20 +378,41 @@ def _spread(summary: pd.DataFrame, name: str, written: Any) -> list[str]:
     return [cell(*row) for row in zip(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])]
 
 
-def own_decisions(spec: StudySpec, reports: pd.DataFrame) -> dict[int, int]:
+def own_decisions(spec: StudySpec, reports: pd.DataFrame, turns: Iterable[Turn] = ()) -> dict[int, int]:
     """Whom ASHA stops, and at which step, where it judges the reports of a study once more in their own order.
+
+    Of one whose trials pause, who does at last: at each turn that the study took, the rule says whose it was.
 
     Args:
         spec: of the study, with ASHA.
         reports: one row a report, as `analysis.curves` has them.
+        turns: of the study, in order.
     """
-    assert spec.asha is not None
-    rule, stopped = Stopping(spec.rungs, spec.asha.reduction), dict[int, int]()
-    ordered = reports.sort_values(PLACE if in_order(reports) else ["reported", "steps"], kind="stable")
-    for number, steps, value in zip(ordered["number"], ordered["steps"], ordered[spec.objectives[0]].astype(float)):
+    rule, stopped, coming = spec.rule(), dict[int, int](), deque(turns)
+    known = in_order(reports)
+    ordered = reports.sort_values(PLACE if known else ["reported", "steps"], kind="stable")
+    places = ordered[PLACE] if known else range(len(ordered))
+    values = ordered[spec.objectives[0]].astype(float)
+    for place, number, steps, value in zip(places, ordered["number"], ordered["steps"], values):
+        while coming and coming[0].place <= place:
+            _take(coming.popleft(), rule, stopped)
         if not rule.goes_on(number, steps, value) and steps < spec.steps:
-            stopped.setdefault(number, steps)
+            stopped[number] = steps
+        elif steps == spec.steps and np.isfinite(value):
+            rule.end(number, complete=True)
+    for turn in coming:
+        _take(turn, rule, stopped)
     return stopped
+
+
+def _take(turn: Turn, rule: Rule, stopped: dict[int, int]) -> None:
+    """Has the rule say who goes on, where a study handed a trial out; also who, instead of one that was new there."""
+    if turn.away:
+        rule.end(turn.number)
+        return
+    number = rule.best_paused() if turn.whole else rule.promoted()
+    if number is not None:
+        stopped.pop(number)
 
 
 def in_order(reports: pd.DataFrame) -> bool:
@@ -389,14 +461,17 @@ def notes(search: Search, workers: int, orders: int, trials: int | None = None) 
             "stops: the replay has the trials that it drew, early ones from all of the space and later ones near the "
             "best of those before."
         )
-    if spec.asha is not None:
+    if spec.asha is not None and search.turns is not None:
         pruned = {c.number: c.steps[-1] for c in search.curves if c.state == "PRUNED"}
-        again = own_decisions(spec, search.reports)
+        again = own_decisions(spec, search.reports, search.turns)
         same = sum(pruned.get(curve.number) == again.get(curve.number) for curve in search.curves)
         how = "" if in_order(search.reports) else ", which is known to the second only"
+        asha = [f"grace {spec.asha.grace}", f"reduction {spec.asha.reduction}"]
+        if spec.pauses:
+            asha += [f"mode {spec.asha.mode}", f"{spec.least_complete} complete at least"]
         yield (
-            f"{name}: under its own setting, grace {spec.asha.grace} and reduction {spec.asha.reduction}, and in the "
-            f"order of its reports{how}, {same} of {counted(len(search.curves), 'trial')} end where they did."
+            f"{name}: under its own setting, {', '.join(asha[:-1])} and {asha[-1]}, and in the order of its "
+            f"reports{how}, {same} of {counted(len(search.curves), 'trial')} end where they did."
         )
 
 

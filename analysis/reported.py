@@ -21,7 +21,7 @@ from study.output import without_places
 from study.record import packed
 from study.record.folder import RunError
 from study.record.trials import is_one_training, owed
-from study.record.words import in_words, summary
+from study.record.words import at_rungs, in_words, summary
 from study.spec import Resources
 from study.spec.measures import in_order, kind_of, measure, number_text, titled
 from study.spec.ranges import text as range_text
@@ -109,10 +109,7 @@ class Reported:
         search = [
             ("maximises", ", ".join(titled(measure(name)) for name in spec.objectives)),
             ("search", f"{counted(spec.trials, 'trial')} by {spec.sampler}, seed {spec.seed}"),
-            (
-                "stopped early",
-                f"ASHA at steps {', '.join(f'{rung:,}' for rung in spec.rungs)}" if spec.rungs else "no trial",
-            ),
+            ("stopped early", f"ASHA {at_rungs(spec)}" if spec.rungs else "no trial"),
         ]
         if self.one_training:
             search = [search[0], ("search", f"none: one training of the defaults, seed {spec.seed}")]

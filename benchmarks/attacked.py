@@ -21,13 +21,16 @@ import torch
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis import replay
 from benchmarks import postgres
 from benchmarks.cluster import Cluster
 from benchmarks.undisturbed import differences
 from study.record.folder import Run, RunError
+from study.record.pauses import HANDED_OUT, paused_at
 from study.record.storage import open_run
 from study.record.trials import reports
 from study.spec import StudySpec
+from study.spec.measures import PAUSED
 from study.spec.storage_url import ENVIRONMENT
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -35,6 +38,7 @@ STORAGES = ("sqlite", "journal", "postgresql")
 PLAIN = {"posterior": "gaussian", "prior": "standard"}
 REPORTS, EVERY = 12, 100  # about 0.2 s a report: several kills fall into one trial
 PATIENCE = 180.0  # seconds without what must happen
+Table = dict[int, dict[int, float]]  # rung -> number of the trial -> value
 GIVEN_UP = 60.0  # seconds that a driver may take to end when it cannot go on
 
 
@@ -91,6 +95,7 @@ class Study:
         trials: how many.
         server: of a study on PostgreSQL.
         cluster: whose machines its trials run on; without one each driver starts a Ray of its own.
+        mode: of its ASHA.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class Study:
         trials: int,
         server: postgres.Server | None = None,
         cluster: Cluster | None = None,
+        mode: str = "stop",
     ):
         self.root, self.ray, self.server, self.cluster = root.resolve(), ray, server, cluster
         self.run = Run(self.root / f"chaos-{storage}")
@@ -115,13 +121,14 @@ class Study:
             "dataset": "mnist5k",
             "fixed": {"hidden": 16, "latent": 4, "beta": 1.0, "kl_warmup": 0.0, **PLAIN},
             "trials": trials,
-            "asha": {"grace": 2 * EVERY, "reduction": 3},
+            "asha": {"grace": 2 * EVERY, "reduction": 3, "mode": mode},
             "budget": {"steps": REPORTS * EVERY, "batch": 32, "report_every": EVERY},
         }
         self.preset.write_text(yaml.safe_dump(raw), encoding="utf-8")
         self.spec = StudySpec(**raw, storage=self.storage)
         self.seen: list[FrozenTrial] = []
-        self.rungs: dict[int, dict[int, float]] = {rung: {} for rung in self.spec.rungs}
+        self.rungs: Table = {rung: {} for rung in self.spec.rungs}
+        self.pauses: Table = {rung: {} for rung in self.spec.rungs}
         self.sessions = 0
         self._watched: optuna.Study | None = None  # opened once: a kill must not wait until it is opened again
         self.jitter = trials / 75  # seconds, at most, between what is waited for and a kill
@@ -181,14 +188,16 @@ class Study:
         trials = self.look()
         tables = _tables(driver.rungs)
         if tables:
-            claim(tables[0] == self.rungs, f"{driver.rungs}: refilled are {tables[0]}, stored were {self.rungs}")
-        stored, known = rung_table(self.spec, trials), tables[-1] if tables else self.rungs
+            rungs, pauses = tables[0]
+            claim(rungs == self.rungs, f"{driver.rungs}: refilled are {rungs}, stored were {self.rungs}")
+            claim(pauses == self.pauses, f"{driver.rungs}: {pauses} pause again, {self.pauses} did")
+        stored, known = rung_table(self.spec, trials), tables[-1][0] if tables else self.rungs
         for rung, recorded in stored.items():
             for number, value in recorded.items():
                 claim(known[rung].get(number) == value, f"trial {number} is not in the driver's rung {rung}")
         undecided = sum(map(len, known.values())) - sum(map(len, stored.values()))
         claim(undecided <= 1, f"{undecided} decisions of ASHA have no report")  # one can be between the two
-        self.rungs = stored
+        self.rungs, self.pauses = stored, pause_table(self.spec, trials)
         return trials
 
     def look(self) -> list[FrozenTrial]:
@@ -207,6 +216,11 @@ class Study:
             claim(old.params.items() <= new.params.items(), f"trial {old.number} was drawn again")
             for steps, report in reports(old).items():
                 kept = reports(new).get(steps)
+                if (
+                    kept is not None and f"{HANDED_OUT}{steps}" in new.user_attrs
+                ):  # it went on, and may have repeated it
+                    report.pop(PAUSED, None)
+                    kept.pop(PAUSED, None)
                 claim(kept == report, f"trial {old.number}: the report at {steps} was {report}, is {kept}")
         self.seen = trials
         return trials
@@ -231,6 +245,10 @@ class Study:
             claim(last in ends, f"trial {trial.number} is {trial.state.name} at step {last}")
             found = differences(self.spec, trial)
             claim(not found, "; ".join(found))
+        made = replay.searched(self.run)
+        decided = replay.own_decisions(self.spec, made.reports, made.turns or ())
+        pruned = {trial.number: max(reports(trial)) for trial in trials if trial.state == TrialState.PRUNED}
+        claim(decided == pruned, f"pruned are {pruned}; by the rule, in the order of the reports, it is {decided}")
         rows = pd.read_parquet(self.run.table("results"))
         claim(list(rows["number"]) == list(range(self.spec.trials)), "results.parquet has not every trial once")
         claim(list(rows["state"]) == states, "results.parquet and the study differ")
@@ -251,22 +269,42 @@ class Study:
 
 
 def progress(trials: list[FrozenTrial]) -> float:
-    """In trials: a finished one counts whole, another by its reports."""
-    return sum(1.0 if trial.state.is_finished() else len(reports(trial)) / (REPORTS + 1) for trial in trials)
+    """In trials: a finished one counts whole, one that pauses nearly so, another by its reports."""
+
+    def share(trial: FrozenTrial) -> float:
+        if trial.state.is_finished():
+            return 1.0
+        made = REPORTS if paused_at(trial) is not None else len(reports(trial))
+        return made / (REPORTS + 1)
+
+    return sum(map(share, trials))
 
 
-def _tables(path: Path) -> list[dict[int, dict[int, float]]]:
-    """What `benchmarks.watched` wrote; a last line without an end was under way."""
+def _tables(path: Path) -> list[tuple[Table, Table]]:
+    """What `benchmarks.watched` wrote: rungs, and who pauses; a last line without an end was under way."""
     lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-    return [
-        {int(rung): {int(number): value for number, value in recorded.items()} for rung, recorded in line.items()}
-        for line in map(json.loads, lines)
-    ]
+    return [(_table(rungs), _table(pauses)) for rungs, pauses in map(json.loads, lines)]
 
 
-def rung_table(spec: StudySpec, trials: list[FrozenTrial]) -> dict[int, dict[int, float]]:
+def _table(written: dict[str, dict[str, float]]) -> Table:
+    return {int(rung): {int(number): value for number, value in recorded.items()} for rung, recorded in written.items()}
+
+
+def pause_table(spec: StudySpec, trials: list[FrozenTrial]) -> Table:
+    """Who pauses at each rung by its definition: the last report is there and says so, and nobody took it up since."""
+    table: Table = {rung: {} for rung in spec.rungs}
+    for trial in trials:
+        made = reports(trial)
+        last = max(made, default=0)
+        open_ = not trial.state.is_finished() and f"{HANDED_OUT}{last}" not in trial.user_attrs
+        if open_ and last in table and made[last].get(PAUSED):
+            table[last][trial.number] = made[last][spec.objectives[0]]
+    return table
+
+
+def rung_table(spec: StudySpec, trials: list[FrozenTrial]) -> Table:
     """ASHA's rungs by their definition: at each, the value of every trial's first report at or above it."""
-    table: dict[int, dict[int, float]] = {rung: {} for rung in spec.rungs}
+    table: Table = {rung: {} for rung in spec.rungs}
     for trial in trials:
         for rung, recorded in table.items():
             above = [report[spec.objectives[0]] for steps, report in reports(trial).items() if steps >= rung]

@@ -2,6 +2,7 @@
 
     python -m benchmarks.chaos driver --storage sqlite --kills 20 --root DIR      # also: journal, postgresql
     python -m benchmarks.chaos workers --storage sqlite --kills 20 --root DIR     # the trials' own processes
+    python -m benchmarks.chaos driver --mode promote --root DIR                   # of a study whose trials pause
     python -m benchmarks.chaos outage --storage postgresql --seconds 20 --root DIR
     python -m benchmarks.chaos raylet --root DIR     # of Ray's own processes; also: gcs
     python -m benchmarks.chaos machine --root DIR    # of a cluster: one is lost and comes back, then the driver is lost
@@ -13,8 +14,9 @@ The command line runs in processes of its own; this one reads the storage beside
 
 in about five minutes on two cores. What is claimed, after every kill: a finished trial stays as it was to the last
 attribute; a running one keeps its reports; ASHA's rungs in the dead driver's memory, in the storage and in the next
-driver's memory are the same. In the end: every number once, none RUNNING or FAIL, and every curve equal to that of an
-undisturbed training. Exit 1 at the first claim that does not hold.
+driver's memory are the same, and who pauses in the storage, pauses in that memory. In the end: every number once, none
+RUNNING or FAIL, every curve equal to that of an undisturbed training, and every decision that of the rule in the order
+of the stored reports. Exit 1 at the first claim that does not hold.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ import imagesets
 from benchmarks import hits, postgres
 from benchmarks.attacked import STORAGES, Study, ViolatedError, claim
 from benchmarks.cluster import cluster
+from study.spec.halving import RULES
 
 ATTACKS = ("driver", "workers", "outage", "raylet", "gcs", "machine", "output", "hangup")
 
@@ -58,7 +61,7 @@ class Summary(NamedTuple):
 
 
 @contextmanager
-def _study(root: Path, storage: str, trials: int, on_cluster: bool) -> Iterator[Study]:
+def _study(root: Path, storage: str, trials: int, mode: str, on_cluster: bool) -> Iterator[Study]:
     """A study in an empty folder; what its drivers leave behind is ended."""
     claim(storage in STORAGES, f"storage {storage!r} is not known; known: {', '.join(STORAGES)}")
     imagesets.load("mnist5k")  # made once, before two processes want it
@@ -67,7 +70,7 @@ def _study(root: Path, storage: str, trials: int, on_cluster: bool) -> Iterator[
         postgres.server() if storage == "postgresql" else nullcontext() as server,
         cluster() if on_cluster else nullcontext() as joined,
     ):
-        study = Study(root, Path(ray), storage, trials, server, joined)
+        study = Study(root, Path(ray), storage, trials, server, joined, mode)
         try:
             yield study
         finally:
@@ -83,6 +86,7 @@ def attack(
     storage: str = "sqlite",
     kills: int = 20,
     trials: int = 30,
+    mode: str = "stop",
     seconds: float = 20,
     seed: int = 0,
 ) -> Summary:
@@ -94,6 +98,7 @@ def attack(
         storage: one of STORAGES.
         kills: of drivers or workers.
         trials: of the study.
+        mode: of its ASHA: stop or promote.
         seconds: of the outage.
         seed: of when and where it is hit.
 
@@ -103,7 +108,7 @@ def attack(
     """
     started, dice = time.monotonic(), random.Random(seed)
     claim(what != "outage" or storage == "postgresql", "only a server can be out: --storage postgresql")
-    with _study(root, storage, trials, on_cluster=what == "machine") as study:
+    with _study(root, storage, trials, mode, on_cluster=what == "machine") as study:
         hit: dict[str, Callable[[], list[str]]] = {
             "driver": lambda: hits.kill_drivers(study, kills, dice),
             "workers": lambda: hits.kill_workers(study, kills, dice),
@@ -126,6 +131,7 @@ def main() -> None:
     parser.add_argument("--storage", choices=STORAGES, default="sqlite")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--mode", choices=RULES, default="stop", help="of ASHA")
     parser.add_argument("--seconds", type=float, default=20, help="of the outage")
     parser.add_argument("--root", type=Path, required=True, help="a new folder, for the run and the logs")
     parser.add_argument("--seed", type=int, default=0)

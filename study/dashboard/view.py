@@ -26,6 +26,7 @@ from study.output import without_places
 from study.record.artifacts import PREFIX
 from study.record.folder import OpenRun
 from study.record.pathologies import CONSTRAINT, EVIDENCE, PATHOLOGY
+from study.record.pauses import HANDED_OUT, PUT_AWAY
 from study.record.storage import KIND
 from study.record.tables import about
 from study.record.trials import REPORT, TAKEN_UP, best_trial, reports
@@ -141,7 +142,8 @@ class View(BaseStorage):
         made = reports(trial)
         steps = max(made, default=0)
         last = made.get(steps, {})
-        stored = {key: value for key, value in trial.user_attrs.items() if not key.startswith(REPORT)}
+        unshown = (REPORT, HANDED_OUT, PUT_AWAY)
+        stored = {key: value for key, value in trial.user_attrs.items() if not key.startswith(unshown)}
         settings = self.opened.spec.settings_of(trial.params)
         flat = {
             "steps": steps,

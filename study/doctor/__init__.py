@@ -15,6 +15,7 @@ from study.doctor import copies, folder, record, trainings
 from study.doctor.case import Case, Fault, look, unreadable
 from study.record.confirmation import standing
 from study.record.folder import Run, RunError
+from study.record.pauses import paused_at
 from study.spec.text import command, counted
 
 CHECKS: tuple[Callable[[Case], list[Fault]], ...] = (
@@ -99,7 +100,9 @@ def _standing(case: Case) -> str:
     states = [trial.state for trial in case.trials]
     counts = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     told = [f"{states.count(state)} {word}" for word, state in counts.items()]
-    unfinished = sum(not state.is_finished() for state in states)
+    paused = sum(paused_at(trial) is not None for trial in case.trials)
+    told += [f"{paused} paused"] if paused else []
+    unfinished = sum(not state.is_finished() for state in states) - paused
     goes_on = " (a driver works on them)" if case.held else " (resume goes on with them)"
     told.append(f"{unfinished} unfinished{goes_on if unfinished else ''}")
     owed = case.spec.trials - len(states)

@@ -26,8 +26,8 @@ COLUMNS = {
         "commit": "of the code when the run was made; empty for an installed package",
         "number": "of the trial, from 0",
         "state": (
-            "COMPLETE, PRUNED (stopped by ASHA, or by `stop_on`), FAIL; of an unfinished one, as Optuna has it, "
-            "RUNNING or WAITING"
+            "COMPLETE, PRUNED (stopped by ASHA, or by `stop_on`), FAIL; of an unfinished one, be it paused, as Optuna "
+            "has it, RUNNING or WAITING"
         ),
         "cause": "why it failed; else empty",
         "pathology": "what it came to without failing, as `collapsed`; several by commas; else empty",

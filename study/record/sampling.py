@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.record import samplers
 from study.record.parzen import Intersection, Parzen
+from study.record.pauses import as_stopped, paused_at
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
@@ -43,7 +44,7 @@ def sampler(spec: StudySpec, stored: int, earlier: Sequence[FrozenTrial] = ()) -
         return samplers.gp(seed, spec.random_first)
     if spec.sampler == "cmaes":
         return samplers.cmaes(seed, spec.random_first)
-    return Tpe(earlier, seed=seed, n_startup_trials=spec.random_first)
+    return Tpe(earlier, spec.pauses, seed=seed, n_startup_trials=spec.random_first)
 
 
 class Tpe(optuna.samplers.TPESampler):
@@ -51,15 +52,16 @@ class Tpe(optuna.samplers.TPESampler):
 
     The best are among them, and of the others as many as fit, evenly over the study; they are chosen anew whenever the
     ended trials have become 2 % more. A suggestion then takes no longer, however many there are. Of a shorter history
-    it draws what Optuna's does, in a fraction of the time.
+    it draws what Optuna's does, in a fraction of the time. A trial that pauses is to it as one that was stopped.
     """
 
     HISTORY, RUNNING = 500, 200
 
-    def __init__(self, earlier: Sequence[FrozenTrial] = (), **given: Any):
+    def __init__(self, earlier: Sequence[FrozenTrial] = (), pauses: bool = False, **given: Any):
         super().__init__(**given)
         self._parzen_estimator_cls, self._search_space = Parzen, Intersection()
         self._earlier = earlier  # of another study, numbered below 0
+        self._pauses = pauses  # whether trials of the study do
         self._ended: list[FrozenTrial] = []  # of the study's trials so far
         self._known, self._unended = 0, list[int]()  # how many those are, and the numbers of the others among them
         self._chosen: list[FrozenTrial] = []
@@ -111,12 +113,16 @@ class Tpe(optuna.samplers.TPESampler):
         self._ended += [trial for trial in unended if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         running = [trial for trial in unended if trial.state == TrialState.RUNNING]
         ended = [*self._earlier, *self._ended]
+        if self._pauses:
+            ended += [as_stopped(trial) for trial in running if paused_at(trial) is not None]
+            running = [trial for trial in running if paused_at(trial) is None]
         chosen = ended
         if len(ended) > self.HISTORY:
             if len(ended) > 1.02 * self._chosen_of:
                 self._chosen, self._chosen_of = self._choose(study, ended), len(ended)
             chosen = self._chosen
-        seen = sorted([*chosen, *running[-self.RUNNING :]], key=lambda trial: trial.number)
+        last = running[-self.RUNNING :]  # one of them may have been chosen while it paused
+        seen = [trial for _, trial in sorted({trial.number: trial for trial in [*chosen, *last]}.items())]
 
         def get_trials(deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> list[FrozenTrial]:
             return [trial for trial in seen if states is None or trial.state in states]

@@ -20,7 +20,7 @@ from optuna.distributions import (
 
 import imagesets
 from models import outside
-from study.record import backend, start
+from study.record import backend, pauses, start
 from study.record.extension import differences
 from study.record.folder import OpenRun, Run, RunError
 from study.record.sampling import sampler
@@ -299,6 +299,7 @@ def reopen(run: Run, spec: StudySpec | None = None) -> OpenRun:
             f"bring it back, or start another run with --set name=..."
         )
     settle(opened)
+    pauses.settle(opened)
     return opened
 
 

@@ -20,7 +20,7 @@ from study.record import artifacts, hparams, pathologies
 from study.record.backend import together
 from study.record.folder import OpenRun
 from study.spec import StudySpec
-from study.spec.measures import KEPT, RENAMED, STOPPED, VERSIONS, current, versions
+from study.spec.measures import KEPT, PAUSED, RENAMED, STOPPED, VERSIONS, current, versions
 
 REPORT = "report:"
 TAKEN_UP = "taken_up"  # an attribute of a trial: when a process last began to work on it, in seconds since 1970
@@ -141,13 +141,14 @@ def store_report(study: optuna.Study, trial_id: int, report: Mapping[str, Any]) 
         trial_id: the storage's id of the trial.
         report: the measures that its `measures` names, `steps`, and what of KEPT it has; what is not finite is stored
             as null. `done`, where it is given, says that the trial ends here: below the full budget because ASHA
-            stopped it, or a pathology of `stop_on`.
+            stopped it, or a pathology of `stop_on`; `paused`, that ASHA stopped it and it may go on.
     """
     steps = report["steps"]
     names = (*report["measures"], *(key for key in KEPT if key in report))  # an older checkpoint's has not all
     kept = {key: _finite(report[key]) for key in names} | {VERSIONS: versions(report["measures"])}
-    if report.get("done"):
-        kept[STOPPED] = True
+    for mark, given in ((STOPPED, "done"), (PAUSED, "paused")):
+        if report.get(given):
+            kept[mark] = True
     with together(study):
         study._storage.set_trial_user_attr(trial_id, f"{REPORT}{steps}", kept)
         _store_value(study, trial_id, report)
@@ -168,12 +169,13 @@ def _objective(study: optuna.Study) -> str:
     return RENAMED.get(name, name)
 
 
-def finish(opened: OpenRun, number: int, report: Mapping[str, Any]) -> None:
+def finish(opened: OpenRun, number: int, report: Mapping[str, Any]) -> End:
     """Ends a trial after its last report, which says the cause where the trial failed."""
     end = End(TrialState.FAIL, None, report["cause"])
     if not end.cause:
         end = ended({report["steps"]: {**report, STOPPED: True}}, opened.spec) or end
     tell(opened, number, end, report.get("traceback", ""))
+    return end
 
 
 def tell(opened: OpenRun, number: int, end: End, traceback: str = "") -> None:
@@ -195,9 +197,11 @@ def tell(opened: OpenRun, number: int, end: End, traceback: str = "") -> None:
     study.tell(number, end.values, end.state)
 
 
-def fail(opened: OpenRun, number: int, cause: str, traceback: str = "") -> None:
+def fail(opened: OpenRun, number: int, cause: str, traceback: str = "") -> End:
     """Ends a trial as FAIL."""
-    tell(opened, number, End(TrialState.FAIL, None, cause), traceback)
+    end = End(TrialState.FAIL, None, cause)
+    tell(opened, number, end, traceback)
+    return end
 
 
 def _finite(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-from study.record import packed, pathologies
+from study.record import packed, pathologies, pauses
 from study.record.confirmation import standing
 from study.record.first import outside
 from study.record.folder import OpenRun, Run
@@ -34,7 +34,8 @@ def describe(trial: FrozenTrial, spec: StudySpec) -> str:
     """One trial in a line: number, how it ended, steps, and its objectives or the cause of its failure."""
     made = reports(trial)
     steps = max(made, default=0)
-    ended = f"trial {trial.number:<4d} {ending(trial.state.name).lower():<10s} at step {steps:>6d}"
+    state = "paused" if pauses.paused_at(trial) is not None else ending(trial.state.name).lower()
+    ended = f"trial {trial.number:<4d} {state:<10s} at step {steps:>6d}"
     if trial.state == TrialState.FAIL:
         return f"{ended}   {trial.user_attrs.get('cause', '')}"
     if not made:
@@ -142,7 +143,7 @@ def at_work(opened: OpenRun) -> str:
     held, now = run.is_held(), time.time()
     lines = [] if held else [f"no process is at work on it; it goes on with `{run.goes_on(spec)}`"]
     session = next(reversed(study.user_attrs.get(SESSIONS, [])), 0.0)
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+    for trial in pauses.at_work(study):
         begun, last = trial.user_attrs.get(TAKEN_UP), next(reversed(reports(trial).values()), {}).get("reported")
         line = describe(trial, spec)
         sign, when = ("begun", begun) if last is None else ("reported", last)
@@ -158,12 +159,12 @@ def summary(opened: OpenRun) -> str:
     if not spec.trials:
         return f"{run.name}: {standing(run, spec)}"
     counts: Outcome = outcome(study)
-    trials = study.get_trials(deepcopy=False)
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    unfinished = len(trials) - counts.complete - counts.pruned - counts.failed
+    trials, pausing = study.get_trials(deepcopy=False), len(pauses.paused(study))
+    running = pauses.at_work(study)
+    unfinished = len(trials) - counts.complete - counts.pruned - counts.failed - pausing
     line = (
         f"{run.name}: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
-        f"{unfinished} unfinished, of {counted(spec.trials, 'trial')}"
+        f"{f'{pausing} paused, ' if pausing else ''}{unfinished} unfinished, of {counted(spec.trials, 'trial')}"
     )
     if len(trials) < spec.trials:
         line += f"; {spec.trials - len(trials)} not begun"
@@ -239,9 +240,12 @@ def planned(spec: StudySpec, alone: bool = False) -> list[str]:
         watched = "all pathologies" if spec.pathologies is None else ", ".join(spec.pathologies) or "no pathology"
         lines.append(f"  watches for {watched}" + (f"; {', '.join(spec.stop_on)} ends a trial" if spec.stop_on else ""))
     if spec.asha is not None:
-        lines.append(f"  ASHA keeps 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}")
+        lines.append(f"  ASHA {at_rungs(spec)}")
         if spec.trials:
-            share, low, high = expected(spec.rungs, spec.asha.reduction, spec.steps, spec.trials)
+            asha = spec.asha
+            share, low, high = expected(
+                spec.rungs, asha.reduction, spec.steps, spec.trials, asha.mode, spec.least_complete
+            )
             of = f"{spec.trials * spec.steps:,} steps, {low:.0%} to {high:.0%} in nine of ten searches"
             lines.append(f"  expects to make {share:.0%} of {of}; more where later trials are better")
         if spec.rungs[0] > spec.asha.grace:
@@ -263,6 +267,14 @@ def _beginning(spec: StudySpec) -> list[str]:
     if spec.sampler in ("gp", "cmaes") and (others := left_to_others(spec)):
         lines.append(f"  {spec.sampler} leaves {', '.join(others)} to {'tpe' if spec.sampler == 'cmaes' else 'chance'}")
     return lines
+
+
+def at_rungs(spec: StudySpec) -> str:
+    """What ASHA does with the trials of a study."""
+    assert spec.asha is not None
+    does = "keeps" if spec.asha.mode == "stop" else "pauses all and takes up"
+    line = f"{does} 1 in {spec.asha.reduction} at steps {', '.join(map(str, spec.rungs))}"
+    return f"{line}; {spec.least_complete} complete at least" if spec.least_complete else line
 
 
 def cautions(spec: StudySpec) -> list[str]:

@@ -113,6 +113,7 @@ METRICS = tuple(
 """Those of each report on any data."""
 
 STOPPED = "stopped"  # in a report: the trial ended with it
+PAUSED = "paused"  # in a report: the trial was stopped with it, and may go on later
 VERSIONS = "versions"  # in a report and a table: of its measures, by name; what is not named is of the first
 EDITION = "edition"  # what earlier releases wrote in its place
 TRUSTED = 10.0  # effective samples an image, on average
@@ -125,7 +126,7 @@ DECIMALS = {"nats": 2, "bits": 3, "share": 3, "score": 3, "draws": 1, "seconds":
 PLACE = "place"  # in a report: among all of its study, in the order in which they came in and ASHA judged them
 PATHOLOGIES = "pathologies"  # in a report: how it was judged, see `study.trial.pathologies`
 KEPT = ("seconds", "cpu_seconds", "reported", "train", "peak_memory", PLACE, PATHOLOGIES)  # besides measures
-BESIDE = {"steps", "measures", VERSIONS, EDITION, STOPPED, *KEPT}  # what is no measure in a report
+BESIDE = {"steps", "measures", VERSIONS, EDITION, STOPPED, PAUSED, *KEPT}  # what is no measure in a report
 RENAMED = {"log_lik": "reconstruction"}  # in what earlier releases wrote
 FORMERLY = {("active_units", 1): "active_codes"}  # the columns of earlier versions, where they have a name
 

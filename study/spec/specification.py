@@ -26,6 +26,7 @@ from models.domains import LikelihoodName
 from study.output import masked
 from study.spec import checks
 from study.spec.build import batches
+from study.spec.halving import RULES, Rule
 from study.spec.measures import RENAMED, SCORES
 from study.spec.own import Code, with_code
 from study.spec.preprocessing import Pairing, Preprocessing
@@ -98,6 +99,7 @@ Several = Annotated[int, Field(ge=1, le=MANY)]
 Gpus = Annotated[float, Field(ge=0, le=MANY, allow_inf_nan=False), AfterValidator(_share_or_whole)]
 Precision = Literal["full", "tf32", "bf16"]
 """Of the products of a training step: float32; float32 with TF32's 10 bits of mantissa; or bfloat16, which has 7."""
+FINALISTS = 3  # with fewer, the best of a small search is lost twice as often, see docs/search.md
 KEPT = "kept"
 """The context of a validation, in pydantic's words, of what a run has kept: it was checked whole when the run was made.
 
@@ -126,10 +128,17 @@ class Budget(_Part):
 
 
 class Asha(_Part):
-    """Successive halving: at steps grace * reduction^k, only the best 1/reduction of the trials go on."""
+    """Successive halving: at steps grace * reduction^k, only the best 1/reduction of the trials go on.
+
+    Under `stop` the others end there, under `promote` all pause, and go on once they are among the best. At least
+    `complete` trials make their full budget, if there are as many; if not given, none under `stop`, as it always was,
+    and under `promote`, which leaves one or none of a small search, as many as `confirm` takes, or FINALISTS.
+    """
 
     grace: Long
     reduction: int = Field(default=3, ge=2, le=checks.LONGEST)
+    mode: Literal["stop", "promote"] = "stop"
+    complete: int | None = Field(default=None, ge=0, le=MANY)
 
     def rungs(self, steps: int, warmup: float) -> list[int]:
         """Those below a budget of so many steps, ascending, without those below the end of a warm-up."""
@@ -347,6 +356,24 @@ class StudySpec(_Part):
     def rungs(self) -> list[int]:
         """The steps at which ASHA compares trials, ascending: none in a KL warm-up, where an ELBO says little."""
         return [] if self.asha is None else self.asha.rungs(self.steps, self.longest_warmup)
+
+    @property
+    def least_complete(self) -> int:
+        """How many trials make their full budget at least, if ASHA is on and there are as many."""
+        if self.asha is None:
+            return 0
+        usual = max(FINALISTS, self.confirm.top) if self.asha.mode == "promote" else 0
+        return usual if self.asha.complete is None else self.asha.complete
+
+    @property
+    def pauses(self) -> bool:
+        """Whether a trial that ASHA has stopped may go on later."""
+        return self.asha is not None and (self.asha.mode == "promote" or self.least_complete > 0)
+
+    def rule(self) -> Rule:
+        """What ASHA decides by, with rungs that nobody has reached yet."""
+        assert self.asha is not None
+        return RULES[self.asha.mode](self.rungs, self.asha.reduction, self.least_complete)
 
     @property
     def longest_warmup(self) -> float:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from optuna.trial import FrozenTrial
 from ray import tune
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.record.folder import OpenRun
+from study.record.pauses import paused, paused_at
 from study.record.progress import Pace, Progress, memory
 from study.record.trials import RAN_OUT, best_trial, outcome, stored_trial
 from study.record.words import cost, describe, duration, measured, pace
@@ -57,6 +59,7 @@ class Lines(tune.Callback):
         self.pace, self.told = Pace(opened), -math.inf
         self.hours, self.estimated = hours or Hours(None), False
         self.hours.pace = self.pace
+        self.paused = {trial.number for trial in paused(self.study)}  # who did when this display looked last
         self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -100,14 +103,27 @@ class Lines(tune.Callback):
     def _ended(self, number: int, lost: bool = False) -> None:
         """Says how a trial ended, or why it goes on later; nothing where the search is halted."""
         stored = stored_trial(self.study, number)
-        if not stored.state.is_finished():
+        if paused_at(stored) is not None:
+            self.paused.add(number)
+        elif not stored.state.is_finished():
             if lost:
                 self._say(f"trial {number}: its process was lost; it is started again")
             elif RAN_OUT in stored.user_attrs:
                 later = "it is tried again alone, when the others have ended"
                 self._say(f"trial {number}: {stored.user_attrs[RAN_OUT]}; {later}")
             return
-        self.pace.end(number)
+        self._tell_ended(stored)
+        if others := self.paused - {number}:  # one that ends may put another away
+            trials = self.study.get_trials(deepcopy=False)
+            for other in sorted(others):
+                if trials[other].state.is_finished():
+                    self._tell_ended(trials[other])
+
+    def _tell_ended(self, stored: FrozenTrial) -> None:
+        """Says how a trial ended, or that it pauses."""
+        if stored.state.is_finished():
+            self.pace.end(stored.number)
+            self.paused.discard(stored.number)
         done, elapsed = len(self.pace.ended), time.perf_counter() - self.started
         self._say(f"[{elapsed:6.1f} s] {describe(stored, self.spec)}   ({done} of {self.spec.trials})")
 
@@ -164,12 +180,15 @@ class Dashboard(Lines):
             bars.add_row(f"trial {number}", bar, counted(steps, "step"), said, sign)
         best = "none complete yet" if self.best is None else describe(self.best, self.spec)
         at = self.pace.progress(time.time())
-        return Group(Text(self._line(len(running), at)), Text(f"best: {best}"), bars)
+        pausing = len(self.paused - {trial.config["number"] for trial in running})
+        return Group(Text(self._line(len(running), pausing, at)), Text(f"best: {best}"), bars)
 
-    def _line(self, running: int, at: Progress | None) -> str:
+    def _line(self, running: int, pausing: int, at: Progress | None) -> str:
         done = sum(self.counts[:3])
         ended = f"{self.counts.complete} complete, {self.counts.pruned} pruned, {self.counts.failed} failed"
         line = f"{self.spec.name}: {done} of {counted(self.spec.trials, 'trial')}: {ended}, {running} running"
+        if pausing:
+            line += f", {pausing} paused"
         return f"{line}\n{pace(at, self.pace.forecast())}" if at else line
 
 

@@ -5,16 +5,20 @@ sees every result, the one on which the scheduler stops too, and the errors.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import TrialState
 from ray import cloudpickle, tune
 
 from study.output import printable
+from study.record import pauses
 from study.record.backend import reason
 from study.record.folder import OpenRun
-from study.record.trials import RAN_OUT, fail, finish, is_oom, reports, store_report, take_up
+from study.record.trials import RAN_OUT, End, fail, finish, is_oom, reports, store_report, take_up
+from study.spec.halving import Rule
 from study.spec.measures import PLACE
 from study.spec.text import counted
 
@@ -38,6 +42,8 @@ class Ledger(tune.Callback):
         self.failed = 0  # in this session: a run that goes on starts to count again
         self.halt = ""
         self.left: list[int] = []  # trials whose process was lost, and which Ray did not start again
+        self._rule: Rule | None = None  # of a study whose trials pause
+        self._paused: set[int] = set()
         self._told: set[int] = set()
         self._lost: Counter[int] = Counter()
         self._places = {  # a report that is made again keeps its own: it is not judged again either
@@ -54,10 +60,8 @@ class Ledger(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         if self.halt:
             return
-        try:
+        with suppress(Exception), self._halting():  # raised here, Ray would take it for the trial's
             take_up(self.opened.study, self._id(trial.config["number"]))
-        except Exception as error:  # raised here, Ray would take it for the trial's
-            self.halt = f"the study cannot be written: {reason(error)}"
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if result["cause"] or self.halt or trial.config["number"] in self._told:
@@ -65,11 +69,9 @@ class Ledger(tune.Callback):
         number = trial.config["number"]
         place = self._places.setdefault((number, result["steps"]), self._next)
         self._next = max(self._next, place + 1)
-        try:
-            store_report(self.opened.study, self._id(number), {**result, PLACE: place})
-        except Exception as error:
-            self.halt = f"the study cannot be written: {reason(error)}"
-            raise  # Ray ends the search at once: the trial must not get ahead of the study
+        paused = {"done": False, "paused": True} if self._pauses(result) else {}
+        with self._halting():  # and so Ray ends the search at once: the trial must not get ahead of the study
+            store_report(self.opened.study, self._id(number), {**result, **paused, PLACE: place})
         self._lost.pop(number, None)
         trial.max_failures = trial.num_failures + LOST_PROCESSES  # it got on, and may do so for days
 
@@ -81,6 +83,10 @@ class Ledger(tune.Callback):
         if self.halt or number in self._told:
             return
         if is_oom(result["cause"]) and self._puts_off(number, result["cause"]):
+            return
+        if self._pauses(result):
+            self._paused.add(number)
+            self._put_away()
             return
         self._end(number, lambda: finish(self.opened, number, result), result["cause"])
 
@@ -98,19 +104,62 @@ class Ledger(tune.Callback):
     def _puts_off(self, number: int, cause: str) -> bool:
         """Notes that a trial ran out of memory for the first time; it is tried again alone, see `runner`."""
         storage, trial_id = self.opened.study._storage, self._id(number)
-        try:
+        with suppress(Exception), self._halting():  # raised here, Ray would take it for the trial's
             if RAN_OUT in storage.get_trial(trial_id).user_attrs:
                 return False
             storage.set_trial_user_attr(trial_id, RAN_OUT, cause)
-        except Exception as error:  # raised here, Ray would take it for the trial's
-            self.halt = f"the study cannot be written: {reason(error)}"
         return True
 
-    def _end(self, number: int, tell: Callable[[], None], cause: str) -> None:
+    def follow(self, rule: Rule) -> None:
+        """Has trials pause as long as the rule, which knows who does, may let them go on."""
+        self._rule, self._paused = rule, {*rule.paused}
+
+    def hand_out(self, number: int, whole: bool = False) -> int:
+        """Notes that a trial is handed out, to the end of its budget or to its next rung; returns the storage's id."""
+        trial_id, study = self._id(number), self.opened.study
+        self._paused.discard(number)
+        with self._halting():
+            steps = pauses.paused_at(study._storage.get_trial(trial_id)) or 0
+            pauses.hand_out(study, trial_id, steps, self._next, whole)
+        return trial_id
+
+    def close(self) -> None:
+        """Ends the trials that pause: the search is over."""
+        if self._rule is not None and not self.halt:
+            self._rule.paused.clear()
+            self._put_away()
+
+    def _pauses(self, result: dict) -> bool:
+        """Whether ASHA stopped a trial with this result, so that it may go on later."""
+        stopped = result.get("done") and not result.get("ended") and result["steps"] < self.opened.spec.steps
+        return self._rule is not None and bool(stopped) and not result["cause"]
+
+    def _put_away(self) -> None:
+        """Ends who pauses and cannot go on any more."""
+        assert self._rule is not None
+        for number in sorted(self._paused - self._rule.paused.keys()):
+            if self.halt:
+                return
+            self._paused.discard(number)
+            self._told.add(number)
+            with suppress(Exception), self._halting():  # raised in a callback, Ray would take it for the trial's
+                pauses.put_away(self.opened, number, self._next)
+
+    @contextmanager
+    def _halting(self) -> Iterator[None]:
+        """Gives the search up where the study cannot be written, and lets the error through."""
         try:
-            tell()
-        except Exception as error:  # raised here, Ray would take it for the trial's
+            yield
+        except Exception as error:
             self.halt = f"the study cannot be written: {reason(error)}"
+            raise
+
+    def _end(self, number: int, tell: Callable[[], End], cause: str) -> None:
+        with suppress(Exception), self._halting():  # raised here, Ray would take it for the trial's
+            end = tell()
+            if self._rule is not None:
+                self._rule.end(number, complete=end.state == TrialState.COMPLETE)
+                self._put_away()
         self._told.add(number)
         if cause:
             self._count_failure(cause)

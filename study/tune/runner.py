@@ -9,16 +9,18 @@ were given.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 from study.record import first, tables
 from study.record.folder import OpenRun, Run
 from study.record.packed import as_packed, kept
+from study.record.pauses import at_work
 from study.record.progress import begin
 from study.record.start import Start
 from study.record.storage import (
@@ -44,6 +46,9 @@ from study.tune.ledger import LOST_PROCESSES, Ledger
 from study.tune.scheduler import Asha
 from study.tune.searcher import HandOut
 from study.tune.trainable import Trainable
+from study.tune.turns import InTurn, Room
+
+ENDLESS = -1  # to Ray Tune: the searcher says when it has no more; a trial that paused is handed out once more
 
 
 def run(
@@ -161,6 +166,8 @@ def _search(opened: OpenRun, data: str | None, stop: Stop, hours: Hours) -> Outc
                 ledger.left.clear()
                 _fit(opened, data, stop, ledger, hours, alone)
                 again = bool(ledger.left)
+        if stop.signal is None and not hours.over:
+            ledger.close()
     except Exception:
         if not ledger.halt:
             raise
@@ -189,15 +196,14 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, hours: H
     """
     run, spec, study = opened
     later = [trial.number for trial in put_off(opened)]
-    unfinished = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    unfinished = [trial for trial in at_work(study) if (trial.number in later) == alone]
+    scheduler = _scheduler(opened)
     tuner = tune.Tuner(
         tune.with_resources(Trainable, placement(spec, alone)),
         tune_config=tune.TuneConfig(
-            search_alg=HandOut(
-                opened, data, [trial for trial in unfinished if (trial.number in later) == alone], hours.takes
-            ),
-            scheduler=_scheduler(opened),
-            num_samples=_owed(opened, alone),
+            search_alg=_searcher(opened, data, unfinished, hours, scheduler, ledger),
+            scheduler=scheduler,
+            num_samples=ENDLESS if spec.pauses else _owed(opened, alone),
             max_concurrent_trials=1 if alone and not spec.resources.least_gpus else None,
             reuse_actors=True,
             trial_name_creator=_name,
@@ -229,6 +235,20 @@ def _scheduler(opened: OpenRun) -> Asha | FIFOScheduler:
     for trial in opened.study.get_trials(deepcopy=False):
         asha.refill(trial)
     return asha
+
+
+def _searcher(
+    opened: OpenRun,
+    data: str | None,
+    unfinished: Sequence[FrozenTrial],
+    hours: Hours,
+    scheduler: Asha | FIFOScheduler,
+    ledger: Ledger,
+) -> HandOut:
+    if not isinstance(scheduler, Asha) or not opened.spec.pauses:
+        return HandOut(opened, data, unfinished, hours.takes)
+    ledger.follow(scheduler.rule)
+    return InTurn(opened, data, unfinished, hours.takes, scheduler.rule, ledger, Room(opened.spec))
 
 
 def _name(trial: Any) -> str:

@@ -39,14 +39,19 @@ class HandOut(Searcher):
         self._waiting = len(opened.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.WAITING]))
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        run, spec, study = self.opened
+        study = self.opened.study
         if not self.unfinished and not self.takes():
             return Searcher.FINISHED  # type: ignore[return-value]  # a text, which Ray's own annotation leaves out
-        # Of an unfinished trial, what was drawn before comes back from the storage, what was not is drawn now.
         before = self.unfinished.pop(0) if self.unfinished else None
         with together(study):
-            trial = self._new() if before is None else optuna.trial.Trial(study, before._trial_id)
-            settings = spec.draw(trial)
+            return self.configured(self._new() if before is None else optuna.trial.Trial(study, before._trial_id))
+
+    def configured(self, trial: optuna.trial.Trial) -> dict[str, Any]:
+        """What a trial is handed out with. Of one that was handed out before, what was drawn comes back from the
+        storage, and what was not is drawn now.
+        """
+        run, spec, _ = self.opened
+        settings = spec.draw(trial)
         where = {"run": str(run.path), "mark": run.marked(), "data": self.data}
         return {"number": trial.number, **where, "spec": spec, "settings": settings}
 

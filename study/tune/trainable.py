@@ -68,7 +68,7 @@ class Trainable(tune.Trainable):
             if self.failure is not None:
                 raise self.failure
             assert self.trial is not None
-            report = {**self.trial.report(), "cause": "", "done": self.trial.done}
+            report = {**self.trial.report(), "cause": "", "done": self.trial.done, "ended": self.trial.done}
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # bytes of this process, so far
             return {**report, "notes": self.trial.take_notes(), "peak_memory": peak}
         except Exception as error:

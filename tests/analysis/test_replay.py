@@ -55,6 +55,20 @@ def test_a_paused_trial_goes_on_once_it_is_among_the_best():
     assert simulate(curves[::-1], Stopping([10], 2)).complete == [3, 2, 1]
 
 
+def test_the_best_that_were_stopped_go_on_where_too_few_are_complete():
+    """Once nobody else is at work: 1 and 3 at the same time, and they pause nowhere."""
+    curves = [curve(n, value, value, value) for n, value in enumerate((9.0, 3.0, 1.0, 2.0))]
+    found = simulate(curves, Stopping([10, 20], 2, complete=3), workers=2)
+    assert found == (100, 5.0, [0, 1, 3], {2: 10}, {})
+    found = simulate(curves, Promotion([10, 20], 2, complete=3), workers=2)
+    assert (found.complete, found.stopped, found.steps) == ([0, 1, 3], {2: 10}, 100)
+    failing = [curves[0], curve(1, 3.0, 3.0, state="FAIL"), *curves[2:]]
+    assert simulate(failing, Promotion([10, 20], 2, complete=3)).complete == [0, 3, 2]
+    cut = [curves[0], curve(1, 3.0, state="PRUNED"), *curves[2:]]
+    found = simulate(cut, Stopping([10, 20], 2, complete=2))
+    assert (found.complete, found.unknown) == ([0], {1: 10})  # whose end would have been the second
+
+
 @pytest.mark.parametrize("rule", [Stopping, Promotion])
 def test_what_is_not_stored_is_counted_and_not_made_up(rule):
     """Trial 0 was stopped at 20 in the study; here it is the best, and was to go on."""
@@ -258,7 +272,9 @@ def test_settings_are_what_a_preset_may_have(made):
     assert usual[0] == FULL
     assert {way.grace for way in usual[1:]} == {10, 20, 40}
     assert len(usual) == 1 + 2 * 3 * 3
-    assert settings(run, spec, [20], [2], ["stop"])[1:] == [("stop", 20, 2, (20, 40))]
+    assert settings(run, spec, [20], [2], ["stop"])[1:] == [("stop", 20, 2, (20, 40), 0)]
+    assert settings(run, spec, [20], [2], ["promote"])[1:] == [("promote", 20, 2, (20, 40), 3)]
+    assert [way.least for way in settings(run, spec, [20], [2], complete=5)[1:]] == [5, 5]
     with pytest.raises(
         SpecError, match=r"one: --grace 90: must be a multiple of 10, at which trials report, and at most "
     ):
@@ -339,6 +355,7 @@ def test_several_studies_as_markdown_and_as_files(made, command, tmp_path):
         (("RUN", "--orders", "0"), "--orders: must be 1 or more, got 0"),
         (("RUN", "--orders", "1000000000"), "--orders: must be at most 10,000, got 1,000,000,000"),
         (("RUN", "--trials", "17"), "--trials: full has 16 to replay, got 17"),
+        (("RUN", "--complete", "-1"), "--complete: must be 0 or more, got -1"),
         (("RUN", "--workers", "-2"), "--workers: must be 1 or more, got -2"),
         (("RUN", "--figure", "here.gif"), "--figure: must end in .png, .pdf or .svg"),
         (("RUN", "--format", "parquet"), "name a file with --out"),

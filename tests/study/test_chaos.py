@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from benchmarks import attacked, chaos, postgres, undisturbed
 from study.record import storage
 from study.record.folder import Run
+from study.record.pauses import hand_out
 from study.record.storage import open_run
 from study.record.trials import finish, reports, store_report
 from study.spec import SpecError, StudySpec, storage_url
@@ -106,7 +107,7 @@ def ended(made: attacked.Study, *tables: dict) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     path = made.logs / "1.rungs"
-    path.write_text("".join(f"{json.dumps(table)}\n" for table in tables))
+    path.write_text("".join(f"{json.dumps([table, EMPTY])}\n" for table in tables))
     made.ended(attacked.Driver(process, made.logs / "1.log", path))
 
 
@@ -158,6 +159,17 @@ def test_a_study_that_was_changed_is_seen(under_attack, statement, what):
         connection.execute(sqlalchemy.text(statement))
     with pytest.raises(attacked.ViolatedError, match=what):
         ended(made, TABLE)
+
+
+def test_a_pause_may_go_with_the_trial_that_went_on_and_not_otherwise(under_attack):
+    made, study = under_attack
+    store_report(study, study.get_trials()[2]._trial_id, {**report(300, -302.0), "paused": True})
+    ended(made, EMPTY, TABLE)
+    store_report(study, study.get_trials()[2]._trial_id, report(300, -302.0))
+    with pytest.raises(attacked.ViolatedError, match="trial 2: the report at 300"):
+        ended(made, TABLE)
+    hand_out(study, study.get_trials()[2]._trial_id, 300, place=9)
+    ended(made, TABLE)
 
 
 def test_a_driver_that_ended_before_is_no_hit(tmp_path):

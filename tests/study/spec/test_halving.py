@@ -90,6 +90,54 @@ def test_what_is_not_finite_goes_on_where_others_are_stopped_and_is_never_promot
     assert [promotion.promoted() for _ in range(2)] == [2, None]
 
 
+def test_the_best_of_the_highest_rung_finish_where_too_few_are_complete():
+    """Of those that were stopped as many pause as may be wanted; under promotion all do."""
+    stopping, promotion = Stopping([10, 20], 2, complete=2), Promotion([10, 20], 2, complete=2)
+    for rule in (stopping, promotion):
+        for number, value in enumerate((9.0, 1.0, 3.0, 2.5)):
+            rule.goes_on(number, 10, value)
+    assert stopping.paused == {2: (10, 3.0), 3: (10, 2.5)}  # 1 was displaced
+    assert [promotion.promoted() for _ in range(3)] == [0, 2, None]
+    assert [rule.goes_on(0, 20, 8.0) for rule in (stopping, promotion)] == [True, False]
+    assert stopping.finishing() == 2
+    assert not promotion.goes_on(2, 20, 7.0)
+    assert promotion.promoted() == 0
+    promotion.end(0, complete=True)
+    assert [promotion.finishing(), promotion.finishing()] == [2, None]  # of the upper rung; 3 waits whether 2 ends well
+    assert promotion.goes_on(2, 20, 7.0)
+    promotion.end(2)  # it failed
+    assert [promotion.finishing(), promotion.finishing()] == [3, None]
+    assert promotion.goes_on(3, 20, -9.0)  # it pauses nowhere on its way to the end
+    stopping.end(0, complete=True)
+    assert stopping.goes_on(2, 20, -9.0)
+    assert stopping.finishing() is None
+    stopping.end(2, complete=True)
+    assert stopping.paused == {}  # enough are complete
+
+
+@pytest.mark.parametrize("rule", [Stopping, Promotion])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rule_that_is_filled_again_decides_as_before(rule, seed):
+    """Its reports in another order, then who pauses."""
+    numbers = random.Random(seed)
+    made = {number: numbers.gauss(0, 1) for number in range(20)}
+    first, again = rule([10], 3, 4), rule([10], 3, 4)
+    for number, value in made.items():
+        first.goes_on(number, 10, value)
+    gone = [first.promoted(), first.promoted(), first.finishing()]
+    paused = sorted(first.paused)
+    for number in reversed(made):
+        again.record(number, 10, made[number])
+    for number in paused:
+        again.pause(number, 10)
+    again.whole |= first.whole
+    assert again.paused == first.paused
+    assert len(gone) == 3
+    assert [again.promoted() for _ in range(9)] == [first.promoted() for _ in range(9)]
+    assert [again.finishing() for _ in range(9)] == [first.finishing() for _ in range(9)]
+    assert [again.goes_on(number, 10, 0.5) for number in (0, 99)] == [first.goes_on(n, 10, 0.5) for n in (0, 99)]
+
+
 def test_what_a_search_is_expected_to_take():
     """Of two trials in random order the second goes on if it is better: 10 + (10 or 5) of 20 steps."""
     share, low, high = expected([5], 2, 10, 2)
@@ -102,3 +150,17 @@ def test_what_a_search_is_expected_to_take():
     assert most.share == pytest.approx(
         (200 * 2 / 3 + 600 * 2 / 9 + 1200 / 9) / 1200, abs=0.01
     )  # a third, and of it one
+
+
+def test_what_a_search_that_promotes_is_expected_to_take():
+    """Of two the better goes on once both are at the rung: 5 + 5 + 5 of 20 steps; one alone does only if it must."""
+    assert expected([5], 2, 10, 2, "promote") == (0.75, 0.75, 0.75)
+    assert expected([5], 2, 10, 2, "promote", complete=2) == (1, 1, 1)
+    assert expected([5], 3, 10, 1, "promote") == (0.5, 0.5, 0.5)
+    assert expected([5], 3, 10, 1, "promote", complete=1) == (1, 1, 1)
+    few = [
+        expected([200, 600], 3, 1200, 16, mode, complete).share for mode in ("stop", "promote") for complete in (0, 6)
+    ]
+    assert few[2] < few[0]
+    assert few[2] < few[3]
+    assert few[0] < few[1]
