@@ -1,5 +1,6 @@
 """Confirmation: the defaults and the best over fresh seeds, on the test set, with numbers that can be made again."""
 
+import errno
 import json
 import math
 import re
@@ -16,6 +17,7 @@ import torch
 from ended import FULL, SEARCH, SEEDS, Given, searched
 from here import TEST, defined, flat
 from optuna.trial import TrialState
+from ray.exceptions import RayTaskError
 
 import analysis
 import imagesets
@@ -27,6 +29,7 @@ from study.record.storage import open_run
 from study.signals import Stop
 from study.spec import StudySpec
 from study.spec.measures import METRICS
+from study.spec.problems import MachineError
 from study.tasks import work
 from study.trial.evaluation import evaluate, importance_weighted, probe_accuracies
 from study.trial.images import Images
@@ -247,3 +250,14 @@ def test_the_folder_of_a_confirmation_is_its_own(confirmed):
     names = {f"{name}-{repeat}" for name in ("defaults", "trial-1", "trial-2") for repeat in range(SEEDS)}
     assert {path.name for path in (run.path / "confirm").iterdir()} == names
     assert not Path(run.path / "trials").exists()  # that of this search, which trained nothing
+
+
+def test_what_a_machine_that_does_not_see_the_run_raises_ends_the_confirmation():
+    """As Ray hands it on, which makes one exception of two."""
+
+    def handed_on(error: Exception) -> Exception:
+        return RayTaskError("done", "", error, proctitle="", pid=1, ip="10.0.0.2").as_instanceof_cause()
+
+    with pytest.raises(MachineError, match=r"^one does not see /runs/tiny\ngo on with: the same command$"):
+        confirming._check_seen(handed_on(OSError(errno.ESTALE, "one does not see /runs/tiny")), Stop())
+    confirming._check_seen(handed_on(ValueError("of another kind")), Stop())
