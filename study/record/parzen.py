@@ -17,7 +17,6 @@ from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDi
 from optuna.search_space import IntersectionSearchSpace
 from optuna.search_space.intersection import _calculate
 from optuna.study import Study
-from scipy.special import log_ndtr, logsumexp
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +26,8 @@ class Parzen(_ParzenEstimator):
 
     def log_pdf(self, samples_dict: dict[str, Floats]) -> Floats:
         """Log-density of each of N points, parameter -> [N]; [N]."""
+        from scipy.special import logsumexp
+
         mixture = self._mixture_distribution
         log_density = np.log(mixture.weights)[np.newaxis]
         for values, kernels in zip(self._transform(samples_dict).T, mixture.distributions):
@@ -52,6 +53,8 @@ def _log_kernels(values: Floats, kernels: Any) -> Floats:
 
 def _log_mass(low: Floats, high: Floats) -> Floats:
     """Logarithm of a standard normal's probability between two bounds, taken in the tail where it is exact."""
+    from scipy.special import log_ndtr
+
     right = low > 0
     low, high = np.where(right, -high, low), np.where(right, -low, high)
     log_below = log_ndtr(high)

@@ -16,7 +16,13 @@ WRITER = "([0-9]{1,9})(?:_([0-9a-f]{8}))?"  # process id and machine, which earl
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file under a temporary name beside it that says who writes, then renames it: whole, or the old one."""
+    """Writes a file under a temporary name beside it that says who writes, then renames it: whole, or the old one.
+
+    A device, a pipe, and whatever else lies in /dev, is written to as it is: renamed over, it would be gone.
+    """
+    if path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file() and not path.is_dir()):
+        write(path)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:

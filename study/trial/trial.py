@@ -161,7 +161,7 @@ class Trial:
 
     def _show(self, found: Mapping[str, float], losses: list[Losses]) -> None:
         if self._writer is None:
-            self._writer = SummaryWriter(str(self.folder), purge_step=self.training.step)
+            self._writer = self._opened_log()
         step = self.training.step
         for entry in losses:
             for name, value in entry.values.items():
@@ -178,6 +178,11 @@ class Trial:
         except Exception as error:  # a picture never ends a training
             self._note(f"no picture at step {step}: {type(error).__name__}: {error}")
         self._writer.flush()
+
+    def _opened_log(self) -> SummaryWriter:
+        """Of TensorBoard: a trial that goes on within the second in which it began may not write the same file."""
+        step = self.training.step
+        return SummaryWriter(str(self.folder), purge_step=step, filename_suffix=f".{step:07d}")
 
     def _save(self, report: dict[str, Any]) -> None:
         better = report[self.objective] > self.best

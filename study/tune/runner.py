@@ -245,10 +245,11 @@ def _searcher(
     scheduler: Asha | FIFOScheduler,
     ledger: Ledger,
 ) -> HandOut:
-    if not isinstance(scheduler, Asha) or not opened.spec.pauses:
+    if not opened.spec.pauses:
         return HandOut(opened, data, unfinished, hours.takes)
+    assert isinstance(scheduler, Asha)
     ledger.follow(scheduler.rule)
-    return InTurn(opened, data, unfinished, hours.takes, scheduler.rule, ledger, Room(opened.spec))
+    return InTurn(opened, data, unfinished, scheduler.rule, ledger, Room(opened.spec), hours.takes)
 
 
 def _name(trial: Any) -> str:

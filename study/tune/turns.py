@@ -37,10 +37,10 @@ class InTurn(HandOut):
         opened: OpenRun,
         data: str | None,
         unfinished: Sequence[optuna.trial.FrozenTrial],
-        takes: Callable[[], bool],
         rule: Rule,
         ledger: Ledger,
         room: Callable[[], int],
+        takes: Callable[[], bool] = lambda: True,
     ):
         super().__init__(opened, data, unfinished, takes)
         self.rule, self.ledger, self.room = rule, ledger, room

@@ -59,7 +59,7 @@ def test_a_read_only_run_can_still_be_read(fresh, command, doctor, kept, tmp_pat
         assert "1 complete, 1 pruned, 1 failed, 1 unfinished, of 4 trials" in out
         code, out, err = command("table", "tiny", app=analysis.__main__.app)
         assert (code, err) == (0, "")
-        assert [line.split()[1] for line in out.splitlines()[1:5]] == ["COMPLETE", "PRUNED", "RUNNING", "FAIL"]
+        assert [line.split()[1] for line in out.splitlines()[1:5]] == ["COMPLETE", "PRUNED", "UNFINISHED", "FAIL"]
         pd.testing.assert_frame_equal(analysis.trials("tiny"), expected)
         assert len(analysis.curves("tiny")) == 6 + 2 + 1 + 3
         code, _, err = command("export", "tiny", "--out", tmp_path / "best")

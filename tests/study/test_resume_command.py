@@ -16,9 +16,13 @@ from study.tune import runner
         (1, [], ("here", {"data": None})),
         (1, ["--data", "mine"], ("here", {"data": "mine"})),
         (1, ["--address", "local"], ("here", {"data": None})),
-        (1, ["--address", "head:6379"], ("Ray", {"data": None, "address": "head:6379", "wait": False})),
-        (2, [], ("Ray", {"data": None, "address": None, "wait": False})),
-        (2, ["--address", "head:6379", "--wait"], ("Ray", {"data": None, "address": "head:6379", "wait": True})),
+        (1, ["--address", "head:6379"], ("Ray", {"data": None, "address": "head:6379", "wait": False, "hours": None})),
+        (2, [], ("Ray", {"data": None, "address": None, "wait": False, "hours": None})),
+        (
+            2,
+            ["--address", "head:6379", "--wait"],
+            ("Ray", {"data": None, "address": "head:6379", "wait": True, "hours": None}),
+        ),
     ],
 )
 def test_one_trial_goes_on_in_this_process_unless_a_cluster_is_named(

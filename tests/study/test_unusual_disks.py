@@ -115,10 +115,8 @@ def test_a_table_with_other_columns_is_no_table_of_a_run(finished, command, name
     pd.DataFrame({"a": [1]}).to_parquet(finished.table(name))
     code, out, err = command("table", "tiny", app=ANALYSIS)
     if name == "confirm":
-        assert (code, out) == (2, "")
-        assert err.startswith(
-            f"{finished.table(name)} cannot be read; `python -m study doctor tiny --fix` takes it away"
-        )
+        assert (code, bool(out)) == (0, True)  # the trials are there
+        assert f"{finished.table(name)} cannot be read; `python -m study doctor tiny --fix` takes it away" in err
     else:
         assert (code, out, err) == sound
     assert "cannot be read" in command("doctor", "tiny", "--fix")[1] or name == "results"

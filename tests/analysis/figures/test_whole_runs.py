@@ -26,6 +26,7 @@ import searchspaces
 from analysis import figures
 from analysis.figures import style
 from analysis.figures.learning_curves import best_complete
+from analysis.tables import sound
 from study.record.folder import Run
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
@@ -347,7 +348,7 @@ def test_figures_go_by_the_first_objective(make, tmp_path, drawn):
     run = search(spec, tmp_path, (FULL, FULL))
     found = drawn(run)
     rows = analysis.trials(run.path)
-    best = rows.loc[rows["metrics.hoyer"].idxmax(), "number"]
+    best = rows.loc[sound(rows)["metrics.hoyer"].idxmax(), "number"]
     [curves] = found["learning_curves"].axes
     assert curves.get_ylabel() == "validation Hoyer sparsity of codes"
     assert f"best, trial {best}" in legend(curves)

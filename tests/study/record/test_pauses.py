@@ -82,7 +82,7 @@ def test_what_a_person_reads(make):
     store_report(opened.study, begin(opened), report(10, -7.0))
     first, _, third = opened.study.get_trials()
     assert describe(first, opened.spec).split()[:5] == ["trial", "0", "paused", "at", "step"]
-    assert describe(third, opened.spec).split()[2] == "running"
+    assert describe(third, opened.spec).split()[2] == "unfinished"
     assert "0 complete, 0 pruned, 0 failed, 2 paused, 1 unfinished, of 16 trials" in summary(opened)
     assert [line.split()[1] for line in at_work(opened).splitlines()[1:]] == ["2"]
     said = plan(opened.spec, opened.run)
