@@ -70,6 +70,12 @@ def _check_picture(given: Path | None, parameter: typer.CallbackParam) -> Path |
     return _check_file(given, parameter)
 
 
+def _check_page(given: Path | None, parameter: typer.CallbackParam) -> Path | None:
+    if given not in (None, STANDARD_OUTPUT) and given.suffix.lower() not in (".html", ".htm"):
+        raise SpecError(parameter.opts[0], [f"must end in .html or .htm, as a report is HTML, got {given}"])
+    return _check_file(given, parameter)
+
+
 def _format_option(help_text: str) -> Any:
     check = _one_of("md", "latex", "csv", "parquet")
     return typer.Option("--format", callback=check, help=help_text, show_default=False)
@@ -201,7 +207,7 @@ def report_(
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=_check_file,
+            callback=_check_page,
             help="The HTML file to write, - is standard output; of one run, its report.html if not given.",
             show_default=False,
         ),
