@@ -47,7 +47,7 @@ def trials(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
     """One row a trial of all these runs: study, state, cause, steps, `params.*` and `metrics.*`.
 
     Args:
-        runs: names of runs, or their folders.
+        runs: names of runs, or their folders; of none, no rows.
         root: where named runs lie.
 
     Returns:
@@ -91,7 +91,7 @@ def readable_confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> tup
             frames.append(called(tables.confirmed(run), name))
         except folder.RunError as error:
             damaged.append(str(error))
-    return joined(frames or [pd.DataFrame()]), damaged
+    return joined([_without_rows("confirm"), *frames]), damaged
 
 
 def latents(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
@@ -177,7 +177,16 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataFrame:
     found = _found(runs, root)
-    return joined([called(_frame(run, name), of) for run, of in zip(found, names(found))])
+    return joined([_without_rows(name), *(called(_frame(run, name), of) for run, of in zip(found, names(found)))])
+
+
+def _without_rows(name: str) -> pd.DataFrame:
+    """A table of no run: the columns that it has of each."""
+    return called(pd.DataFrame(columns=_fixed(name)), "")
+
+
+def _fixed(name: str) -> list[str]:
+    return [column for column in COLUMNS[name] if "*" not in column]
 
 
 def names(runs: Sequence[folder.Run]) -> list[str]:
@@ -216,7 +225,7 @@ def _frame(run: folder.Run, name: str) -> pd.DataFrame:
 
     A run that was killed before it had a study has a table without rows.
     """
-    todays = [column for column in COLUMNS[name] if "*" not in column]
+    todays = _fixed(name)
     found = tables.read(run, name) if tables.fresh(run, name) else None
     if found is None or not {*todays} <= {*found}:
         if is_without_study(run):
