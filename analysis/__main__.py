@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from study.arguments import Data, Root, main, new_app
-from study.record.folder import RunError, find, unwritable_output
+from study.record.folder import Run, RunError, find, unwritable_output
 from study.spec.problems import SpecError
 from study.trial.files import unwritable, write_whole
 
@@ -276,8 +276,8 @@ def replay(
         Path | None,
         typer.Option(
             callback=_check_picture,
-            help="The picture to write, .png, .pdf or .svg; if not given, replay.png and .pdf among the first run's "
-            "figures.",
+            help="The picture to write, .png, .pdf or .svg; if not given, a .png and a .pdf, beside the file of --out "
+            "under its name, or without one among the first run's figures as replay.",
             show_default=False,
         ),
     ] = None,
@@ -289,9 +289,7 @@ def replay(
     """
     _check_text(format_, out)
     found = list({run.path: run for run in (find(given, root) for given in runs)}.values())
-    stem = found[0].path / "figures" / "replay"
-    if figure is None and (reason := unwritable(stem.parent)):
-        raise RunError(f"cannot write {stem.parent}: {reason}; name a file with --figure")
+    pictures = [figure] if figure else _pictures(found[0], out)
     from analysis import formats, replay
 
     searches = [replay.searched(run) for run in found]
@@ -310,10 +308,23 @@ def replay(
         _write(replay.document(format_ or "text", searches, summaries, workers, orders, trials), out)
     from analysis.figures import replayed
 
-    pictures = [figure] if figure else [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
     replayed.save(summaries, [each.spec.objectives[0] for each in searches], pictures)
     for path in pictures:
         print(path, file=sys.stderr)
+
+
+def _pictures(run: Run, out: Path | None) -> list[Path]:
+    """Where the figure of a replay goes: beside the table's file, or without one into the run."""
+    if out in (None, STANDARD_OUTPUT):
+        stem = run.path / "figures" / "replay"
+        if reason := unwritable(stem.parent):
+            raise RunError(f"cannot write {stem.parent}: {reason}; name a file with --figure, or with --out")
+        return [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
+    pictures = [out.with_suffix(".png"), out.with_suffix(".pdf")]
+    for path in pictures:
+        if reason := "the table goes there" if path == out else unwritable_output(path):
+            raise RunError(f"cannot write {path}: {reason}; name a file with --figure")
+    return pictures
 
 
 def _write(text: str, out: Path | None) -> None:
