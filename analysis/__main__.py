@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,7 +124,7 @@ def table(
     """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed.
 
     With --format also how the trials ended and what they took, the best of each model and data set, and Pareto sets.
-    No path or password of this machine is in them. A confirm.parquet that is damaged is left out, and a line says so.
+    No path or password of this machine is in them. What is damaged of a run is left out, and a line says so.
     """
     if csv is not None:
         if (format_, only, out) != (None, None, None):
@@ -135,12 +135,14 @@ def table(
         find(given, root)  # a misspelt name is told before the tables of another run are made
     from analysis import formats, tables
 
+    trials, lacking = tables.readable_trials(*runs, root=root)
     confirmed, damaged = tables.readable_confirmed(*runs, root=root)
-    if damaged and only == "confirmed" and not len(confirmed):
-        raise RunError("\n".join(damaged))
-    for line in damaged:
-        print(f"left out is what was confirmed: {line}", file=sys.stderr)
-    trials, confirmed = map(formats.sendable, (tables.trials(*runs, root=root), confirmed))
+    lines = [*lacking, *(f"left out is what was confirmed: {line}" for line in damaged)]
+    if not len(confirmed) and (damaged if only == "confirmed" else lacking and not len(trials)):
+        raise RunError("\n".join(lines))
+    for line in lines:
+        print(line, file=sys.stderr)
+    trials, confirmed = map(formats.sendable, (trials, confirmed))
     if format_ in formats.OF_FILES:
         frame = formats.TABLES[only or "trials"].whole(trials, confirmed)
         formats.write(frame, format_, None if out == STANDARD_OUTPUT else out)
@@ -183,12 +185,12 @@ def figures(
     from analysis import figures as drawing
 
     formats = drawing.FORMATS if format_ is None else (format_,)
-    several, drawn = drawing.beside(list(found.values()), data), 0
+    several, drawn = drawing.beside(_specified(found.values()), data), 0
     for results in several:
         drawn += _print_each(drawing.draw(results, formats, out / results.name if out and several[1:] else out))
         for line in results.lacking:
             print(f"{results.name}: {line}", file=sys.stderr)
-    comparing = [results for results in several if results.has_begun]
+    comparing = [results for results in several if not results.unreadable and results.has_begun]
     if len(comparing) > 1:
         if apart := drawing.apart(comparing):
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
@@ -226,7 +228,13 @@ def report_(
     from analysis.figures import beside
     from analysis.report import report
 
-    _write(report(beside(found, data)), path)
+    several = beside(_specified(found), data)
+    lacking = [f"left out is {results.name}: {why}" for results in several if (why := results.unreadable)]
+    if len(lacking) == len(several):
+        raise RunError("\n".join(lacking))
+    for line in lacking:
+        print(line, file=sys.stderr)
+    _write(report([results for results in several if not results.unreadable]), path)
     if path != STANDARD_OUTPUT:
         print(path)
 
@@ -311,6 +319,22 @@ def replay(
     replayed.save(summaries, [each.spec.objectives[0] for each in searches], pictures)
     for path in pictures:
         print(path, file=sys.stderr)
+
+
+def _specified(runs: Iterable[Run]) -> list[Run]:
+    """Those whose specification can be read; a line names each other. RunError where that is none."""
+    found, lines = [], []
+    for run in runs:
+        try:
+            run.spec()
+            found.append(run)
+        except RunError as error:
+            lines.append(f"left out is {run.name}: {error}")
+    if not found:
+        raise RunError("\n".join(lines))
+    for line in lines:
+        print(line, file=sys.stderr)
+    return found
 
 
 def _pictures(run: Run, out: Path | None) -> list[Path]:
