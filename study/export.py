@@ -165,9 +165,7 @@ def export(run: Run, out: Path) -> Path:
     try:
         with folder_written_whole(out) as made:
             weights = save(model.state_dict(), {NAMES: json.dumps([*config["hyperparameters"]])})
-            (made / "model.safetensors").write_bytes(
-                weights
-            )  # with the rights of the others, which save_file withholds
+            (made / "model.safetensors").write_bytes(weights)  # as the umask says; save_file lets its owner alone read
             _write_json(made / "config.json", config)
             if spec.code is not None:
                 (made / CODE).write_text(spec.code.text, encoding="utf-8")
