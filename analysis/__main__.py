@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from study.arguments import Data, Root, main, new_app
-from study.record.folder import RunError, find, unwritable_output
+from study.record.folder import Run, RunError, find, unwritable_output
 from study.spec.problems import SpecError
 from study.trial.files import unwritable, write_whole
 
@@ -70,6 +70,12 @@ def _check_picture(given: Path | None, parameter: typer.CallbackParam) -> Path |
     return _check_file(given, parameter)
 
 
+def _check_page(given: Path | None, parameter: typer.CallbackParam) -> Path | None:
+    if given not in (None, STANDARD_OUTPUT) and given.suffix.lower() not in (".html", ".htm"):
+        raise SpecError(parameter.opts[0], [f"must end in .html or .htm, as a report is HTML, got {given}"])
+    return _check_file(given, parameter)
+
+
 def _format_option(help_text: str) -> Any:
     check = _one_of("md", "latex", "csv", "parquet")
     return typer.Option("--format", callback=check, help=help_text, show_default=False)
@@ -118,7 +124,7 @@ def table(
     """One row a trial: how it ended, what varied, and the metrics of its last report; then what was confirmed.
 
     With --format also how the trials ended and what they took, the best of each model and data set, and Pareto sets.
-    No path or password of this machine is in them. A confirm.parquet that is damaged is left out, and a line says so.
+    No path or password of this machine is in them. What is damaged of a run is left out, and a line says so.
     """
     if csv is not None:
         if (format_, only, out) != (None, None, None):
@@ -129,12 +135,14 @@ def table(
         find(given, root)  # a misspelt name is told before the tables of another run are made
     from analysis import formats, tables
 
+    trials, lacking = tables.readable_trials(*runs, root=root)
     confirmed, damaged = tables.readable_confirmed(*runs, root=root)
-    if damaged and only == "confirmed" and not len(confirmed):
-        raise RunError("\n".join(damaged))
-    for line in damaged:
-        print(f"left out is what was confirmed: {line}", file=sys.stderr)
-    trials, confirmed = map(formats.sendable, (tables.trials(*runs, root=root), confirmed))
+    lines = [*lacking, *(f"left out is what was confirmed: {line}" for line in damaged)]
+    if not len(confirmed) and (damaged if only == "confirmed" else lacking and not len(trials)):
+        raise RunError("\n".join(lines))
+    for line in lines:
+        print(line, file=sys.stderr)
+    trials, confirmed = map(formats.sendable, (trials, confirmed))
     if format_ in formats.OF_FILES:
         frame = formats.TABLES[only or "trials"].whole(trials, confirmed)
         formats.write(frame, format_, None if out == STANDARD_OUTPUT else out)
@@ -177,12 +185,12 @@ def figures(
     from analysis import figures as drawing
 
     formats = drawing.FORMATS if format_ is None else (format_,)
-    several, drawn = drawing.beside(list(found.values()), data), 0
+    several, drawn = drawing.beside(_specified(found.values()), data), 0
     for results in several:
         drawn += _print_each(drawing.draw(results, formats, out / results.name if out and several[1:] else out))
         for line in results.lacking:
             print(f"{results.name}: {line}", file=sys.stderr)
-    comparing = [results for results in several if results.has_begun]
+    comparing = [results for results in several if not results.unreadable and results.has_begun]
     if len(comparing) > 1:
         if apart := drawing.apart(comparing):
             print(f"not compared in one figure: the runs differ in {', '.join(apart)}", file=sys.stderr)
@@ -201,7 +209,7 @@ def report_(
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=_check_file,
+            callback=_check_page,
             help="The HTML file to write, - is standard output; of one run, its report.html if not given.",
             show_default=False,
         ),
@@ -220,7 +228,13 @@ def report_(
     from analysis.figures import beside
     from analysis.report import report
 
-    _write(report(beside(found, data)), path)
+    several = beside(_specified(found), data)
+    lacking = [f"left out is {results.name}: {why}" for results in several if (why := results.unreadable)]
+    if len(lacking) == len(several):
+        raise RunError("\n".join(lacking))
+    for line in lacking:
+        print(line, file=sys.stderr)
+    _write(report([results for results in several if not results.unreadable]), path)
     if path != STANDARD_OUTPUT:
         print(path)
 
@@ -270,8 +284,8 @@ def replay(
         Path | None,
         typer.Option(
             callback=_check_picture,
-            help="The picture to write, .png, .pdf or .svg; if not given, replay.png and .pdf among the first run's "
-            "figures.",
+            help="The picture to write, .png, .pdf or .svg; if not given, a .png and a .pdf, beside the file of --out "
+            "under its name, or without one among the first run's figures as replay.",
             show_default=False,
         ),
     ] = None,
@@ -283,9 +297,7 @@ def replay(
     """
     _check_text(format_, out)
     found = list({run.path: run for run in (find(given, root) for given in runs)}.values())
-    stem = found[0].path / "figures" / "replay"
-    if figure is None and (reason := unwritable(stem.parent)):
-        raise RunError(f"cannot write {stem.parent}: {reason}; name a file with --figure")
+    pictures = [figure] if figure else _pictures(found[0], out)
     from analysis import formats, replay
 
     searches = [replay.searched(run) for run in found]
@@ -304,10 +316,39 @@ def replay(
         _write(replay.document(format_ or "text", searches, summaries, workers, orders, trials), out)
     from analysis.figures import replayed
 
-    pictures = [figure] if figure else [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
     replayed.save(summaries, [each.spec.objectives[0] for each in searches], pictures)
     for path in pictures:
         print(path, file=sys.stderr)
+
+
+def _specified(runs: Iterable[Run]) -> list[Run]:
+    """Those whose specification can be read; a line names each other. RunError where that is none."""
+    found, lines = [], []
+    for run in runs:
+        try:
+            run.spec()
+            found.append(run)
+        except RunError as error:
+            lines.append(f"left out is {run.name}: {error}")
+    if not found:
+        raise RunError("\n".join(lines))
+    for line in lines:
+        print(line, file=sys.stderr)
+    return found
+
+
+def _pictures(run: Run, out: Path | None) -> list[Path]:
+    """Where the figure of a replay goes: beside the table's file, or without one into the run."""
+    if out in (None, STANDARD_OUTPUT):
+        stem = run.path / "figures" / "replay"
+        if reason := unwritable(stem.parent):
+            raise RunError(f"cannot write {stem.parent}: {reason}; name a file with --figure, or with --out")
+        return [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
+    pictures = [out.with_suffix(".png"), out.with_suffix(".pdf")]
+    for path in pictures:
+        if reason := "the table goes there" if path == out else unwritable_output(path):
+            raise RunError(f"cannot write {path}: {reason}; name a file with --figure")
+    return pictures
 
 
 def _write(text: str, out: Path | None) -> None:

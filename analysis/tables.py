@@ -40,6 +40,7 @@ COMPARABLE = ("dataset", "preprocessing", "likelihood", "kind")  # ELBOs compare
 OF_PIXELS = ("elbo", "reconstruction", "log_likelihood", "bits")  # of which a study's kind says what they are
 DEVIATION = "_sd"  # what the names of standard deviations over seeds end in
 HEADLINE = ("elbo", "adversarial_elbo", "reconstruction", "kl", "zero_fraction", "active_units")
+_AS_KEPT = "its trials are shown as results.parquet has them, which was written before"
 MARK = " *"  # behind an importance-weighted number that rests on too few effective samples
 
 
@@ -47,20 +48,36 @@ def trials(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
     """One row a trial of all these runs: study, state, cause, steps, `params.*` and `metrics.*`.
 
     Args:
-        runs: names of runs, or their folders.
+        runs: names of runs, or their folders; of none, no rows.
         root: where named runs lie.
 
     Returns:
         With `study` as `names` has it.
 
     Raises:
-        RunError: a run is not there.
+        RunError: a run is not there, or its study or specification cannot be read.
     """
     return _read("results", runs, root)
 
 
+def readable_trials(*runs: str | Path, root: str | Path = folder.RUNS) -> tuple[pd.DataFrame, list[str]]:
+    """`trials`, as far as they can be read, and a line for each run of which that is not all. Arguments as for it.
+
+    Of a study that cannot be opened any more the rows are those of results.parquet, if that is there.
+    """
+    found, frames, lines = _found(runs, root), [], []
+    for run, name in zip(found, names(found)):
+        try:
+            frames.append(called(_frame(run, "results"), name))
+        except folder.RunError as error:
+            kept = _kept(run, "results")
+            frames += [] if kept is None else [called(kept, name)]
+            lines.append(f"left out are the trials of {name}: {error}" if kept is None else f"{error}; {_AS_KEPT}")
+    return joined([_without_rows("results"), *frames]), lines
+
+
 def curves(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
-    """One row a report of all these runs; arguments and errors as for `trials`."""
+    """One row a report of all these runs; arguments and errors, of a damaged run too, as for `trials`."""
     return _read("curves", runs, root)
 
 
@@ -91,7 +108,7 @@ def readable_confirmed(*runs: str | Path, root: str | Path = folder.RUNS) -> tup
             frames.append(called(tables.confirmed(run), name))
         except folder.RunError as error:
             damaged.append(str(error))
-    return joined(frames or [pd.DataFrame()]), damaged
+    return joined([_without_rows("confirm"), *frames]), damaged
 
 
 def latents(*runs: str | Path, root: str | Path = folder.RUNS) -> pd.DataFrame:
@@ -177,7 +194,16 @@ def confirmation(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _read(name: str, runs: tuple[str | Path, ...], root: str | Path) -> pd.DataFrame:
     found = _found(runs, root)
-    return joined([called(_frame(run, name), of) for run, of in zip(found, names(found))])
+    return joined([_without_rows(name), *(called(_frame(run, name), of) for run, of in zip(found, names(found)))])
+
+
+def _without_rows(name: str) -> pd.DataFrame:
+    """A table of no run: the columns that it has of each."""
+    return called(pd.DataFrame(columns=_fixed(name)), "")
+
+
+def _fixed(name: str) -> list[str]:
+    return [column for column in COLUMNS[name] if "*" not in column]
 
 
 def names(runs: Sequence[folder.Run]) -> list[str]:
@@ -216,7 +242,7 @@ def _frame(run: folder.Run, name: str) -> pd.DataFrame:
 
     A run that was killed before it had a study has a table without rows.
     """
-    todays = [column for column in COLUMNS[name] if "*" not in column]
+    todays = _fixed(name)
     found = tables.read(run, name) if tables.fresh(run, name) else None
     if found is None or not {*todays} <= {*found}:
         if is_without_study(run):
@@ -225,6 +251,14 @@ def _frame(run: folder.Run, name: str) -> pd.DataFrame:
             tables.write(run)
             found = tables.read(run, name)
     return tables.make(run, name) if found is None else found
+
+
+def _kept(run: folder.Run, name: str) -> pd.DataFrame | None:
+    """A table's file of a run whose specification, unlike its study, can be read; None where one of these is not so."""
+    with suppress(folder.RunError):
+        run.spec()
+        return tables.read(run, name)
+    return None
 
 
 def is_without_study(run: folder.Run) -> bool:

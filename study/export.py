@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import imagesets
 import models
@@ -164,7 +164,8 @@ def export(run: Run, out: Path) -> Path:
     )
     try:
         with folder_written_whole(out) as made:
-            save_file(model.state_dict(), made / "model.safetensors", {NAMES: json.dumps([*config["hyperparameters"]])})
+            weights = save(model.state_dict(), {NAMES: json.dumps([*config["hyperparameters"]])})
+            (made / "model.safetensors").write_bytes(weights)  # as the umask says; save_file lets its owner alone read
             _write_json(made / "config.json", config)
             if spec.code is not None:
                 (made / CODE).write_text(spec.code.text, encoding="utf-8")

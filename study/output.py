@@ -29,14 +29,34 @@ def outlive() -> None:
 IN_URL = re.compile(  # user:password@, with : / and @ in it, also where the scheme was left out
     r"(\b(?:[A-Za-z][\w+.-]*:/{1,3})?[^\s:@/]{0,200}:)[^\s/]\S*@"
 )
-NAMED = re.compile(
-    r"""(\b(?:ssl)?(?:password|passwd|pwd)\b(?:%3[dD]|=|['"]\s*:)\s*['"]?)[^\s&;,'"\]})]+""", re.IGNORECASE
+SPACED_IN_URL = re.compile(  # the same with spaces in it, which only a scheme tells from a sentence; and no port
+    r"(\b[A-Za-z][\w+.-]{0,30}:/{2,3}[^\s:@/]{0,200}:)(?!\d{1,5}(?:[\s/,;)]|$))[^\s/][^@\n'\"`<>]{0,200}@"
+)
+NAMED = re.compile(  # PGPASSWORD=, 'token': and the like; of `pass`, which is a word of sentences, no bare colon
+    r"""((?:passw(?:or)?d|passphrase|pwd|token|secret|(?:api|access|private|secret)[_-]?key)\\*['"]?[ \t]*(?::|=+|%3d)
+    |(?<![a-z])pass(?:\\*['"][ \t]*:|[ \t]*=+|%3d))([ \t]*\\*)(?:(['"])(?:(?!\\*\3).)+|[^\s&;,'"\]})]+)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 CONTROLS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 BREAKS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-PLACE = re.compile(r"\b([A-Za-z][\w+.-]{0,30}:/{2,})[^\s'\"`<>]+")  # of a server or a file, in a URL
-QUOTED = re.compile(r"""(["'])~?/([^"'\n]+)\1""")  # a path with spaces in it
-PATH = re.compile(r"""(?<![\w.~/])(?:~[\w.-]*)?/(?:[^\s/'"`<>|;,()]+/)+(?=[^\s/'"`<>|;,()])""")
+PLACE = re.compile(  # of a server or a file, in a URL; that of a paper is none
+    r"\b(?!https://(?:arxiv|doi)\.org/)([A-Za-z][\w+.-]{0,30}:/{2,})[^\s'\"`<>]+"
+)
+QUOTED = re.compile(  # a path with anything in it
+    r"""(["'])(?:(?:~[\w.-]*|\.\.)?/|[A-Za-z]:[\\/]|\\{2,}(?=[^\\]+\\))((?:(?!\1).)+)\1"""
+)
+BACKSLASH = "\\"
+IN_NAMES = r"[^\s/'\"`<>|;,()]"
+OF_SENTENCES = "and|as|at|by|for|from|in|into|is|not|of|on|or|s|the|to|was|with"
+FOLDER = rf"(?:{IN_NAMES}+|[\w-]+(?:[ ](?!(?:{OF_SENTENCES})\b)[A-Za-z][\w.-]*){{1,3}})/+"  # spaces: `without_places`
+PATH = re.compile(
+    rf"(?<![\w.~/\\])(?:(?:[A-Za-z]:|(?:(?<!:)/+)?)/(?:{FOLDER})+|(?:~(?:[A-Za-z_][\w.-]*)?/+|(?:\.\./+)+)(?:{FOLDER})*)"
+    rf"(?={IN_NAMES})"
+)
+IN_WINDOWS = r"[^\s\\/:'\"`<>|;,()]+"
+WINDOWS = re.compile(  # a space before a backslash can be in a name only
+    rf"(?<![\w\\])(?:[A-Za-z]:|\\(?=\\))\\+(?:{IN_WINDOWS}(?:[ ]{IN_WINDOWS}){{0,3}}\\+)+(?={IN_WINDOWS})"
+)
 SURROGATES = re.compile(r"[\ud800-\udfff]")  # bytes of a path or an argument that are no UTF-8
 
 
@@ -44,8 +64,8 @@ def masked(text: str) -> str:
     """The text with stars in the place of whatever looks like a password."""
     text = SURROGATES.sub(_escaped, text)
     if "@" in text:
-        text = IN_URL.sub(r"\1***@", text)
-    return NAMED.sub(r"\1***", text) if "=" in text or ":" in text or "%3" in text else text
+        text = SPACED_IN_URL.sub(r"\1***@", IN_URL.sub(r"\1***@", text))
+    return NAMED.sub(r"\1\2\3***", text) if "=" in text or ":" in text or "%3" in text else text
 
 
 def printable(text: str) -> str:
@@ -59,13 +79,21 @@ def in_a_line(text: str) -> str:
 
 
 def without_places(text: str) -> str:
-    """The text without passwords, and in which a path is the name of its file or folder, and a URL its scheme."""
-    return PATH.sub("", QUOTED.sub(_name, PLACE.sub(r"\1...", masked(text))))
+    """The text without passwords, and in which a path is the name of its file or folder, and a URL its scheme.
+
+    A path is one of the root, a home, a folder above, a drive or a share. In quotes it ends with them. Elsewhere a name
+    with spaces is told by the slash behind its last word, where it has at most four words, none of OF_SENTENCES, and no
+    dot in the first: of "/a/my data/x.py" "x.py" is left, of "/a/b.txt in c/d", which is a sentence, "b.txt in c/d".
+    What cannot be told: the words behind a space in the last name; more words than that, or such; an apostrophe or a
+    comma in a name without quotes; `pass: ...` without quotes; what is called by none of the words in NAMED.
+    """
+    return WINDOWS.sub("", PATH.sub("", QUOTED.sub(_name, PLACE.sub(r"\1...", masked(text)))))
 
 
 def _name(path: re.Match[str]) -> str:
     quote, parts = path.groups()
-    return f"{quote}{parts.rstrip('/').rpartition('/')[2]}{quote}"
+    name = parts.replace(BACKSLASH, "/").rstrip("/").rpartition("/")[2]
+    return f"{quote}{name}{quote}"
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -145,6 +145,17 @@ class Results:
         return any(error is own for own in self.errors.values())
 
     @property
+    def unreadable(self) -> str:
+        """Why neither a report nor a comparison can be made of it: its study cannot be read; empty where it can."""
+        try:
+            _ = self.trials
+            if not tables.is_without_study(self.run):
+                _ = self.opened
+        except RunError as error:
+            return str(error)
+        return ""
+
+    @property
     def has_begun(self) -> bool:
         """Whether it has a trial, or something that is confirmed, as far as that can be read."""
         for name in ("trials", "confirmed"):

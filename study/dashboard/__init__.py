@@ -7,13 +7,15 @@ it, and a picture is there as soon as its trial has made it. The database is rea
 would be as old as its last refresh. An SQLite file is locked for what one query takes, and a search that wants to write
 waits that long. Requests that change a study, to delete it, to end a trial, to write a note, are refused.
 
-Who can open the port can read the study, but change nothing; pictures have names that cannot be guessed, because
+Who can open the port can read the study, but change nothing; on an address, a page of another site cannot (it would
+have its own name lead here, which `only_asked_for` refuses). Pictures have names that cannot be guessed, because
 optuna-dashboard lets any page of the browser ask for them.
 """
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import json
 import platform
 import signal
@@ -21,6 +23,7 @@ import socket
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from optuna_dashboard import wsgi
@@ -53,7 +56,7 @@ def serve(run: Run, host: str, port: int | None) -> None:
     pictures = Pictures(run)
     view = View(opened, pictures)
     with _listening(host, port) as server:
-        server.set_app(only_reading(wsgi(view, artifact_store=pictures)))
+        server.set_app(only_asked_for(host, only_reading(wsgi(view, artifact_store=pictures))))
         _say_where(run, host, server.server_port, f"/dashboard/studies/{opened.study._study_id}")
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, _leave)
@@ -74,6 +77,34 @@ def only_reading(app: App) -> App:
         return [json.dumps({"reason": "this dashboard shows the study, and changes nothing in it"}).encode()]
 
     return answer
+
+
+def only_asked_for(host: str, app: App) -> App:
+    """The application for requests to this address or the machine itself, by any port, as that of a tunnel.
+
+    On all addresses (0.0.0.0, ::) and on a name but localhost, it is for all: by what names it is reached, nobody says.
+    """
+    names = {"localhost", "127.0.0.1", "::1", host}
+    try:
+        open_to_all = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        open_to_all = host != "localhost"
+
+    def answer(request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if open_to_all or _asked_for(request) in names:
+            return app(request, start)
+        start("403 Forbidden", [("Content-Type", "application/json")])
+        return [json.dumps({"reason": f"this dashboard is at {host}, and answers to no other name"}).encode()]
+
+    return answer
+
+
+def _asked_for(request: dict[str, Any]) -> str | None:
+    """The host that a request names, without its port."""
+    try:
+        return urlsplit(f"//{request.get('HTTP_HOST', '')}").hostname
+    except ValueError:  # a bracket that is not closed
+        return None
 
 
 class _Server(ThreadingMixIn, WSGIServer):

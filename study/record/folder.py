@@ -240,7 +240,8 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
     """
     root = Path(os.path.expanduser(root))
     named, folder = Run(root / run), Run(run)
-    for found in (named,) if root != RUNS and _is_bare(run) else (named, folder):
+    looked_at = (named,) if root != RUNS and _is_bare(run) else (named, folder)
+    for found in looked_at:
         if os.path.isfile(found.study_yaml):  # which no name is too long for
             return found
         if any(map(os.path.exists, (found.database, found.journal, found.path / "trials"))):
@@ -250,6 +251,8 @@ def find(run: str | Path, root: str | Path = RUNS, whole: bool = True) -> Run:
             raise RunError(f"{found.study_yaml} is gone; `{again}` makes it again from the study")
     known = sorted(path.parent.name for path in root.glob("*/study.yaml"))
     there = f"runs in {root}: {', '.join(known)}" if known else f"there is none in {root} yet"
+    if empty := [found.path for found in looked_at if os.path.isdir(found.path)]:
+        there = f"the folder {empty[0]} holds no study; {there}"
     if os.path.isfile(folder.study_yaml):
         there += f"; the one in the current folder is ./{run}"
     raise RunError(f"no run {str(run)!r}; {there}{nearest(str(run), known)}")

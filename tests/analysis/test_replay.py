@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -339,6 +340,21 @@ def test_several_studies_as_markdown_and_as_files(made, command, tmp_path):
     assert set(full["trials"]) == {16}
     np.testing.assert_array_equal(full.loc[full["mode"] == "full", "steps_share"], 1.0)
     assert (tmp_path / "both.svg").read_text().startswith("<?xml")
+
+
+def test_beside_a_file_the_figure_has_its_name_and_the_run_is_left_alone(made, command, tmp_path):
+    run = Run(shutil.copytree(made("two").path, tmp_path / "two", ignore=shutil.ignore_patterns("figures")))
+    (run.path / "figures").touch()  # where no folder can be made
+    short = (run.path, "--grace", 20, "--mode", "stop", "--orders", 4)
+    code, _, err = command(*short)
+    assert (code, err.splitlines()[0].endswith("name a file with --figure, or with --out")) == (2, True)
+    code, out, err = command(*short, "--format", "csv", "--out", tmp_path / "rungs.csv")
+    pictures = [tmp_path / "rungs.png", tmp_path / "rungs.pdf"]
+    assert (code, out, err.splitlines()) == (0, "", [str(path) for path in pictures])
+    assert all(path.stat().st_size > 1000 for path in pictures)
+    assert len(pd.read_csv(tmp_path / "rungs.csv")) == 4
+    code, _, err = command(*short, "--out", tmp_path / "rungs.pdf")
+    assert (code, "the table goes there; name a file with --figure" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import analysis
 from analysis.summaries import studies
 from analysis.tables import confirmation, cost, names, notes, ranking, saved, text
 from study.record import tables
+from study.record.columns import COLUMNS
 from study.record.folder import Run, RunError
 from study.record.storage import open_run
 from study.record.trials import fail, finish, store_report
@@ -344,6 +345,19 @@ def test_a_study_that_is_stored_elsewhere_is_always_read(make, tmp_path):
 def test_a_run_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"no run 'one'; there is none in .* yet"):
         analysis.trials("one", root=tmp_path)
+    (tmp_path / "one").mkdir()
+    for given in ("one", tmp_path / "one"):
+        with pytest.raises(RunError, match=rf"no run '.*one'; the folder {tmp_path}/one holds no study; there is none"):
+            analysis.trials(given, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("read", "name"), [("trials", "results"), ("curves", "curves"), ("train", "train"), ("confirmed", "confirm")]
+)
+def test_of_no_run_there_are_no_rows_but_the_columns(read, name):
+    frame = getattr(analysis, read)()
+    assert len(frame) == 0
+    assert {*frame} == {"study"} | {column for column in COLUMNS[name] if "*" not in column}
 
 
 def test_reading_leaves_no_other_files(make):

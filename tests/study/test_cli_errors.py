@@ -256,6 +256,7 @@ def test_an_export_without_a_result_or_to_a_folder_that_exists(refused, existing
         (["figures", "tiny", "--out", "file/drawn"], "cannot write file/drawn: {here}/file is no folder that can be"),
         (["figures", "tiny", "--out", "file"], "cannot write file: {here}/file is no folder that can be written"),
         (["report", "tiny", "--out", "none/x.html"], "--out: there is no folder none"),
+        (["report", "tiny", "--out", "x.png"], "--out: must end in .html or .htm, as a report is HTML, got x.png"),
         (["table", "tiny", "--csv", "none/x"], "--csv: there is no folder none"),
         (["table", "tiny", "--csv", "file/x"], "--csv: there is no folder file"),
         (["table", "tiny", "--csv", "runs"], "--csv: runs is a folder"),

@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 import analysis
 import analysis.__main__
 import imagesets
-from study.record.folder import Run
+from analysis import figures
+from study.record.folder import Run, RunError
 from study.record.storage import open_run
 from study.record.trials import reports, store_report
 from study.spec import StudySpec
@@ -69,7 +70,10 @@ def test_a_search_is_not_started_over_a_damaged_specification(run, refused, pres
     assert "is not the specification of a run any more" in refused("run", "run", path, "--trials", "+2")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+OF_THE_STUDY = [name for name in COMMANDS if name != "table"]
+
+
+@pytest.mark.parametrize("name", OF_THE_STUDY)
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_study_that_is_gone_is_not_begun_anew(run, refused, name, empty):
     """A new study's trials would write their checkpoints over the old ones."""
@@ -79,10 +83,51 @@ def test_a_study_that_is_gone_is_not_begun_anew(run, refused, name, empty):
     assert re.search(rf"{run.database} is gone, and there are trials; bring .* back from a backup", refused(name))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", OF_THE_STUDY)
 def test_a_damaged_study_is_named(run, refused, name):
     run.database.write_bytes(b"nothing of the kind" * 1000)
     assert re.search(r"cannot be opened \(file is not a database\); bring .* back from a backup", refused(name))
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_of_a_study_that_is_lost_the_table_shows_what_was_kept(run, command, refused, gone):
+    _, whole, _ = command("table", "tiny", app=analysis.__main__.app)
+    run.database.unlink() if gone else run.database.write_bytes(b"nothing of the kind" * 1000)
+    code, out, err = command("table", "tiny", app=analysis.__main__.app)
+    assert (code, out, len(err.splitlines())) == (0, whole, 1)
+    assert re.search(rf"{run.database} .*; its trials are shown as results.parquet has them, which was written", err)
+    with pytest.raises(RunError, match="bring the file back from a backup"):
+        analysis.trials("tiny")
+    run.table("results").unlink()
+    assert "left out are the trials of tiny: " in refused("table")
+
+
+@pytest.fixture
+def beside(run) -> Run:
+    """Another run, of whose study nothing can be read, beside the sound one."""
+    other = Run(shutil.copytree(run.path, run.path.parent / "bad", copy_function=shutil.copy2))
+    other.database.write_bytes(b"nothing of the kind" * 1000)
+    other.table("results").unlink()
+    return other
+
+
+@pytest.mark.parametrize("specification", [False, True])
+def test_a_damaged_run_takes_nothing_away_from_those_beside_it(run, beside, command, monkeypatch, specification):
+    drawn = {"learning_curves": figures.module("learning_curves")}
+    monkeypatch.setattr(figures, "_modules", lambda: drawn)
+    if specification:
+        beside.study_yaml.write_text("name: [")
+    for arguments, shown in (
+        (["table", "--only", "best"], "vae"),
+        (["figures", "--out", "drawn", "--format", "png"], "learning_curves.png"),
+        (["report", "--out", "both.html"], "both.html"),
+    ):
+        code, out, err = command(*arguments, beside.path, run.path, app=analysis.__main__.app)
+        assert (code, shown in out) == (0, True)
+        assert re.match("left out (are the trials of|is) bad: |bad: what needs its study is not drawn: ", err)
+        code, out, err = command(*arguments, beside.path, app=analysis.__main__.app)
+        assert (code, out) == (2, "")
+        assert "bad" in err
 
 
 def test_an_export_without_its_trial_folder_is_refused(run, refused):

@@ -72,6 +72,7 @@ def test_it_is_the_best_checkpoint_not_the_last_one(searched, tmp_path):
     assert evaluate(model, Images(imagesets.load("mnist5k").valid))["elbo"] == pytest.approx(written["elbo"], rel=1e-6)
     config = json.loads((out / "config.json").read_text())
     assert (config["trial"], config["steps"], config["seed"]) == (1, 20, derived_seed(0, 1))
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1  # who may read one may read all
     assert config["training"] == {"lr": 1e-2}
     card = (out / "README.md").read_text()
     assert "Trial 1 of 2 in the study `tiny`, after 20 optimiser steps" in card

@@ -62,6 +62,30 @@ def test_the_study_its_trials_and_their_pictures(dashboard):
 
 
 @pytest.mark.parametrize(
+    ("host", "asked", "status"),
+    [
+        ("127.0.0.1", "127.0.0.1:8080", 200),
+        ("127.0.0.1", "LOCALHOST:9000", 200),
+        ("::1", "[::1]:8080", 200),
+        ("10.0.0.7", "10.0.0.7:8080", 200),
+        ("127.0.0.1", "evil.example:8080", 403),
+        ("127.0.0.1", "127.0.0.1.evil.example", 403),
+        ("127.0.0.1", "[::1", 403),
+        ("127.0.0.1", None, 403),
+        ("localhost", "evil.example:8080", 403),
+        ("0.0.0.0", "node7:8080", 200),
+        ("::", "node7:8080", 200),
+        ("node7", "node7.cluster:8080", 200),
+    ],
+)
+def test_on_an_address_it_answers_to_no_other_name(host, asked, status):
+    said: list[str] = []
+    app = dashboards.only_asked_for(host, lambda _, start: (start("200 OK", []), [b""])[1])
+    list(app({} if asked is None else {"HTTP_HOST": asked}, lambda line, _: said.append(line)))
+    assert [int(line.split()[0]) for line in said] == [status]
+
+
+@pytest.mark.parametrize(
     ("method", "path"),
     [
         ("DELETE", "/api/studies/1"),
