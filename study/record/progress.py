@@ -76,7 +76,10 @@ class Pace:
                     late.append((trial.number, steps, seconds, reported))
                 else:
                     self._made[trial.number] = (steps, seconds)
-        self._before, self._elapsed = self._total(), _worked(self.sessions, times)
+        made = self._made.values()
+        self._total = sum(steps for steps, _ in made), sum(seconds for _, seconds in made)  # of all trials
+        self._before = self._total
+        self._elapsed = _worked(self.sessions, times)
         for one in late:
             self.report(*one)
         self._running = {trial.number for trial in trials if not trial.state.is_finished()}
@@ -88,6 +91,8 @@ class Pace:
         steps_before, seconds_before = self._made.get(number, (0, 0.0))
         self._running.add(number)
         self._made[number] = (steps, seconds)
+        total, worked = self._total
+        self._total = total + steps - steps_before, worked + seconds - seconds_before
         if self.sessions and reported >= self.sessions[-1]:
             self.last = max(reported, self.last or reported)
             self._first = min(self._first, reported - (seconds - seconds_before))
@@ -115,7 +120,7 @@ class Pace:
         if rates is None:
             return None
         elapsed = self._elapsed + max(0.0, now - self.sessions[-1])
-        return Progress(self._total()[0], len(self.sessions), elapsed, rates[0], self._left(*rates))
+        return Progress(self._total[0], len(self.sessions), elapsed, rates[0], self._left(*rates))
 
     def forecast(self) -> Forecast | None:
         """What is ahead; None before the last session's first report."""
@@ -131,7 +136,7 @@ class Pace:
 
     def _rates(self) -> tuple[float, float] | None:
         """Steps a second of the last session: of all trials together, and of one."""
-        (steps, seconds), (steps_before, seconds_before) = self._total(), self._before
+        (steps, seconds), (steps_before, seconds_before) = self._total, self._before
         made, worked = steps - steps_before, seconds - seconds_before
         if self.last is None or made <= 0 or worked <= 0:
             return None
@@ -143,8 +148,9 @@ class Pace:
 
     def _left(self, rate: float, alone: float) -> float:
         """Seconds for all steps to the full budget."""
-        owed = [*self._owed(), *[self.spec.steps] * (self.spec.trials - len(self.ended) - len(self._running))]
-        return max(sum(owed) / rate, max(owed, default=0) / alone)
+        owed, new = self._owed(), self.spec.trials - len(self.ended) - len(self._running)
+        longest = self.spec.steps if new > 0 else max(owed, default=0)
+        return max((sum(owed) + max(0, new) * self.spec.steps) / rate, longest / alone)
 
     def _share(self) -> float:
         """Of the steps of a full trial, those that one is expected to make; without ASHA all."""
@@ -158,10 +164,6 @@ class Pace:
         spec = self.spec
         assert spec.asha is not None
         return expected(spec.rungs, spec.asha.reduction, spec.steps, spec.trials).share
-
-    def _total(self) -> tuple[int, float]:
-        """Steps and seconds of all trials."""
-        return sum(steps for steps, _ in self._made.values()), sum(seconds for _, seconds in self._made.values())
 
 
 def memory(reports: Iterable[Mapping[str, Any]]) -> int:
