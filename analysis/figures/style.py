@@ -96,7 +96,8 @@ def say_below(ax: Axes, values: NDArray[np.float64]) -> None:
     """Says of curves that some of their values lie below the axis, where any do."""
     if (values < ax.get_ylim()[0]).any():
         where: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom", "fontsize": "x-small"}
-        ax.text(0.99, 0.01, "some values lie below", color=GREY, **where)
+        plate = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}  # a curve may pass behind
+        ax.text(0.99, 0.01, "some values lie below", color=GREY, bbox=plate, **where)
 
 
 def limit_from_above(ax: Axes, values: NDArray[np.float64]) -> None:

@@ -210,9 +210,12 @@ def test_one_complete_trial_and_nothing_drawn_is_enough(make, tmp_path, latent, 
 
 def test_of_a_run_without_a_complete_trial_what_needs_no_model_is_drawn(make, tmp_path, command):
     run = search(make(), tmp_path, ENDINGS[1:2] + ENDINGS[3:4])
-    code, out, err = command("figures", run.path, "--format", "png")
+    for step in (10, 20):  # what a longer training would have left
+        shutil.copy(next(run.trial(0).glob("snapshots/*.npz")), run.trial(0) / "snapshots" / f"{step + 1:07d}.npz")
+    code, out, err = command("figures", run.path)
     assert code == 0
-    assert [Path(line).stem for line in out.splitlines()] == ["learning_curves", "cost"]
+    drawn = ["learning_curves", "loss_history", "training_losses", "training_progress", "cost"]
+    assert list(dict.fromkeys(Path(line).stem for line in out.splitlines())) == drawn
     lacking = f"tiny has no complete trial yet; go on with `python -m study resume {run.path}`"
     assert err == f"tiny: what needs its best model is not drawn: {lacking}\n"
 
@@ -237,15 +240,17 @@ def test_what_is_damaged_keeps_only_what_needs_it_from_being_drawn(runs, tmp_pat
     code, out, err = command("figures", damaged.path, whole.path, "--format", "png")
     lines = err.splitlines()
     assert (code, len(lines)) == (0, 2)
-    assert re.match("tiny-vae: what needs its best model is not drawn: .*best.pt", lines[0])
-    assert re.match("tiny-vae: what was confirmed is not drawn: .*confirm.parquet cannot be read; .*--fix", lines[1])
+    assert re.match("tiny-vae: what needs its best model is not drawn: .*best.pt", lines[1])
+    assert re.match("tiny-vae: what was confirmed is not drawn: .*confirm.parquet cannot be read; .*--fix", lines[0])
     drawn = {path.parent: set() for path in map(Path, out.splitlines())}
     for path in map(Path, out.splitlines()):
         drawn[path.parent].add(path.stem)
     of_no_model = {"learning_curves", "elbo_sparsity", "hyperparameters", "parallel_coordinates", "rungs", "cost"}
-    assert drawn[damaged.path / "figures"] == of_no_model | {"training_losses"}
+    assert drawn[damaged.path / "figures"] == of_no_model | {"loss_history", "training_losses"}
     assert drawn[whole.path / "figures"] == expected_of("vsc") - {*MOVING} | {"confirmed"}
-    assert drawn[damaged.path / "figures" / "compared"] == {"learning_curves", "elbo_sparsity", "training_losses"}
+    assert drawn[damaged.path / "figures" / "compared"] == {
+        *("learning_curves", "loss_history", "training_losses", "elbo_sparsity")
+    }
 
 
 def test_figures_do_not_read_the_test_set(runs, monkeypatch, unrendered):
