@@ -1,4 +1,4 @@
-"""Reconstructions and a traversal at each report of the best trial, or the furthest, as an animation, from the snapshots it left."""
+"""Reconstructions and a traversal at each report of the best trial, or the furthest, from its snapshots, animated."""
 
 from __future__ import annotations
 

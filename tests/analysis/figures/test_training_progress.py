@@ -1,7 +1,6 @@
 """An animation of snapshots: which, and what is on a frame."""
 
 import numpy as np
-
 from marks import trials
 
 import models
