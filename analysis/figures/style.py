@@ -84,6 +84,17 @@ def floor(values: NDArray[np.float64]) -> float:
     return float(near.min())
 
 
+def dodge(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Offsets across an axis that keep marks of near values apart: by turns none, up and down, in their order, [N].
+
+    Args:
+        values: [N].
+        width: of an offset.
+    """
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    return width * np.array([0.0, 1.0, -1.0])[ranks % 3]
+
+
 def limit(ax: Axes, values: NDArray[np.float64], low: float) -> None:
     """An axis of values from `low` on, with room for `mark_below` where some lie below."""
     if np.isfinite(low):
