@@ -120,7 +120,8 @@ def draw(
     for rung in rungs:
         ax.axvline(rung, color="black", linewidth=0.6, linestyle=(0, (4, 4)), label=once("rung"), zorder=1)
     _frame(ax, curves, measure)
-    ax.set_title("Learning curves; a cross marks where a trial was stopped", pad=22 + 16 * ((len(named) - 1) // 4))
+    crosses = "; a cross marks where a trial was stopped" if any(line.get_marker() == "x" for line in ax.lines) else ""
+    ax.set_title(f"Learning curves{crosses}", pad=22 + 16 * ((len(named) - 1) // 4))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=4, frameon=False)  # above: no curve is hidden
 
 
