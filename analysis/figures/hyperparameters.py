@@ -140,7 +140,7 @@ def _rows(drawn: Sequence[Parameter]) -> int:
 
 def figure(results: Results) -> Figure:
     drawn = data(results.trials, results.spec)
-    figure = style.canvas(0.5 + 1.9 * _rows(drawn))
+    figure = style.canvas(0.5 + 1.55 * _rows(drawn))
     draw_all(figure, drawn, results.measure)
     style.note(figure, [results])
     return figure
