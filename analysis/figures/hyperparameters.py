@@ -111,7 +111,7 @@ def _draw_range(ax: Axes, drawn: FloatDistribution | IntDistribution, margin: fl
         ax.set_xlim(low - margin * (high - low), high + margin * (high - low))
     ax.set_xticks(ticks, [f"{tick:.2g}" if tick < 10 else f"{tick:.0f}" for tick in ticks], fontsize="small")
     for label, side in zip(ax.get_xticklabels(), ("left", "center", "right")):  # clear of those of the plot beside
-        label.set_horizontalalignment(side)
+        label.set(horizontalalignment=side)
     ax.xaxis.set_minor_locator(NullLocator())
 
 
