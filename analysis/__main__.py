@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from study.arguments import Data, Root, main, new_app
 from study.record.folder import Run, RunError, find, unwritable_output
 from study.spec.problems import SpecError
 from study.trial.files import unwritable, write_whole
+
+if TYPE_CHECKING:
+    from analysis.figures import Results
 
 app = new_app("Tables, figures and reports of one run or several.")
 
@@ -188,8 +191,7 @@ def figures(
     several, drawn = drawing.beside(_specified(found.values()), data), 0
     for results in several:
         drawn += _print_each(drawing.draw(results, formats, out / results.name if out and several[1:] else out))
-        for line in results.lacking:
-            print(f"{results.name}: {line}", file=sys.stderr)
+    _print_lacking(several)
     comparing = [results for results in several if not results.unreadable and results.has_begun]
     if len(comparing) > 1:
         if apart := drawing.apart(comparing):
@@ -234,7 +236,9 @@ def report_(
         raise RunError("\n".join(lacking))
     for line in lacking:
         print(line, file=sys.stderr)
-    _write(report([results for results in several if not results.unreadable]), path)
+    several = [results for results in several if not results.unreadable]
+    _write(report(several), path)
+    _print_lacking(several)
     if path != STANDARD_OUTPUT:
         print(path)
 
@@ -357,6 +361,12 @@ def _write(text: str, out: Path | None) -> None:
         print(text, end="")
     else:
         write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _print_lacking(several: Sequence[Results]) -> None:
+    for results in several:
+        for line in results.lacking:
+            print(f"{results.name}: {line}", file=sys.stderr)
 
 
 def _print_each(paths: Sequence[Path]) -> int:

@@ -16,6 +16,7 @@ from analysis.figures import style
 from analysis.figures.results import Results
 
 PLACE = 26
+APART = 0.12  # of a row, between dots of near values
 
 
 class Configuration(NamedTuple):
@@ -53,11 +54,12 @@ def data(confirmed: pd.DataFrame, measure: str = "elbo") -> list[Configuration]:
 def draw(ax: Axes, found: list[Configuration], measure: str = "elbo") -> None:
     """Every seed as a dot, mean and standard deviation beside it, where there are two; one row a configuration."""
     for row, (_, values, _) in enumerate(found):
-        ax.scatter(values, np.full(len(values), row), color=style.BLUE, s=20, zorder=3)
+        dots: dict[str, Any] = {"color": style.BLUE, "s": 20, "alpha": 0.7, "linewidths": 0, "zorder": 3}
+        ax.scatter(values, row + style.dodge(values, APART), **dots)
         if len(values):
             spread = values.std(ddof=1) if len(values) > 1 else None
             mark: dict[str, Any] = {"fmt": "D", "color": style.VERMILION, "markersize": 5, "capsize": 4, "zorder": 4}
-            ax.errorbar(values.mean(), row + 0.18, xerr=spread, **mark)
+            ax.errorbar(values.mean(), row + 0.3, xerr=spread, **mark)
     ax.set_yticks(range(len(found)), [configuration.label for configuration in found])
     ax.set_ylim(-0.6, len(found) - 0.4)
     ax.xaxis.set_major_locator(MaxNLocator(6))

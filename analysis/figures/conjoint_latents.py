@@ -108,7 +108,7 @@ def values(spec: StudySpec, factor: str) -> list[str]:
 def draw(ax: Axes, points: NDArray[np.float64], factor: NDArray[np.int64]) -> PathCollection:
     """A dot for each pair, a colour for each value of the factor."""
     colours: dict[str, Any] = {"c": factor, "cmap": COLOURS, "vmin": -0.5, "vmax": COLOURS.N - 0.5}
-    dots = ax.scatter(points[:, 0], points[:, 1], s=2, linewidths=0, rasterized=True, **colours)
+    dots = ax.scatter(points[:, 0], points[:, 1], s=5, linewidths=0, rasterized=True, **colours)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_aspect("equal", "datalim")
@@ -133,6 +133,14 @@ def draw_key(ax: Axes, dots: PathCollection, names: Sequence[str]) -> None:
     )
 
 
+def _across_and_up(on: Plane, part: str) -> str:
+    """What the two directions of a plot are."""
+    if on.shares:
+        return "principal axes: " + ", ".join(f"{n} {share:.0%}" for n, share in zip("12", on.shares)) + " of variance"
+    across, up = on.names(part)
+    return f"{across} across" + (f", {up} up" if up else "")
+
+
 def figure(results: Results) -> Figure:
     model = results.best.model
     assert isinstance(model, Conjoint)
@@ -146,7 +154,6 @@ def figure(results: Results) -> Figure:
                 grid[row][column].set_title(TITLES.get(name, f"by {name}"), fontsize="small")
             if row == len(found.points) - 1:
                 draw_key(grid[row][column], dots, values(results.spec, name))
-        shown = f"\nprincipal axes, {sum(shares):.0%} of variance" if (shares := found.planes[part].shares) else ""
-        grid[row][0].set_ylabel(f"{TITLES[part]}{shown}", fontsize="small")
-    figure.suptitle(f"Parts of the codes of validation pairs, {results.which}")
+        grid[row][0].set_ylabel(f"{TITLES[part]}\n{_across_and_up(found.planes[part], part)}", fontsize="small")
+    figure.suptitle(f"Parts of the codes of {len(points):,} validation pairs, {results.which}")
     return figure

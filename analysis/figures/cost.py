@@ -60,7 +60,7 @@ def draw(axes: tuple[Axes, Axes], parts: list[Part]) -> None:
         right.barh(row, part.seconds.sum(), **look)
         share = part.seconds.sum() / total if total else 0.0
         pace = part.steps.sum() / part.seconds.sum() if part.seconds.sum() else 0.0
-        text = f" {share:.0%}\n {pace:,.0f} steps / s"
+        text = f" {share:.0%}\n {_pace(pace)}"
         right.text(part.seconds.sum(), row, text, va="center", fontsize="small")
     names = [f"{LOOKS[part.state][0]}\n{counted(len(part.numbers), 'trial')}" for part in parts]
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -69,6 +69,11 @@ def draw(axes: tuple[Axes, Axes], parts: list[Part]) -> None:
     right.invert_yaxis()
     right.margins(x=0.4)
     right.set(xlabel="seconds", title="all together")
+
+
+def _pace(pace: float) -> str:
+    said = f"{pace:,.0f}" if pace >= 10 else style.short(pace)
+    return f"{said} {'step' if said == '1' else 'steps'} / s"
 
 
 def figure(results: Results) -> Figure:

@@ -28,8 +28,16 @@ class Sparsity(NamedTuple):
 
 
 def fits(results: Results) -> bool:
+    return _trials_of(results) > 1  # a single one is against nothing
+
+
+def compares(results: Results) -> bool:
+    return _trials_of(results) > 0
+
+
+def _trials_of(results: Results) -> int:
     measure = _measure(results)
-    return measure is not None and len(data(results.trials, measure).values) > 0
+    return 0 if measure is None else len(data(results.trials, measure).values)
 
 
 def _measure(results: Results) -> str | None:

@@ -34,7 +34,8 @@ class Parameter(NamedTuple):
 
 
 def fits(results: Results) -> bool:
-    return any(len(found.measured) for found in data(results.trials, results.spec))
+    several = len(results.trials) > 1  # of a single trial there is nothing to compare
+    return several and any(len(found.measured) for found in data(results.trials, results.spec))
 
 
 def data(trials: pd.DataFrame, spec: StudySpec) -> list[Parameter]:
@@ -109,6 +110,8 @@ def _draw_range(ax: Axes, drawn: FloatDistribution | IntDistribution, margin: fl
     else:
         ax.set_xlim(low - margin * (high - low), high + margin * (high - low))
     ax.set_xticks(ticks, [f"{tick:.2g}" if tick < 10 else f"{tick:.0f}" for tick in ticks], fontsize="small")
+    for label, side in zip(ax.get_xticklabels(), ("left", "center", "right")):  # clear of those of the plot beside
+        label.set(horizontalalignment=side)
     ax.xaxis.set_minor_locator(NullLocator())
 
 
@@ -123,7 +126,9 @@ def draw_all(figure: Figure, drawn: Sequence[Parameter], measure: str = "elbo") 
     for ax in axes.flat[len(drawn) :]:
         ax.set_visible(False)
     figure.supylabel(style.label(measure), fontsize="medium")
-    title = f"{style.word(measure)} of complete trials; ticks: what stopped trials had drawn"
+    title = f"{style.word(measure)} of complete trials"
+    if any(len(parameter.stopped) for parameter in drawn):
+        title += "; ticks: what the others had drawn"
     if under := below(drawn, low):
         title += f"\ntriangles: {under} complete {'trial' if under == 1 else 'trials'} far below the others"
     figure.suptitle(title, fontsize="large")
@@ -135,7 +140,7 @@ def _rows(drawn: Sequence[Parameter]) -> int:
 
 def figure(results: Results) -> Figure:
     drawn = data(results.trials, results.spec)
-    figure = style.canvas(0.5 + 1.9 * _rows(drawn))
+    figure = style.canvas(0.5 + 1.55 * _rows(drawn))
     draw_all(figure, drawn, results.measure)
     style.note(figure, [results])
     return figure

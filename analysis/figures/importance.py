@@ -74,16 +74,17 @@ def _some(study: optuna.Study, complete: list[optuna.trial.FrozenTrial], seed: i
 
 
 def draw(ax: Axes, found: Importance, measure: str = "elbo") -> None:
-    """A bar for each hyperparameter, with its deviation over the forests."""
-    places = np.arange(len(found.names))
+    """A bar for each hyperparameter, with its range over the forests: a deviation could reach below 0."""
+    places, means = np.arange(len(found.names)), found.shares.mean(0)
+    reach = np.abs(np.stack([found.shares.min(0), found.shares.max(0)]) - means)
     bars: dict[str, Any] = {"color": style.BLUE, "ecolor": "black", "capsize": 3}
-    ax.barh(places, found.shares.mean(0), xerr=found.shares.std(0, ddof=1), **bars)
+    ax.barh(places, means, xerr=reach, **bars)
     ax.set_yticks(places, found.names)
     ax.invert_yaxis()
     ax.set_xlim(left=0)
     ax.set_xlabel(f"share of the variance of the {style.word(measure)}, fANOVA")
     some = "" if found.learnt == found.trials else f" of {found.learnt}"
-    ax.set_title(f"Importance in {found.trials:,} complete trials; ± sd over {len(found.shares)} forests{some}")
+    ax.set_title(f"Importance in {found.trials:,} complete trials; lines: range over {len(found.shares)} forests{some}")
 
 
 def figure(results: Results) -> Figure:

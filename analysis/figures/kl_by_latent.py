@@ -74,19 +74,26 @@ def draw_compared(ax: Axes, runs: Sequence[tuple[str, Shares]]) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0.5)
-    ax.set(xlabel="latents by their KL, largest first", ylabel="KL [nats / image]", title="KL of each latent")
+    ax.set(xlabel="latents by their KL, largest first", ylabel="KL [nats / image]")
     ax.legend(frameon=False)
+
+
+def _images(several: Sequence[Results]) -> str:
+    """How many the means are over, in words."""
+    counts = sorted({min(CODED, len(results.valid)) for results in several})
+    return f"{' or '.join(f'{count:,}' for count in counts)} images"
 
 
 def figure(results: Results) -> Figure:
     found = data(results.best.model, results.valid)
     figure, ax = style.one_axes(3.6)
     draw(ax, found)
-    ax.set_title(f"KL of each latent, {found.means.sum():.1f} nats in all; {results.which}")
+    ax.set_title(f"KL of each latent, {found.means.sum():.1f} nats in all; {results.which}, {_images([results])}")
     return figure
 
 
 def compare(several: Sequence[Results]) -> Figure:
     figure, ax = style.one_axes(3.8)
     draw_compared(ax, [(results.name, data(results.best.model, results.valid)) for results in several])
+    ax.set_title(f"KL of each latent, mean over {_images(several)}")
     return figure

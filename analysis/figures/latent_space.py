@@ -68,17 +68,44 @@ def _t_sne(codes: NDArray[np.float64], neighbours: int) -> NDArray:
     return points
 
 
+def shown(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of some points [N, 2] are not so far out that they would flatten the others."""
+    low, high = np.quantile(points, [0.002, 0.998], axis=0)
+    reach = 0.25 * (high - low) + 1e-6
+    near: NDArray[np.bool_] = ((points >= low - reach) & (points <= high + reach)).all(1)
+    return near
+
+
+def apart(places: NDArray[np.float64], gap: float = 0.08) -> NDArray[np.float64]:
+    """Places [K, 2] of names in a square of side 1, moved until no two are nearer than about `gap`."""
+    found = places + 1e-6 * np.arange(len(places))[:, None]  # what is at one place has a direction too
+    for _ in range(50):
+        away = found[:, None] - found
+        distance = np.linalg.norm(away, axis=-1) + np.eye(len(found))
+        found = found + (away / distance[..., None] * np.clip(gap - distance, 0, None)[..., None]).sum(1) / 2
+    return found
+
+
 def draw(ax: Axes, found: Space, title: str) -> None:
-    """A dot for each image in the colour of its class, whose name stands amid them; what lies far out is cut off."""
-    for colour, label in zip(style.CLASSES, np.unique(found.labels)):
-        points = found.points[found.labels == label]
+    """A dot for each image in the colour of its class, whose name stands amid them; what lies far out is left out.
+
+    How many that are, is said.
+    """
+    near = shown(found.points)
+    classes = np.unique(found.labels)
+    low, high = found.points[near].min(0), found.points[near].max(0)
+    middles = np.array([np.median(found.points[found.labels == label], axis=0) for label in classes])
+    names = low + (high - low) * apart((middles - low) / np.where(high > low, high - low, 1.0))
+    outline: list[Any] = [withStroke(linewidth=2.5, foreground="white")]
+    words: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "path_effects": outline}
+    for colour, label, (x, y) in zip(style.CLASSES, classes, names):
+        points = found.points[near & (found.labels == label)]
         ax.scatter(points[:, 0], points[:, 1], s=8, color=colour, linewidths=0, rasterized=True)
-        outline: list[Any] = [withStroke(linewidth=2.5, foreground="white")]
-        words: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "path_effects": outline}
-        x, y = np.median(points, axis=0)
         ax.text(x, y, str(label), color=colour, zorder=4, **words)
-    low, high = np.quantile(found.points, [0.002, 0.998], axis=0)
-    margin = 0.06 * (high - low) + 1e-6
+    if not near.all():
+        where: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom", "fontsize": "x-small"}
+        ax.text(0.99, 0.01, f"{(~near).sum()} further out", color=style.GREY, **where)
+    margin = 0.03 * (high - low) + 1e-6
     ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
     if not found.axes[0].startswith("z"):  # whose scale means nothing
         ax.set(xticks=[], yticks=[])
@@ -99,7 +126,9 @@ def figure(results: Results) -> Figure:
 
 def compare(several: Sequence[Results]) -> Figure:
     figure, axes = style.panels(len(several), 2, 3.3)
-    for ax, results in zip(axes, several):
-        draw(ax, _space(results), results.name)
-    figure.suptitle("Codes of validation images by label")
+    each = [_space(results) for results in several]
+    for ax, results, found in zip(axes, several, each):
+        draw(ax, found, results.name)
+    counts = " or ".join(f"{count:,}" for count in sorted({len(found.points) for found in each}))
+    figure.suptitle(f"Codes of {counts} validation images by label")
     return figure

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures import style
-from analysis.figures.results import Results
+from analysis.figures.results import UNFINISHED, Results
 from analysis.tables import sound
 
 PLACE = 10
@@ -21,7 +21,6 @@ MOST_VALUES = 4  # of a setting, that are told apart where runs are compared
 MANY = 100  # curves; of more, lines would cover each other, and quantiles stand for them
 BEST = 5  # of many, that are lines still
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-OTHERS = {"PRUNED": "stopped early", "FAIL": "failed"}
 
 
 class Curve(NamedTuple):
@@ -107,7 +106,7 @@ def draw(
         elif curve.state == "COMPLETE":
             look = (style.BLUE, 1.2, "complete", 3)
         else:
-            look = (style.GREY, 0.9, OTHERS.get(curve.state, "unfinished"), 2)
+            look = (style.GREY, 0.9, UNFINISHED.get(curve.state, "unfinished"), 2)
         colour, width, label, order = look
         dots: dict[str, Any] = {"marker": ".", "markersize": 3, "label": once(label)}
         ax.plot(curve.steps, curve.values, color=colour, linewidth=width, zorder=order, **dots)
@@ -121,7 +120,8 @@ def draw(
     for rung in rungs:
         ax.axvline(rung, color="black", linewidth=0.6, linestyle=(0, (4, 4)), label=once("rung"), zorder=1)
     _frame(ax, curves, measure)
-    ax.set_title("Learning curves; a cross marks where a trial was stopped", pad=22 + 16 * ((len(named) - 1) // 4))
+    crosses = "; a cross marks where a trial was stopped" if any(line.get_marker() == "x" for line in ax.lines) else ""
+    ax.set_title(f"Learning curves{crosses}", pad=22 + 16 * ((len(named) - 1) // 4))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=4, frameon=False)  # above: no curve is hidden
 
 

@@ -1,4 +1,4 @@
-"""The ELBO of the best trial over its training: on the training batches, and on the validation images."""
+"""The ELBO of the best trial, or the furthest, over its training: on the training batches and on validation images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures import style
-from analysis.figures.learning_curves import best_complete
 from analysis.figures.results import Results
 from models.base import VAE
 from models.hvae import HVAE
@@ -31,10 +30,9 @@ class History(NamedTuple):
 
 
 def fits(results: Results) -> bool:
-    if LOSS not in results.train or ELBO not in results.curves or type(results.best.model).loss not in OF_THE_ELBO:
+    if LOSS not in results.train or ELBO not in results.curves or type(results.untrained).loss not in OF_THE_ELBO:
         return False
-    number = best_complete(results.trials, results.measure)
-    return number is not None and bool(np.isfinite(data(results.train, results.curves, number).train).any())
+    return bool(np.isfinite(data(results.train, results.curves, results.number).train).any())
 
 
 def data(train: pd.DataFrame, curves: pd.DataFrame, number: int) -> History:
@@ -74,12 +72,7 @@ def figure(results: Results) -> Figure:
 
 def compare(several: Sequence[Results]) -> Figure:
     figure, ax = style.one_axes(4.0)
-    runs = []
-    for results in several:
-        number = best_complete(results.trials, results.measure)
-        assert number is not None
-        runs.append((results.name, data(results.train, results.curves, number)))
-    draw(ax, runs)
+    draw(ax, [(results.label, data(results.train, results.curves, results.number)) for results in several])
     ax.set_title("Training beside validation; in training with the KL's weight of the step")
     style.note(figure, several)
     return figure

@@ -27,7 +27,7 @@ from study.trial.images import Images
 PLACE = 50
 SHOWN = {"shape": 3, "scale": 6, "orientation": 12, "pos_x": 8, "pos_y": 8}  # values of each factor, at most
 SHAPES = (("square", "black", "-"), ("ellipse", style.ORANGE, "--"), ("heart", style.BLUE, "-."))
-TITLES = ("position", "scale", "rotation\n[rad]")
+TITLES = ("position\nx across, y down", "scale", "rotation\n[rad]")
 ACTIVE = 1e-2  # variance of a latent's mean over the images, from which on it is shown
 MOST = 8  # latents
 

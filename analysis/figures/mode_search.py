@@ -67,5 +67,6 @@ def draw(ax: Axes, found: Search, title: str) -> None:
 def figure(results: Results) -> Figure:
     found = data(results.best.model, results.valid)
     figure, ax = style.one_axes(0.8 + 0.72 * len(found.pixels))
-    draw(ax, found, f"The search for the mode; squared error of an image, mean\n{results.which}")
+    n = min(READ, len(results.valid))
+    draw(ax, found, f"The search for the mode; squared error of an image, mean over {n}\n{results.which}")
     return figure

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
@@ -43,11 +44,19 @@ def fits(results: Results) -> bool:
 
 def chosen(images: Images) -> Tensor:
     """The first image of each label, or without labels the first ones, as many as there are colours; [N, ...]."""
+    return torch.cat(list(images.batches(among=torch.from_numpy(_rows(images)))))
+
+
+def _rows(images: Images) -> NDArray[np.int64]:
     if images.labels is None:
-        rows = np.arange(min(MOST, len(images)))
-    else:
-        rows = np.sort(np.unique(images.labels, return_index=True)[1])[:MOST]
-    return torch.cat(list(images.batches(among=torch.from_numpy(rows))))
+        return np.arange(min(MOST, len(images)))
+    return np.sort(np.unique(images.labels, return_index=True)[1])[:MOST]
+
+
+def names(images: Images) -> list[str]:
+    """Of the `chosen` images: their numbers in the split, and their labels where they have some."""
+    rows, labels = _rows(images), images.labels
+    return [f"image {row}" if labels is None else f"image {row}, label {labels[row]}" for row in rows]
 
 
 def data(model: VAE, images: Images, draws: int = 20_000) -> Posteriors:
@@ -98,11 +107,13 @@ def draw(ax: Axes, densities: NDArray[np.float64], axis: NDArray[np.float64], ti
 
 def figure(results: Results) -> Figure:
     found = data(results.best.model, results.valid)
-    figure = style.canvas(3.9)
+    figure = style.canvas(4.4)
     left, right = figure.subplots(1, 2, sharey=True)
     draw(left, found.drawn, found.axis, "draws from q(z given x)")
     draw(right, found.exact, found.axis, "p(z given x) of its decoder")
     right.set_ylabel("")
+    key = [Patch(facecolor=style.run_style(i)[0], alpha=0.6, label=of) for i, of in enumerate(names(results.valid))]
+    figure.legend(handles=key, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     inner, outer = (f"{share:.0%}" for share in SHARES)
     figure.suptitle(f"Posteriors of {len(found.drawn)} images, {inner} and {outer} of each; {results.which}")
     return figure

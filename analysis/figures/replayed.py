@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from analysis.figures import style
+from analysis.replay import INTERVAL
 from study.spec.measures import measure as known
 
 WORDS = {"stop": "stopped at a rung for good", "promote": "paused at a rung, and promoted"}
+BARS = f"bars: the middle {INTERVAL:.0%} of orders; of a share of orders, Wilson's {INTERVAL:.0%} interval"
 PLAIN: dict[str, Any] = {"linestyle": "", "markersize": 5}
 
 
@@ -104,7 +106,8 @@ def figure(summaries: Sequence[pd.DataFrame], objectives: Sequence[str]) -> Figu
         ax.set_xlabel("steps, of the full budget's")
     _legend(picture, colours, markers)
     names = ", ".join(summary["study"].iloc[0] for summary in summaries)
-    picture.suptitle(f"{names} replayed in {summaries[0]['orders'].iloc[0]} orders: what other rungs would have cost")
+    title = f"{names} replayed in {summaries[0]['orders'].iloc[0]} orders: what other rungs would have cost"
+    picture.suptitle(f"{title}\n{BARS}", fontsize="medium")
     return picture
 
 

@@ -12,16 +12,19 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
 
 import models
 from analysis import tables
 from imagesets import DataError, Splits
+from models.base import VAE
 from study.export import Best, best
 from study.record.confirmation import DEFAULTS
 from study.record.folder import OpenRun, Run, RunError
 from study.record.storage import KIND, check_data, open_run
-from study.record.trials import best_trial
+from study.record.trials import best_trial, stored_trial
 from study.record.words import pixels_of
+from study.spec.build import build
 from study.trial import snapshot
 from study.trial.evaluation import evaluating
 from study.trial.images import Images, images_of
@@ -33,6 +36,7 @@ NEEDED = {  # of a run: what cannot be drawn without it, where that is not all t
     "splits": "what needs its images",
     "confirmed": "what was confirmed",
 }
+UNFINISHED = {"PRUNED": "stopped early", "FAIL": "failed"}  # by state; of another that is not complete, `unfinished`
 UNREADABLE = (RunError, DataError)  # what is gone, damaged or not there yet
 T = TypeVar("T")
 
@@ -104,6 +108,12 @@ class Results:
         """The best checkpoint; errors as of `study.export.best`."""
         return best(self.opened)
 
+    @cached_property
+    def untrained(self) -> VAE:
+        """A model as that of the training shown, before its first step: for what needs no weights."""
+        settings = self.spec.settings_of(self._trial.params) if self.spec.trials else self.spec.defaults()
+        return build(self.spec, settings)
+
     @_read_once
     def splits(self) -> Splits:
         """The images as they are stored.
@@ -166,19 +176,36 @@ class Results:
 
     @property
     def number(self) -> int:
-        """Of the best trial, or where there was no search, seed; of a trial also where its checkpoint is damaged."""
+        """Of the training that is shown: the best trial, or where there was no search, seed.
+
+        While no trial is complete, it is the one that got furthest. No checkpoint of a trial is read.
+
+        Raises:
+            NoneCompleteError: there is no trial with a report, or no complete seed.
+        """
         found = best_trial(self.opened.study) if self.spec.trials else None
-        return self.best.number if found is None else found.number
+        number = furthest(self.trials, self.measure) if found is None else found.number
+        return self.best.number if number is None else number
+
+    @property
+    def _trial(self) -> FrozenTrial:
+        return stored_trial(self.opened.study, self.number)
 
     @property
     def folder(self) -> Path:
-        """That of the training which the best model comes from."""
+        """That of the training which is shown."""
         return self.run.trial(self.number) if self.spec.trials else self.run.confirmation(DEFAULTS, self.number)
 
     @property
     def which(self) -> str:
-        """The best model, in a title."""
-        return f"{f'trial {self.number}' if self.spec.trials else f'seed {self.number + 1}'} of {self.name}"
+        """The training that is shown, in a title."""
+        return f"{f'trial {self.number}' if self.spec.trials else f'seed {self.number + 1}'} of {self.label}"
+
+    @property
+    def label(self) -> str:
+        """The run's name beside its training, with what became of that one where it is not complete."""
+        state = self._trial.state.name if self.spec.trials else "COMPLETE"
+        return self.name if state == "COMPLETE" else f"{self.name} ({UNFINISHED.get(state, 'unfinished')})"
 
     @property
     def about(self) -> pd.DataFrame:
@@ -195,6 +222,24 @@ class Results:
         elbo = "ELBO" if models.objective(self.spec.model) == "elbo" else "log p(x), importance-weighted,"
         kind = self.about["kind"].iloc[0]
         return f"{elbo} is a {kind} of {pixels_of(self.spec.pixels, self.spec.likelihood, kind)} images"
+
+
+def furthest(trials: pd.DataFrame, measure: str) -> int | None:
+    """Number of the trial that made the most steps, the best of several; None without a report.
+
+    What failed comes after all others.
+
+    Args:
+        trials: one row a trial.
+        measure: which of the metrics.
+    """
+    begun = trials[trials.steps > 0]
+    if begun.empty:
+        return None
+    order = begun.assign(sound=begun.state != "FAIL").sort_values(
+        ["sound", "steps", f"metrics.{measure}"], na_position="first"
+    )
+    return int(order.number.iloc[-1])
 
 
 def beside(runs: Sequence[Run], data: str | None = None) -> list[Results]:

@@ -16,6 +16,7 @@ from analysis.figures.results import Results
 from study.spec.text import counted
 
 PLACE = 24
+APART = 0.05  # of a column, between marks of near values
 
 
 class Rung(NamedTuple):
@@ -53,10 +54,20 @@ def data(
     return found
 
 
+def lowest(each: Sequence[NDArray[np.float64]]) -> float:
+    """The smallest value that is shown: none lies far below the others of its rung; NaN without any.
+
+    All rungs together spread too wide for that: what is far below at the first is near what all had there.
+    """
+    floors = [floor for values in each if np.isfinite(floor := style.floor(values))]
+    return min(floors, default=float("nan"))
+
+
 def draw(ax: Axes, rungs: Sequence[Rung], measure: str = "elbo") -> None:
     """A column for each rung: those that went on as dots, those that were stopped as crosses beside them."""
-    every = np.concatenate([np.concatenate(rung[1:]) for rung in rungs])
-    low = style.floor(every)
+    each = [np.concatenate(rung[1:]) for rung in rungs]
+    every = np.concatenate(each)
+    low = lowest(each)
     style.limit(ax, every, low)
     looks: dict[int, dict[str, Any]] = {
         -1: {"color": style.BLUE, "marker": "o", "markersize": 5, "label": "went on, or complete"},
@@ -67,7 +78,8 @@ def draw(ax: Axes, rungs: Sequence[Rung], measure: str = "elbo") -> None:
         for (side, look), values in zip(looks.items(), both):
             place = np.full(len(values), column + 0.14 * side)
             shown = values >= low
-            ax.plot(place[shown], values[shown], linestyle="", **{**look, "label": "_"})
+            apart = place[shown] + style.dodge(values[shown], APART)
+            ax.plot(apart, values[shown], linestyle="", alpha=0.75, **{**look, "label": "_"})
             style.mark_below(ax, place[values < low], color=look["color"], label="_")
         stopped = f", {len(both[1])} stopped" if len(both[1]) else ""
         labels.append(f"{step:,} steps\n{counted(sum(map(len, both)), 'trial')}{stopped}")
@@ -76,7 +88,7 @@ def draw(ax: Axes, rungs: Sequence[Rung], measure: str = "elbo") -> None:
     ax.set_xticks(range(len(rungs)), labels)
     ax.set_xlim(-0.6, len(rungs) - 0.4)
     ax.grid(axis="y", color="0.9")
-    title = "What ASHA compared at its rungs" + ("; triangles: far below" if (every < low).any() else "")
+    title = "What ASHA compared at its rungs" + ("; triangles: far below the others" if (every < low).any() else "")
     ax.set(ylabel=style.label(measure), title=title)
     ax.legend(frameon=False)
 

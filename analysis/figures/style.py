@@ -84,6 +84,17 @@ def floor(values: NDArray[np.float64]) -> float:
     return float(near.min())
 
 
+def dodge(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Offsets across an axis that keep marks of near values apart: by turns none, up and down, in their order, [N].
+
+    Args:
+        values: [N].
+        width: of an offset.
+    """
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    return width * np.array([0.0, 1.0, -1.0])[ranks % 3]
+
+
 def limit(ax: Axes, values: NDArray[np.float64], low: float) -> None:
     """An axis of values from `low` on, with room for `mark_below` where some lie below."""
     if np.isfinite(low):
@@ -96,7 +107,8 @@ def say_below(ax: Axes, values: NDArray[np.float64]) -> None:
     """Says of curves that some of their values lie below the axis, where any do."""
     if (values < ax.get_ylim()[0]).any():
         where: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom", "fontsize": "x-small"}
-        ax.text(0.99, 0.01, "some values lie below", color=GREY, **where)
+        plate = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}  # a curve may pass behind
+        ax.text(0.99, 0.01, "some values lie below", color=GREY, bbox=plate, **where)
 
 
 def limit_from_above(ax: Axes, values: NDArray[np.float64]) -> None:

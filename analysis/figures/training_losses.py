@@ -13,7 +13,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from analysis.figures import style
-from analysis.figures.learning_curves import best_complete
 from analysis.figures.results import Results
 
 PLACE = 12
@@ -31,7 +30,7 @@ class Line(NamedTuple):
 
 
 def fits(results: Results) -> bool:
-    return len(results.train) > 0 and best_complete(results.trials, results.measure) is not None
+    return bool((results.train.number == results.number).any()) if len(results.train) else False
 
 
 def data(train: pd.DataFrame, curves: pd.DataFrame, number: int) -> tuple[list[Line], list[Line]]:
@@ -89,15 +88,11 @@ def compare(several: Sequence[Results]) -> Figure:
 
 
 def _figure(several: Sequence[Results], title: str) -> Figure:
-    found = []
-    for results in several:
-        number = best_complete(results.trials, results.measure)
-        assert number is not None
-        found.append(data(results.train, results.curves, number))
+    found = [data(results.train, results.curves, results.number) for results in several]
     if len(several) == 1:
         lines = found[0][0]
     else:  # of each run its model's, in its colour
-        lines = [losses[0]._replace(name=f"{r.name}, {losses[0].name}") for r, (losses, _) in zip(several, found)]
+        lines = [losses[0]._replace(name=f"{r.label}, {losses[0].name}") for r, (losses, _) in zip(several, found)]
     plots = [("training loss", lines)]
     for term in TERMS.values():
         lines = [line for _, terms in found for line in terms if line.name == term]

@@ -1,4 +1,4 @@
-"""Reconstructions and a traversal at each report of the best trial, as an animation, from the snapshots it left."""
+"""Reconstructions and a traversal at each report of the best trial, or the furthest, from its snapshots, animated."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def animation(results: Results) -> style.Animation:
 
     def frames() -> Iterator[None]:
         for step, seen in data(results.folder / "snapshots"):
-            draw(ax, seen, results.best.model, f"{results.which}, after {step:,} steps")
+            draw(ax, seen, results.untrained, f"{results.which}, after {step:,} steps")
             yield
 
     return style.Animation(list(style.rendered(figure, frames())), MILLISECONDS)

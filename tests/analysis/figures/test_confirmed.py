@@ -8,7 +8,7 @@ import pytest
 from marks import written
 from matplotlib.collections import PathCollection
 
-from analysis.figures.confirmed import data, draw
+from analysis.figures.confirmed import APART, data, draw
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of is seen in the picture
 NAN = math.nan
@@ -27,7 +27,7 @@ def test_every_seed_is_a_dot_and_the_spread_stands_beside_it(ax):
     labels = ["defaults\nn = 2", "trial-3\nn = 1, 1 failed", "trial-1\nn = 0, 2 failed"]
     assert [label.get_text() for label in ax.get_yticklabels()] == labels
     dots = [part.get_offsets().tolist() for part in ax.collections if isinstance(part, PathCollection)]
-    assert dots == [[[-10.0, 0.0], [-14.0, 0.0]], [[-20.0, 1.0]], []]
+    assert dots == [[[-10.0, APART], [-14.0, 0.0]], [[-20.0, 1.0]], []]  # near ones do not hide each other
     diamonds = {bar.lines[0].get_xdata()[0]: bar.lines[2] for bar in ax.containers}
     assert sorted(diamonds) == [-20, -12]  # none for the configuration whose every seed failed
     [interval] = diamonds[-12][0].get_segments()

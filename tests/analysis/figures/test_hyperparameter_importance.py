@@ -1,5 +1,6 @@
 """Importance of hyperparameters, where it is known which one matters."""
 
+import numpy as np
 import optuna
 import pytest
 
@@ -33,7 +34,10 @@ def test_shares_say_what_matters_and_how_sure_that_is(study, ax):
     draw(ax, found)
     assert [label.get_text() for label in ax.get_yticklabels()] == found.names
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(found.shares.mean(0))
-    assert ax.get_title() == f"Importance in 40 complete trials; ± sd over {FORESTS} forests"
+    assert ax.get_title() == f"Importance in 40 complete trials; lines: range over {FORESTS} forests"
+    [ranges] = [each for each in ax.collections if len(each.get_segments()) == len(found.names)]
+    ends = np.array(ranges.get_segments())[:, :, 0]
+    np.testing.assert_allclose(ends.T, [found.shares.min(0), found.shares.max(0)], atol=1e-12)
 
 
 def test_of_very_many_trials_each_forest_learns_from_its_own(study, ax, monkeypatch):
@@ -45,4 +49,4 @@ def test_of_very_many_trials_each_forest_learns_from_its_own(study, ax, monkeypa
     assert found.shares.mean(0)[0] == pytest.approx(whole.shares.mean(0)[0], abs=0.15)
     assert found.shares.std(0).max() > whole.shares.std(0).max()
     draw(ax, found)
-    assert ax.get_title() == f"Importance in 40 complete trials; ± sd over {FORESTS} forests of 25"
+    assert ax.get_title() == f"Importance in 40 complete trials; lines: range over {FORESTS} forests of 25"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from analysis.figures.latent_space import data, draw
+from analysis.figures.latent_space import apart, data, draw, shown
 from analysis.figures.style import CLASSES
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore:Tensorflow not installed:ImportWarning")
@@ -53,3 +53,14 @@ def test_one_code_far_out_flattens_nothing(ax):
     draw(ax, data(codes, np.arange(1000) % 2), "Title")
     assert ax.get_xlim()[1] < 10
     assert ax.get_ylim()[1] < 10
+    assert [text.get_text() for text in ax.texts] == ["0", "1", "1 further out"]
+    assert sum(len(dots.get_offsets()) for dots in ax.collections) == shown(codes).sum() == 999
+
+
+def test_names_of_classes_do_not_cover_each_other():
+    places = np.array([[0.5, 0.5], [0.5, 0.5], [0.51, 0.5], [0.9, 0.1]])
+    found = apart(places, gap=0.06)
+    distances = np.linalg.norm(found[:, None] - found, axis=-1) + np.eye(4)
+    assert distances.min() > 0.05
+    np.testing.assert_allclose(found[3], places[3], atol=1e-5)
+    assert np.abs(found - places).max() < 0.06

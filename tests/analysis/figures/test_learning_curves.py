@@ -71,6 +71,11 @@ def test_a_triangle_of_several_curves_says_of_how_many(ax, curves):
     assert [text.get_text() for text in ax.texts if "times" in text.get_text()] == [r"$\times$2"]
 
 
+def test_without_a_cross_none_is_spoken_of(ax, curves):
+    draw(ax, [curve for curve in curves if curve.state != "PRUNED"], [10, 20], best_number=2)
+    assert ax.get_title() == "Learning curves"
+
+
 def test_learning_curves_are_drawn_as_what_they_are(ax, curves):
     draw(ax, curves, [10, 20], best_number=2)
     assert written(ax) == ("Learning curves; a cross marks where a trial was stopped", "optimiser steps", ELBO)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import models
-from analysis.figures.posteriors import CELLS, MOST, chosen, data, draw, levels
+from analysis.figures.posteriors import CELLS, MOST, chosen, data, draw, levels, names
 from imagesets import Split
 from study.trial.images import Images
 
@@ -28,7 +28,11 @@ def middle(density: np.ndarray, axis: np.ndarray) -> tuple[float, float]:
 def test_the_first_image_of_each_label_is_shown(images):
     shown = chosen(images)
     assert torch.equal(shown, torch.cat([images.fixed(torch.tensor([row])) for row in (0, 1, 4)]))
-    assert len(chosen(Images(Split(np.zeros((9, 1, 8, 8), np.uint8))))) == MOST
+    unlabelled = Images(Split(np.zeros((9, 1, 8, 8), np.uint8)))
+    assert len(chosen(unlabelled)) == MOST
+    assert names(unlabelled) == [f"image {row}" for row in range(MOST)]
+    assert len(names(images)) == len(shown)
+    assert all(f"label {label}" in name for label, name in zip(images.labels[:1], names(images)))
 
 
 @pytest.mark.parametrize("name", ["vae", "avb"])

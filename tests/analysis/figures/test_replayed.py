@@ -61,7 +61,9 @@ def test_a_column_a_mode_and_two_rows_a_study(replayed):
     ]
     one = figure([replayed[replayed["mode"] != "promote"]], ["elbo"])
     assert len(one.axes) == 2
-    assert "tiny replayed in 50 orders" in one.get_suptitle()
+    title, bars = one.get_suptitle().splitlines()
+    assert "tiny replayed in 50 orders" in title
+    assert bars == "bars: the middle 90% of orders; of a share of orders, Wilson's 90% interval"
     assert [text.get_text() for text in one.legends[0].get_texts()] == [
         *("first rung 10", "first rung 20", "reduction 2", "reduction 3", "full budget"),
     ]

@@ -162,7 +162,12 @@ def test_of_a_run_without_a_complete_trial_it_shows_what_there_is(make, tmp_path
     run = search(make(), tmp_path, ENDINGS[1:2] + ENDINGS[3:4])
     text, page = page_of(run)
     assert "No trial is complete yet." in text
-    begin = ("Learning curves: ", "How long each trial took")
+    begin = (
+        "Learning curves: ",
+        "The ELBO of the best trial, or the furthest",
+        "The beginning of a training",
+        "How long",
+    )
     assert len(page.texts["figcaption"]) == len(begin)
     assert all(text.startswith(words) for text, words in zip(page.texts["figcaption"], begin))
     assert "is not drawn: tiny has no complete trial yet; go on with <code>python -m study resume tiny</code>." in text
@@ -275,3 +280,10 @@ def test_a_study_of_thousands_shows_the_first_of_them(made, monkeypatch):
     monkeypatch.setattr(reported, "MOST_TRIALS", 3)
     found = Reported(figures.Results(made))
     assert (len(found.ranking.rows), found.more) == (3, 5)
+
+
+def test_what_could_not_be_drawn_is_also_told_on_the_terminal(make, tmp_path, command):
+    run = search(make(), tmp_path, ())
+    code, out, err = command("report", run.path, "--out", tmp_path / "report.html")
+    assert (code, out) == (0, f"{tmp_path / 'report.html'}\n")
+    assert err.startswith("tiny: what needs its best model is not drawn: ")

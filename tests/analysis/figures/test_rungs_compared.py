@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from marks import ELBO, legend, trials
 
-from analysis.figures.rungs import Rung, data, draw
+from analysis.figures.rungs import Rung, data, draw, lowest
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAN = math.nan
@@ -41,4 +41,16 @@ def test_stopped_trials_are_crosses_and_those_far_below_triangles(ax):
     assert marks == {"o": 5, "x": 1, "v": 1}
     assert ax.get_ylabel() == ELBO
     assert "triangles" in ax.get_title()
+    [crosses] = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata()) == 4]
+    assert len({*crosses.get_xdata()}) == 3  # near ones stand beside each other
     assert legend(ax) == ["went on, or complete", "stopped there"]
+
+
+def test_what_is_far_below_the_others_of_its_rung_is_so_beside_other_rungs(ax):
+    first, last = np.array([-200.0, -210.0, -205.0, -215.0, -390.0, -480.0]), np.array([-100.0, -90.0])
+    assert lowest([first, last]) == -215
+    assert lowest([np.array([NAN]), last]) == -100
+    assert math.isnan(lowest([np.array([NAN])]))
+    draw(ax, [Rung(10, last - 100, first), Rung(20, last, np.array([]))])
+    assert ax.get_ylim()[0] > -260
+    assert [text.get_text() for text in ax.texts] == [r"$\times$2"]

@@ -1,8 +1,10 @@
 """An animation of snapshots: which, and what is on a frame."""
 
 import numpy as np
+from marks import trials
 
 import models
+from analysis.figures.results import furthest
 from analysis.figures.training_progress import MOST, data, sheet
 from study.trial import snapshot
 
@@ -33,3 +35,15 @@ def test_a_frame_has_images_reconstructions_and_the_latents_of_then():
     assert pixels.shape == (4, 3, 1, 5, 4)
     assert pixels[:, 0, 0, 0, 0].tolist() == [5, 0, 9, 9]
     assert snapshot.sheet(pixels).ndim == 3
+
+
+def test_while_no_trial_is_complete_the_furthest_is_shown():
+    given = trials(
+        state=["FAIL", "PRUNED", "RUNNING", "RUNNING", "RUNNING"],
+        steps=[40, 10, 20, 20, 0],
+        **{"metrics.elbo": [-9.0, -8.0, -7.0, -6.0, np.nan]},
+    )
+    assert furthest(given, "elbo") == 3
+    assert furthest(given[:2], "elbo") == 1
+    assert furthest(given[:1], "elbo") == 0
+    assert furthest(given[4:], "elbo") is None
