@@ -52,6 +52,7 @@ class Lines(tune.Callback):
         error: what went wrong last, which a search goes on without.
     """
 
+    FILLED = 15.0  # seconds in which the processes for as many trials as have room are started
     SILENCE = 60.0  # seconds at least between two lines that say how far the work is; more as the work gets longer
 
     def __init__(self, opened: OpenRun, hours: Hours | None = None):
@@ -83,7 +84,8 @@ class Lines(tune.Callback):
 
     def _tell_cost(self, reports: list[dict]) -> None:
         """Once all that are at work have reported, what the search is expected to take, and how much fits."""
-        if self.estimated or not all("steps" in report for report in reports):
+        started = time.perf_counter() - self.started >= self.FILLED
+        if self.estimated or not started or not all("steps" in report for report in reports):
             return
         if (at := self.pace.progress(time.time())) and (ahead := self.pace.forecast()):
             self.estimated = True

@@ -16,6 +16,7 @@ from study.spec import StudySpec
 from study.spec.halving import expected
 from study.spec.measures import METRICS
 from study.tune import runner
+from study.tune.display import Lines
 from study.tune.hours import Hours
 from study.tune.searcher import HandOut
 
@@ -185,6 +186,7 @@ def test_a_search_ends_by_the_clock(command, preset, tmp_path, monkeypatch):
     monkeypatch.setattr("study.tune.ledger.finish", finish_and_count)
     clock = functools.partial(Hours, now=lambda: time.time() + (3600 if len(ended) >= 3 else 0))
     monkeypatch.setattr(runner, "Hours", clock)
+    monkeypatch.setattr(Lines, "FILLED", 0.0)
     path = preset(tmp_path, trials=1000, budget={"steps": 60, "report_every": 10})
     code, out, err = command("run", path, "--root", tmp_path / "runs", "--hours", 1)
     assert (code, err) == (0, "")
