@@ -21,7 +21,7 @@ import torch
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis import replay
+from analysis import replay, simulation
 from benchmarks import postgres
 from benchmarks.cluster import Cluster
 from benchmarks.undisturbed import differences
@@ -246,7 +246,7 @@ class Study:
             found = differences(self.spec, trial)
             claim(not found, "; ".join(found))
         made = replay.searched(self.run)
-        decided = replay.own_decisions(self.spec, made.reports, made.turns or ())
+        decided = simulation.own_decisions(self.spec, made.reports, made.turns or ())
         pruned = {trial.number: max(reports(trial)) for trial in trials if trial.state == TrialState.PRUNED}
         claim(decided == pruned, f"pruned are {pruned}; by the rule, in the order of the reports, it is {decided}")
         rows = pd.read_parquet(self.run.table("results"))

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 
 import analysis.__main__
 from analysis import replay
-from analysis.replay import FULL, Curve, Search, Setting, own_decisions, searched, settings, simulate, summary
+from analysis.replay import FULL, Search, Setting, searched, settings, summary
+from analysis.simulation import Curve, own_decisions, simulate
 from study import cli
 from study.record.folder import Run, RunError
 from study.record.storage import open_run

@@ -10,7 +10,7 @@ from events import hparams, scalars
 from optuna.trial import FrozenTrial, TrialState
 
 import analysis
-from analysis import replay
+from analysis import replay, simulation
 from benchmarks.undisturbed import differences
 from study.record import pauses
 from study.record.folder import Run
@@ -88,7 +88,7 @@ def test_who_was_promoted_trained_as_if_nothing_had_happened(searched):
 def test_a_replay_in_the_order_of_its_reports_gives_its_decisions_back(searched):
     found = replay.searched(searched.run)
     pruned = {trial.number: trial.last_step for trial in searched.study.get_trials(states=[TrialState.PRUNED])}
-    assert replay.own_decisions(found.spec, found.reports, found.turns) == pruned
+    assert simulation.own_decisions(found.spec, found.reports, found.turns) == pruned
     assert any(f"{TRIALS} of {TRIALS} trials end where they did" in note for note in replay.notes(found, 1, 100))
 
 

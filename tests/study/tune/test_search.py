@@ -20,7 +20,7 @@ import analysis
 import analysis.__main__
 import models
 import study
-from analysis import replay
+from analysis import simulation
 from study.record.folder import Run
 from study.record.storage import open_run
 from study.record.trials import reports
@@ -137,7 +137,7 @@ def test_a_replay_in_the_order_of_its_reports_gives_its_decisions_back(searched)
     curves = analysis.curves(searched.run.path)
     assert sorted(curves["place"]) == list(range(len(curves)))
     pruned = {trial.number: trial.last_step for trial in searched.trials if trial.state == TrialState.PRUNED}
-    assert replay.own_decisions(searched.spec, curves) == pruned
+    assert simulation.own_decisions(searched.spec, curves) == pruned
 
 
 def test_a_pruned_trial_was_among_the_worse_half_of_its_rung(searched):

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from analysis.replay import Curve, own_decisions, simulate
+from analysis.simulation import Curve, own_decisions, simulate
 from study.record import pauses
 from study.record.folder import Run
 from study.record.storage import open_run, reopen
