@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from models.base import VAE
 from models.hvae import HVAE
 
 PLACE = 11
+MOST_COLUMNS = 3  # of the legend, which stands above: no curve is hidden
 LOSS, ELBO = "loss_elbo", "elbo"
 OF_THE_ELBO = (VAE.loss, HVAE.loss)  # losses that are the ELBO and nothing else, but for free bits
 
@@ -63,7 +65,10 @@ def draw(ax: Axes, runs: Sequence[tuple[str, History]]) -> None:
     style.say_below(ax, values)
     ax.set_xlim(left=0)
     ax.set(xlabel="optimiser steps", ylabel="ELBO [nats / image]")
-    ax.legend(frameon=False, fontsize="small")
+    columns = len(runs) if len(runs) <= MOST_COLUMNS else 2
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=columns, frameon=False, fontsize="small")
+    rows = math.ceil(2 * len(runs) / columns)
+    ax.set_title("Training beside validation; in training with the KL's weight of the step", pad=10 + 13 * rows)
 
 
 def figure(results: Results) -> Figure:
@@ -73,6 +78,5 @@ def figure(results: Results) -> Figure:
 def compare(several: Sequence[Results]) -> Figure:
     figure, ax = style.one_axes(4.0)
     draw(ax, [(results.label, data(results.train, results.curves, results.number)) for results in several])
-    ax.set_title("Training beside validation; in training with the KL's weight of the step")
     style.note(figure, several)
     return figure
