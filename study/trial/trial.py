@@ -10,6 +10,7 @@ import errno
 import functools
 import json
 import math
+import resource
 import time
 import traceback
 from collections.abc import Mapping
@@ -109,8 +110,8 @@ class Trial:
 
         Returns:
             Measures on the validation images, and in `measures` their names; `steps`, `seconds` of work so far by the
-            clock, `cpu_seconds` of this process in them, `reported`, which is now, in seconds since 1970, and `train`:
-            [step, losses] pairs.
+            clock, `cpu_seconds` of this process in them, `reported`, which is now, in seconds since 1970, `peak_memory`
+            of this process so far, in bytes, and `train`: [step, losses] pairs.
 
         Raises:
             NonFiniteLossError: a loss or the first objective was not finite.
@@ -138,6 +139,7 @@ class Trial:
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "reported": time.time(),
+            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "train": [[entry.step, entry.values] for entry in losses],
             measures.PATHOLOGIES: pathologies.judged(
                 self.training.model, found, self.training.step, self.spec.pathologies

@@ -5,7 +5,6 @@ Ray's own checkpoints and loggers are switched off: the trial keeps its own. Act
 
 from __future__ import annotations
 
-import resource
 from typing import Any
 
 import ray
@@ -69,8 +68,7 @@ class Trainable(tune.Trainable):
                 raise self.failure
             assert self.trial is not None
             report = {**self.trial.report(), "cause": "", "done": self.trial.done, "ended": self.trial.done}
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # bytes of this process, so far
-            return {**report, "notes": self.trial.take_notes(), "peak_memory": peak}
+            return {**report, "notes": self.trial.take_notes()}
         except Exception as error:
             steps = self.trial.training.step if self.trial else 0
             return {**failed(error, steps, self.spec), "done": True}

@@ -62,7 +62,7 @@ def rest(trial: Trial) -> list[dict]:
 
 
 def timeless(made: list[dict]) -> list[dict]:
-    return [{**report, "seconds": 0.0, "cpu_seconds": 0.0, "reported": 0.0} for report in made]
+    return [{**report, "seconds": 0.0, "cpu_seconds": 0.0, "reported": 0.0, "peak_memory": 0} for report in made]
 
 
 def steps(folder: Path) -> dict[str, int]:

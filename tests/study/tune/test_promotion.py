@@ -22,7 +22,7 @@ from study.tune import runner
 from study.tune.ledger import Ledger
 
 FULL, TRIALS, RESULTS = 40, 9, 10
-ITS_OWN = {"paused": None, "peak_memory": None}  # what a report that is repeated may have otherwise
+ITS_OWN = {"paused": None}  # what a report that is repeated may have otherwise
 
 
 class Searched(NamedTuple):
