@@ -77,6 +77,13 @@ class Machine:
         """Whether a process for trials runs there."""
         return any("Trainable" in line for line in self.processes().values())
 
+    def leave(self) -> None:
+        """Ends it as `ray stop` does: its cluster knows at once, and sends nothing there any more."""
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        self.kill()
+
     def kill(self) -> None:
         """Ends all of it by SIGKILL, as a power cut does."""
         while there := self.processes():

@@ -172,7 +172,7 @@ def added(there: cluster.Cluster, *options: str, within: list[str]) -> Iterator[
         machine.wait()
         yield machine
     finally:
-        machine.kill()
+        machine.leave()  # a test that comes next is not to send trials there
 
 
 @pytest.mark.long
