@@ -44,7 +44,7 @@ class InTurn(HandOut):
     ):
         super().__init__(opened, data, unfinished, takes)
         self.rule, self.ledger, self.room = rule, ledger, room
-        self._drawn = len(opened.study.get_trials(deepcopy=False))
+        self._drawn = len(opened.study.get_trials(deepcopy=False)) - self._waiting
         self._at_work: dict[str, int] = {}  # Ray's id -> number
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from analysis.simulation import Curve, own_decisions, simulate
-from study.record import pauses
+from study.record import first, pauses
 from study.record.folder import Run
 from study.record.storage import open_run, reopen
 from study.record.trials import owed, reports
@@ -200,6 +200,18 @@ def test_with_one_worker_it_is_what_a_replay_makes_of_the_curves(search, way):
     replayed = simulate(whole, made.spec.rule())
     assert replayed.stopped == ends(made.study, TrialState.PRUNED)
     assert sorted(replayed.complete) == sorted(ends(made.study, TrialState.COMPLETE))
+
+
+def test_the_defaults_that_a_search_begins_with_are_one_of_its_trials(search):
+    """All trials are drawn in a single session, to which the defaults are a trial that waits."""
+    made = search(trials=5, workers=1, mode="promote")
+    opened = reopen(made.run, made.spec)
+    first.enqueue(opened._replace(spec=made.spec.model_copy(update={"first": "defaults"})))
+    made._session(opened)
+    trials = made.study.get_trials()
+    assert [trial.number for trial in trials] == [*range(5)]
+    assert [first.ORIGIN in trial.user_attrs for trial in trials] == [True, False, False, False, False]
+    assert all(trial.state.is_finished() for trial in trials)
 
 
 def test_a_free_worker_takes_up_who_is_among_the_best_before_a_new_one_is_drawn(search, monkeypatch):
