@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from study.record.folder import OpenRun
 from study.record.trials import reports
-from study.spec.halving import expected
+from study.spec import StudySpec
+from study.spec.halving import Expected, expected
 
 EIGHT = 8  # of how many trials what ASHA is expected to leave counts, beside what it left of those that ended
 SESSIONS = "sessions"  # an attribute of the study: when each process began to search, in seconds since 1970
@@ -161,9 +162,14 @@ class Pace:
 
     @cached_property
     def _expected(self) -> float:
-        spec = self.spec
-        assert spec.asha is not None
-        return expected(spec.rungs, spec.asha.reduction, spec.steps, spec.trials).share
+        return expected_of(self.spec).share
+
+
+def expected_of(spec: StudySpec) -> Expected:
+    """How many steps the search of a study with ASHA is expected to make, see `study.spec.halving.expected`."""
+    asha = spec.asha
+    assert asha is not None
+    return expected(spec.rungs, asha.reduction, spec.steps, spec.trials, asha.mode, spec.least_complete)
 
 
 def memory(reports: Iterable[Mapping[str, Any]]) -> int:

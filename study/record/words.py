@@ -12,14 +12,13 @@ from study.record import packed, pathologies, pauses
 from study.record.confirmation import standing
 from study.record.first import outside
 from study.record.folder import OpenRun, Run
-from study.record.progress import SESSIONS, TIME, Forecast, Pace, Progress, memory
+from study.record.progress import SESSIONS, TIME, Forecast, Pace, Progress, expected_of, memory
 from study.record.samplers import left_to_others
 from study.record.sampling import grid
 from study.record.storage import KIND
 from study.record.trials import TAKEN_UP, Outcome, best_trial, outcome, owed, reports
 from study.spec import StudySpec
 from study.spec.checks import LEARN_AFTER
-from study.spec.halving import expected
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
 from study.spec.text import counted
@@ -242,10 +241,7 @@ def planned(spec: StudySpec, alone: bool = False) -> list[str]:
     if spec.asha is not None:
         lines.append(f"  ASHA {at_rungs(spec)}")
         if spec.trials:
-            asha = spec.asha
-            share, low, high = expected(
-                spec.rungs, asha.reduction, spec.steps, spec.trials, asha.mode, spec.least_complete
-            )
+            share, low, high = expected_of(spec)
             of = f"{spec.trials * spec.steps:,} steps, {low:.0%} to {high:.0%} in nine of ten searches"
             lines.append(f"  expects to make {share:.0%} of {of}; more where later trials are better")
         if spec.rungs[0] > spec.asha.grace:

@@ -174,6 +174,14 @@ def test_the_cost_with_asha_is_what_it_is_expected_to_leave_and_then_what_it_lef
     assert share < at_work.pace.forecast().left / at_work.pace.progress(at_work.now).left < 1
 
 
+def test_the_cost_with_promotion_is_what_promotion_is_expected_to_leave(search):
+    at_work = search(asha={"grace": 10, "reduction": 2, "mode": "promote", "complete": 4})
+    at_work.train(at_work.ask(), until=10)
+    share = expected([10, 20, 40], 2, 60, 50, "promote", 4).share
+    assert share != expected([10, 20, 40], 2, 60, 50).share
+    assert at_work.pace.forecast().left == pytest.approx(share * at_work.pace.progress(at_work.now).left)
+
+
 @pytest.mark.usefixtures("ray_up")
 def test_a_search_ends_by_the_clock(command, preset, tmp_path, monkeypatch):
     """The hour is over with the third trial; what is at work then is finished by `resume`."""
