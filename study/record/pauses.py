@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from study.record.folder import OpenRun
-from study.record.trials import REPORT, End, reports, tell
+from study.record.trials import REPORT, End, id_of, reports, tell
 from study.spec.halving import Rule
 from study.spec.measures import PAUSED, PLACE
 
@@ -104,9 +104,7 @@ def hand_out(study: optuna.Study, trial_id: int, steps: int, place: int, whole: 
 
 def put_away(opened: OpenRun, number: int, place: int) -> None:
     """Ends a paused trial as PRUNED: it cannot go on any more."""
-    storage, study_id = opened.study._storage, opened.study._study_id
-    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
-    storage.set_trial_user_attr(trial_id, PUT_AWAY, place)
+    opened.study._storage.set_trial_user_attr(id_of(opened.study, number), PUT_AWAY, place)
     tell(opened, number, End(TrialState.PRUNED, None, ""))
 
 

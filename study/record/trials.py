@@ -108,10 +108,14 @@ def ended(reports: Mapping[int, Mapping[str, Any]], spec: StudySpec) -> End | No
     return End(TrialState.FAIL, None, f"nan: {list(spec.objectives)} were {values} at step {last}")
 
 
+def id_of(study: optuna.Study, number: int) -> int:
+    """The storage's id of a trial."""
+    return study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+
+
 def stored_trial(study: optuna.Study, number: int) -> FrozenTrial:
     """A trial as it is stored now, found without those before it."""
-    storage = study._storage
-    return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
+    return study._storage.get_trial(id_of(study, number))
 
 
 def reports(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
@@ -183,7 +187,7 @@ def tell(opened: OpenRun, number: int, end: End, traceback: str = "") -> None:
     a death in between leaves the trial to be ended again, and all of this to be written again in its own place.
     """
     run, spec, study = opened
-    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    trial_id = id_of(study, number)
     for key, value in (("cause", end.cause), ("traceback", traceback)):
         if value:
             study._storage.set_trial_user_attr(trial_id, key, value)

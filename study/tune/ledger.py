@@ -17,7 +17,7 @@ from study.output import printable
 from study.record import pauses
 from study.record.backend import reason
 from study.record.folder import OpenRun
-from study.record.trials import RAN_OUT, End, fail, finish, is_oom, reports, store_report, take_up
+from study.record.trials import RAN_OUT, End, fail, finish, id_of, is_oom, reports, store_report, take_up
 from study.spec.halving import Rule
 from study.spec.measures import PLACE
 from study.spec.text import counted
@@ -175,8 +175,7 @@ class Ledger(tune.Callback):
 
     def _id(self, number: int) -> int:
         if number not in self.ids:
-            storage, study_id = self.opened.study._storage, self.opened.study._study_id
-            self.ids[number] = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+            self.ids[number] = id_of(self.opened.study, number)
         return self.ids[number]
 
 
