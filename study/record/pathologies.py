@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 
 from study.record.backend import together
-from study.trial.pathologies import verdicts
+from study.trial.pathologies import Verdict, verdicts
 
 if TYPE_CHECKING:
     import optuna
@@ -39,7 +39,7 @@ def tell(study: optuna.Study, trial_id: int, reports: Mapping[int, Mapping[str, 
     found = verdicts(reports)
     if not found:
         return
-    storage, has = study._storage, standing(reports)
+    storage, has = study._storage, _evidence(found)
     with together(study):
         storage.set_trial_system_attr(trial_id, CONSTRAINT, max(one.violation for one in found.values()))
         if has:
@@ -49,7 +49,11 @@ def tell(study: optuna.Study, trial_id: int, reports: Mapping[int, Mapping[str, 
 
 def standing(reports: Mapping[int, Mapping[str, Any]]) -> dict[str, str]:
     """The evidence for each pathology that a trial with these reports has, one at work too."""
-    return {name: one.evidence for name, one in verdicts(reports).items() if one.evidence}
+    return _evidence(verdicts(reports))
+
+
+def _evidence(found: Mapping[str, Verdict]) -> dict[str, str]:
+    return {name: one.evidence for name, one in found.items() if one.evidence}
 
 
 def pathology(trial: FrozenTrial) -> str:
