@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable, Container
 from typing import Any
 
 import optuna
@@ -17,6 +18,24 @@ from optuna.trial import FrozenTrial, TrialState
 
 import searchspaces
 from study.spec import StudySpec
+
+
+def excerpt(study: Study, seen: Callable[[Container[TrialState] | None], list[FrozenTrial]]) -> Study:
+    """The study as a sampler shall see it.
+
+    Args:
+        study: the whole of it.
+        seen: trials of some states, of all with None, in the order of their numbers.
+    """
+
+    def get_trials(
+        deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return seen(states)
+
+    made = copy.copy(study)
+    made._get_trials = get_trials  # type: ignore[method-assign]
+    return made
 
 
 class Gp(optuna.samplers.GPSampler):
@@ -41,13 +60,11 @@ class Gp(optuna.samplers.GPSampler):
         newest = [each.number for each in complete if each.number not in kept][len(best) - self.MOST :]
         chosen = kept.union(newest)
 
-        def get_trials(deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> list[FrozenTrial]:
+        def seen(states: Container[TrialState] | None) -> list[FrozenTrial]:
             trials = study.get_trials(deepcopy=False, states=states)
             return [each for each in trials if each.state != TrialState.COMPLETE or each.number in chosen]
 
-        excerpt = copy.copy(study)
-        excerpt._get_trials = get_trials  # type: ignore[method-assign]
-        return excerpt
+        return excerpt(study, seen)
 
 
 def cmaes(seed: int, startup: int) -> optuna.samplers.CmaEsSampler:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -124,12 +123,9 @@ class Tpe(optuna.samplers.TPESampler):
         last = running[-self.RUNNING :]  # one of them may have been chosen while it paused
         seen = [trial for _, trial in sorted({trial.number: trial for trial in [*chosen, *last]}.items())]
 
-        def get_trials(deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> list[FrozenTrial]:
-            return [trial for trial in seen if states is None or trial.state in states]
-
-        excerpt = copy.copy(study)
-        excerpt._get_trials = get_trials  # type: ignore[method-assign]
-        return excerpt
+        return samplers.excerpt(
+            study, lambda states: [trial for trial in seen if states is None or trial.state in states]
+        )
 
     def _choose(self, study: Study, ended: list[FrozenTrial]) -> list[FrozenTrial]:
         best, others = _split_trials(study, ended, math.ceil(0.1 * self.HISTORY))
