@@ -15,7 +15,7 @@ from study.spec import StudySpec
 from study.spec.halving import Rule
 from study.spec.room import Has
 from study.tune.ledger import Ledger
-from study.tune.machines import alive
+from study.tune.machines import alive, has
 from study.tune.searcher import HandOut
 from study.tune.start import MARK
 
@@ -96,8 +96,7 @@ class Room:
         if time.monotonic() - self._looked >= self.EVERY:
             self._looked = time.monotonic()
             nodes = alive()
-            there = [node["Resources"] for node in nodes]
-            fit = sum(fitting(self.spec, Has(has.get("CPU", 0), has.get("GPU", 0))) for has in there)
+            fit = sum(fitting(self.spec, has(node)) for node in nodes)
             own = any(MARK.items() <= node["Labels"].items() for node in nodes)
             self._found = max(1, fit) if own else fit + 1
         return self._found
