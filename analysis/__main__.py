@@ -141,10 +141,8 @@ def table(
     trials, lacking = tables.readable_trials(*runs, root=root)
     confirmed, damaged = tables.readable_confirmed(*runs, root=root)
     lines = [*lacking, *(f"left out is what was confirmed: {line}" for line in damaged)]
-    if not len(confirmed) and (damaged if only == "confirmed" else lacking and not len(trials)):
-        raise RunError("\n".join(lines))
-    for line in lines:
-        print(line, file=sys.stderr)
+    nothing = not len(confirmed) and bool(damaged if only == "confirmed" else lacking and not len(trials))
+    _say_left_out(lines, nothing)
     trials, confirmed = map(formats.sendable, (trials, confirmed))
     if format_ in formats.OF_FILES:
         frame = formats.TABLES[only or "trials"].whole(trials, confirmed)
@@ -232,10 +230,7 @@ def report_(
 
     several = beside(_specified(found), data)
     lacking = [f"left out is {results.name}: {why}" for results in several if (why := results.unreadable)]
-    if len(lacking) == len(several):
-        raise RunError("\n".join(lacking))
-    for line in lacking:
-        print(line, file=sys.stderr)
+    _say_left_out(lacking, len(lacking) == len(several))
     several = [results for results in several if not results.unreadable]
     _write(report(several), path)
     _print_lacking(several)
@@ -334,11 +329,16 @@ def _specified(runs: Iterable[Run]) -> list[Run]:
             found.append(run)
         except RunError as error:
             lines.append(f"left out is {run.name}: {error}")
-    if not found:
+    _say_left_out(lines, not found)
+    return found
+
+
+def _say_left_out(lines: Sequence[str], nothing: bool) -> None:
+    """Says what of the runs is left out; RunError where nothing is left."""
+    if nothing:
         raise RunError("\n".join(lines))
     for line in lines:
         print(line, file=sys.stderr)
-    return found
 
 
 def _pictures(run: Run, out: Path | None) -> list[Path]:
