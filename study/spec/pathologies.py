@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from models.base import VAE
     from study.spec.specification import StudySpec
 
-FAILURES = ("nan", "oom", "crash", "lost", "disk")  # what a cause begins with: another thing may not be called so
+FAILURES = ("nan", "oom", "crash", "lost", "disk", "card")  # how causes begin: nothing else may be called so
 
 
 def problems(spec: StudySpec, models: Iterable[VAE]) -> list[str]:
