@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -38,6 +38,20 @@ AFTER = (16, 32, 64)  # trials, after which the best so far is taken
 AT_RANDOM = 20_000  # configurations, to the best of which a search is compared
 
 
+def point(params: Mapping[str, Any], drawn: Mapping[str, BaseDistribution]) -> NDArray[np.float64]:
+    """What was drawn, each number in [0, 1] across its range, each category a coordinate of its own."""
+    found: list[float] = []
+    for name, distribution in drawn.items():
+        if isinstance(distribution, CategoricalDistribution):
+            found += [float(params[name] == choice) for choice in distribution.choices]
+            continue
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        scale = math.log if distribution.log else float
+        low, high = scale(distribution.low), scale(distribution.high)
+        found.append((scale(params[name]) - low) / (high - low))
+    return np.array(found)
+
+
 class StandIn:
     """A regression of a study's complete trials on what they drew.
 
@@ -49,7 +63,7 @@ class StandIn:
 
     def __init__(self, spec: StudySpec, trials: Sequence[FrozenTrial], kind: str):
         self.spec, self.drawn = spec, spec.distributions()
-        points = np.stack([self.point(trial.params) for trial in trials])
+        points = np.stack([point(trial.params, self.drawn) for trial in trials])
         values = np.array([trial.values[0] for trial in trials])
         if kind == "forest":
             self.model: Any = RandomForestRegressor(100, min_samples_leaf=2, random_state=0)
@@ -61,28 +75,15 @@ class StandIn:
             self.model.fit(points, values)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
         at_random = [study.ask(self.drawn).params for _ in range(AT_RANDOM)]
-        self.best = float(self.model.predict(np.stack([self.point(params) for params in at_random])).max())
-
-    def point(self, params: Mapping[str, Any]) -> NDArray[np.float64]:
-        """What was drawn, each number in [0, 1] across its range, each category a coordinate of its own."""
-        found: list[float] = []
-        for name, drawn in self.drawn.items():
-            if isinstance(drawn, CategoricalDistribution):
-                found += [float(params[name] == choice) for choice in drawn.choices]
-                continue
-            assert isinstance(drawn, FloatDistribution | IntDistribution)
-            scale = math.log if drawn.log else float
-            low, high = scale(drawn.low), scale(drawn.high)
-            found.append((scale(params[name]) - low) / (high - low))
-        return np.array(found)
+        self.best = float(self.model.predict(np.stack([point(params, self.drawn) for params in at_random])).max())
 
     def value(self, params: Mapping[str, Any]) -> float:
         """What a configuration reaches."""
-        point = self.point(params)[None]
+        at = point(params, self.drawn)[None]
         if isinstance(self.model, RandomForestRegressor):  # tree by tree, which for one point takes a tenth of the time
-            one = point.astype(np.float32)
+            one = at.astype(np.float32)
             return float(np.mean([tree.tree_.predict(one)[0, 0] for tree in self.model.estimators_]))
-        return float(self.model.predict(point)[0])
+        return float(self.model.predict(at)[0])
 
     def regrets(self, spec: StudySpec, trials: int) -> list[float]:
         """Those of one search after each number of AFTER."""

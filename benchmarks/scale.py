@@ -18,7 +18,6 @@ What it cannot show: Ray's own part, which starts actors and carries results; a 
 from __future__ import annotations
 
 import argparse
-import heapq
 import tempfile
 import time
 from collections import defaultdict
@@ -28,43 +27,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from ray import tune
 
 from benchmarks import large_study, postgres
+from benchmarks.simulated import Curve, Reported, Simulation
 from study.record.folder import OpenRun, Run
-from study.record.progress import begin
 from study.record.storage import create, open_run
 from study.record.trials import reports
 from study.spec import StudySpec, storage_url
 from study.spec.measures import METRICS
-from study.tune.display import Lines
-from study.tune.ledger import Ledger
-from study.tune.scheduler import Asha
-from study.tune.searcher import HandOut
 
 EVERY, REPORTS = 100, 5
 A_ROW = 1000  # trials
 STORAGES = ("sqlite", "journal", "postgresql")
 WORK = ("suggest", "judge", "write", "end")
-
-Curve = list[dict[str, Any]]
-"""The reports of a trial."""
-
-
-class Simulated:
-    """Of one of Ray Tune's trials what the searcher, the scheduler and the callbacks look at."""
-
-    def __init__(self, number: int, config: dict[str, Any], curve: Curve):
-        self.trial_id, self.config = f"simulated {number}", config
-        self.left = iter(curve)
-        self.last_result: dict[str, Any] = {}
-        self.num_failures = self.max_failures = 0
-
-    def report(self) -> dict[str, Any]:
-        report = next(self.left)
-        steps = report["steps"]
-        self.last_result = {**report, "reported": time.time(), "cause": "", "done": steps == EVERY * REPORTS}
-        return self.last_result
 
 
 class Row(NamedTuple):
@@ -78,15 +53,8 @@ class Row(NamedTuple):
     gib: float  # so far
 
 
-class Silent(Lines):
-    """The display, whose lines nobody reads."""
-
-    def _say(self, line: str) -> None:
-        pass
-
-
-class Driver:
-    """A search without Ray: `study.tune.runner`'s parts, called as Ray Tune calls them.
+class Driver(Simulation):
+    """A search whose trials draw one of some curves each, and report at random moments.
 
     Args:
         opened: a new run.
@@ -94,28 +62,19 @@ class Driver:
         at_once: trials at work at a time.
     """
 
-    def __init__(self, opened: OpenRun, curves: list[Curve], at_once: int):
-        begin(opened)
-        self.opened, self.curves, self.at_once = opened, curves, at_once
-        self.searcher, self.scheduler = HandOut(opened, None, []), Asha(opened.spec)
-        self.callbacks: list[tune.Callback] = [Ledger(opened), Silent(opened)]
-        self.random = np.random.default_rng(0)
+    def __init__(self, opened: OpenRun, curves: list[list[dict[str, Any]]], at_once: int):
+        super().__init__(opened, self._drawn, at_once)
+        self.curves, self.random = curves, np.random.default_rng(0)
         self.took: dict[str, list[float]] = defaultdict(list)
+
+    def _drawn(self, config: dict[str, Any]) -> Curve:
+        curve = self.curves[self.random.integers(len(self.curves))]
+        return [Reported(self.random.exponential(), report) for report in curve]
 
     def rows(self) -> Iterator[Row]:
         """Runs all trials."""
-        total, begun, ended = self.opened.spec.trials, 0, 0
-        running: list[tuple[float, int, Simulated]] = []  # by when they report next
-        now, cpu = 0.0, time.process_time()
-        while ended < total:
-            while begun < total and len(running) < self.at_once:
-                heapq.heappush(running, (now + self.random.exponential(), begun, self._begin(begun)))
-                begun += 1
-            now, number, trial = heapq.heappop(running)
-            if self._goes_on(trial):
-                heapq.heappush(running, (now + self.random.exponential(), number, trial))
-                continue
-            ended += 1
+        total, cpu = self.spec.trials, time.process_time()
+        for ended, _ in enumerate(self.ends(), 1):
             if ended % A_ROW == 0 or ended == total:
                 trials = ended % A_ROW or A_ROW
                 seconds = {kind: sum(self.took[kind]) / trials for kind in WORK}
@@ -126,31 +85,7 @@ class Driver:
                 self.took.clear()
                 cpu = time.process_time()
 
-    def _begin(self, number: int) -> Simulated:
-        config = self._timed("suggest", self.searcher.suggest, str(number))
-        trial = Simulated(number, config, self.curves[self.random.integers(len(self.curves))])
-        self._call("write", "on_trial_start", trial)
-        return trial
-
-    def _goes_on(self, trial: Simulated) -> bool:
-        result = trial.report()
-        if result["done"]:
-            self._timed("judge", self.scheduler.on_trial_complete, None, trial, result)
-        else:
-            decision = self._timed("judge", self.scheduler.on_trial_result, None, trial, result)
-            result["done"] = decision == Asha.STOP
-        self._call("write", "on_trial_result", trial, result=result)
-        if result["done"]:
-            self._call("end", "on_trial_complete", trial)
-        return not result["done"]
-
-    def _call(self, kind: str, event: str, trial: Simulated, **given: Any) -> None:
-        for callback in self.callbacks:
-            self._timed(kind, getattr(callback, event), iteration=0, trials=[], trial=trial, **given)
-            if isinstance(callback, Ledger) and callback.halt:
-                raise RuntimeError(callback.halt)
-
-    def _timed(self, kind: str, work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    def timed(self, kind: str, work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         began = time.perf_counter()
         found = work(*arguments, **named)
         self.took[kind].append(time.perf_counter() - began)
@@ -167,14 +102,14 @@ def specification(trials: int, storage: str | None) -> StudySpec:
     return StudySpec(name="scale", model="vsc", dataset="mnist5k", trials=trials, storage=storage, **given)
 
 
-def drawn_curves(random: np.random.Generator, count: int = 1000) -> list[Curve]:
+def drawn_curves(random: np.random.Generator, count: int = 1000) -> list[list[dict[str, Any]]]:
     """Curves that rise to a level of their own."""
     levels = -110 - 40 * random.random(count)
     made = [[large_study.drawn_report(random, level - 200 / i, 0) for i in range(1, REPORTS + 1)] for level in levels]
     return [[_as_reported(report, i) for i, report in enumerate(each, 1)] for each in made]
 
 
-def stored_curves(run: Run) -> list[Curve]:
+def stored_curves(run: Run) -> list[list[dict[str, Any]]]:
     """The first five reports of each trial of a study that has so many, as if they were all."""
     opened = open_run(run)
     every = [list(reports(trial).values())[:REPORTS] for trial in opened.study.get_trials(deepcopy=False)]
@@ -189,7 +124,7 @@ def _as_reported(stored: dict[str, Any], i: int) -> dict[str, Any]:
     return {**stored, "steps": EVERY * i, "measures": [name for name in METRICS if name in stored]}
 
 
-def simulated(storage: str, trials: int, at_once: int, curves: list[Curve]) -> Iterator[Row]:
+def simulated(storage: str, trials: int, at_once: int, curves: list[list[dict[str, Any]]]) -> Iterator[Row]:
     """The rows of a new study in a storage, which is gone afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scale")))

@@ -5,7 +5,7 @@ import pytest
 
 import study
 from benchmarks import samplers
-from benchmarks.samplers import AFTER, StandIn
+from benchmarks.samplers import AFTER, StandIn, point
 
 
 @pytest.fixture(scope="module", params=["forest", "gp"])
@@ -24,8 +24,8 @@ def stand_in(request) -> StandIn:
 def test_it_has_learned_what_matters(stand_in):
     good, bad = ({**stand_in.spec.default_draws(), "lr": lr} for lr in (3e-3, 9e-3))
     assert stand_in.value(bad) + 2 < stand_in.value(good) <= stand_in.best + 1
-    assert all(0 <= number <= 1 for number in stand_in.point(good))
-    (one,) = stand_in.model.predict(stand_in.point(good)[None])
+    assert all(0 <= number <= 1 for number in point(good, stand_in.drawn))
+    (one,) = stand_in.model.predict(point(good, stand_in.drawn)[None])
     assert stand_in.value(good) == pytest.approx(one, rel=1e-6)
 
 
