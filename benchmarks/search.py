@@ -11,7 +11,7 @@ Three ways, with as many processes each:
   curve, no picture;
 - ours: the preset, by `python -m study run`.
 
-`train` trains: 32 trials of VSC and of a VAE on `mnist5k`, 16 of a FactorVAE on `sprites`; what --root holds is not
+`train` trains: 24 trials of VSC and of a VAE on `mnist5k`, 16 of a FactorVAE on `sprites`; what --root holds is not
 done again. `replay` takes the full random trials of a study and trains nothing: a forest of regression trees says of
 any configuration what its curve is and how long it takes, a mean of the stored trials' that are like it. It has no
 seeds of the training, and knows little where the study has no trial. The search in it is the real one, but for Ray;
@@ -63,20 +63,13 @@ from study.trial.trial import load_data
 
 PROJECT = Path(__file__).resolve().parent.parent
 WORKERS = 2
-SHORT = ["dataset=mnist5k", "budget.steps=600", "budget.report_every=100", "asha.grace=200"]
-SMALL = ["budget.steps=500", "budget.report_every=50", "validation.images=1000", "asha.grace=100"]
-SMALL += ["fixed.network=dsprites", "fixed.latent=10", f"fixed.discriminator_hidden={5 * [100]}"]
+SCREENED = ["budget.steps=600", "budget.report_every=100"]
+NARROW = [f"fixed={{network: mlp, latent: 10, discriminator_hidden: {5 * [100]}}}", "space={}", "sampler=tpe"]
+NARROW += ["validation.images=1000"]
 PRESETS: dict[str, Sequence[str]] = {
-    "vsc": ["quickstart", "trials=32"],
-    "vae": [
-        "vae-mnist",
-        "trials=32",
-        "dataset=mnist5k",
-        "budget.steps=600",
-        "budget.report_every=100",
-        "asha.grace=200",
-    ],
-    "factor": ["factor-sprites", "trials=16", *SMALL],
+    "vsc": ["quickstart", "trials=24"],
+    "vae": ["vae-mnist", "trials=24", "dataset=mnist5k", *SCREENED, "asha.grace=200"],
+    "factor": ["factor-sprites", "trials=16", *SCREENED, "asha.grace=100", *NARROW],
 }  # what is trained: a preset, and what is set of it
 RANDOM = ["sampler=random", "asha=null", "first=drawn"]
 WAYS = ("random", "optuna", "ours")
