@@ -89,7 +89,7 @@ class Lines(tune.Callback):
             return
         if (at := self.pace.progress(time.time())) and (ahead := self.pace.forecast()):
             self.estimated = True
-            self._say(cost(at, ahead, memory(reports)))
+            self._say(cost(at, ahead._replace(at_once=len(reports)), memory(reports)))
             begun = sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False)) + len(reports)
             if line := self.hours.fitting(begun, self.spec.trials):
                 self._say(line)

@@ -278,6 +278,17 @@ def test_off_a_terminal_the_first_report_is_a_line_and_then_one_a_minute(made, s
     assert second.startswith("[  65.0 s] 240 steps in 65 s, 0.82 a second; at most ")
 
 
+def test_the_cost_names_all_that_are_at_work_also_one_that_began_late(made, spec, begun, clock, capsys):
+    lines = Lines(opened(made.study, spec))
+    clock.now = NOW + 9
+    told(lines, 4, 40, 9, clock.now)
+    clock.now = NOW + 31
+    first, second = rays_trial(4, 40, elbo=-105.0), rays_trial(6)
+    result = {"steps": 20, "seconds": 2, "reported": clock.now, "cause": ""}
+    lines.on_trial_result(1, [first, second], second, result)
+    assert capsys.readouterr().out.splitlines()[-1].endswith(", 2 trials at once")
+
+
 def test_the_lines_become_rarer_as_the_work_gets_longer(made, spec, begun, clock, capsys):
     lines = Lines(opened(made.study, spec))
     for hour in range(24 * 30):  # a report an hour, a month long
