@@ -60,6 +60,9 @@ def fill(rule: Rule, trial: FrozenTrial, objective: str) -> None:
     for steps, report in reports(trial).items():
         value = report[objective]
         rule.record(trial.number, steps, math.nan if value is None else value)
+    for turn in _turns(trial):
+        if turn.steps and not turn.whole:
+            rule.went_on(turn.steps)
     if (at := paused_at(trial)) is not None:
         rule.pause(trial.number, at)
     elif trial.state == TrialState.RUNNING and any(turn.whole for turn in _turns(trial)):

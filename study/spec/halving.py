@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -34,6 +35,7 @@ class _Halving:
         self.paused: dict[int, tuple[int, float]] = {}
         self.whole: set[int] = set()
         self._made = 0  # trials that made their full budget
+        self._went_on: Counter[int] = Counter()  # steps of a rung: how many were promoted from there
 
     def _due(self, number: int, steps: int) -> int | None:
         """Which is the highest rung that a trial has reached and is not recorded at."""
@@ -58,6 +60,10 @@ class _Halving:
                 self.paused[number] = (milestone, recorded[number])
                 break
         self._release()
+
+    def went_on(self, steps: int) -> None:
+        """Takes over that a trial was promoted from the rung at these steps."""
+        self._went_on[steps] += 1
 
     def end(self, number: int, complete: bool = False) -> None:
         """Takes the end of a trial, which made its full budget or did not."""
@@ -124,9 +130,11 @@ class Stopping(_Halving):
 
 
 class Promotion(_Halving):
-    """ASHA as published: a trial pauses at each rung, and goes on when it is among the best 1/reduction there.
+    """ASHA that promotes: a trial pauses at each rung, and goes on when it is among the best 1/reduction there.
 
-    Algorithm 2. A value that is not finite is never among them.
+    Algorithm 2, but that no more go on from a rung altogether than `most` says: with a sampler that learns, each trial
+    is better than most before it, and by rank alone nearly all of them went on. A value that is not finite is never
+    among the best.
     """
 
     def __init__(self, rungs: Sequence[int], reduction: int, complete: int = 0):
@@ -161,11 +169,21 @@ class Promotion(_Halving):
         for (milestone, _), ranked, waiting in zip(self.rungs, self._ranked, self._waiting):
             while waiting and self.paused.get(waiting[0][1]) != (milestone, -waiting[0][0]):
                 heappop(waiting)
-            if waiting and bisect_left(ranked, waiting[0]) < len(ranked) // self.reduction:
+            best = len(ranked) // self.reduction
+            if waiting and bisect_left(ranked, waiting[0]) < best and self._went_on[milestone] < most(best):
                 _, number = heappop(waiting)
                 del self.paused[number]
+                self.went_on(milestone)
                 return number
         return None
+
+
+def most(best: int) -> int:
+    """How many may have gone on from a rung whose best 1/reduction are so many: one and a half times that, and one.
+
+    In random order, hardly ever as many do: who was among the best of the first few there, and is not of all.
+    """
+    return best + best // 2 + 1
 
 
 Rule = Stopping | Promotion

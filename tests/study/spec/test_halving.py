@@ -71,6 +71,31 @@ def test_who_is_among_the_best_of_a_rung_is_promoted_from_the_highest_first():
     assert halving.goes_on(2, 40, 1.0)  # the end of its budget is no rung
 
 
+@pytest.mark.parametrize(("reduction", "most"), [(2, 19), (3, 13), (4, 10)])
+def test_of_trials_that_get_better_and_better_not_all_go_on(reduction, most):
+    """As those of a sampler that learns do, each of which is the best when it gets to the rung."""
+    halving, promoted = Promotion([10], reduction), []
+    for number in range(24):
+        assert not halving.goes_on(number, 10, float(number))
+        while (best := halving.promoted()) is not None:
+            promoted.append(best)
+    assert len(promoted) == most  # 24 / reduction, half of that, and one; by rank alone 24 - reduction + 1 did
+
+
+def test_a_place_that_nobody_good_enough_wanted_is_kept_for_those_who_are():
+    halving = Promotion([10], 3)
+    for number in range(12):
+        halving.goes_on(number, 10, -float(number))
+    assert [halving.promoted() for _ in range(5)] == [0, 1, 2, 3, None]  # the best third
+    for number in range(12, 18):
+        halving.goes_on(number, 10, float(number))
+    # of 18 trials the best six are the new ones; ten may have gone on, and four have
+    assert [halving.promoted() for _ in range(7)] == [17, 16, 15, 14, 13, 12, None]
+    for number in range(18, 21):
+        halving.goes_on(number, 10, float(number))
+    assert [halving.promoted() for _ in range(2)] == [20, None]  # of 21 it is eleven
+
+
 def test_a_slow_starter_is_promoted_when_it_turns_out_to_be_among_the_best():
     stopping, promotion = Stopping([10], 3), Promotion([10], 3)
     for number, value in enumerate((5.0, 4.0, 3.0, 2.0, 1.0, 0.0)):
@@ -131,6 +156,9 @@ def test_a_rule_that_is_filled_again_decides_as_before(rule, seed):
     for number in paused:
         again.pause(number, 10)
     again.whole |= first.whole
+    for promoted in gone[:2]:
+        if promoted is not None:
+            again.went_on(10)
     assert again.paused == first.paused
     assert len(gone) == 3
     assert [again.promoted() for _ in range(9)] == [first.promoted() for _ in range(9)]

@@ -176,6 +176,16 @@ def test_whatever_is_killed_every_trial_ends_as_the_rule_says_of_the_stored_orde
     assert len(ends(study, TrialState.COMPLETE)) >= made.spec.least_complete
 
 
+def test_how_many_have_gone_on_from_a_rung_outlives_a_kill(search, monkeypatch):
+    """Each trial is better than those before: without that number all of them would go on."""
+    monkeypatch.setattr("test_turns.value", lambda number, steps: float(number))
+    made = search(trials=16, workers=1, mode="promote", complete=0, grace=20, kills=0.08)
+    made.go()
+    assert made.killed > 3
+    gone_on = [turn for turn in pauses.turns(made.study.get_trials()) if turn.steps]
+    assert [sum(turn.steps == rung for turn in gone_on) for rung in made.spec.rungs] == [13, 10]
+
+
 @pytest.mark.parametrize("way", WAYS, ids=["promote", "promote, none at least", "stop, six at least"])
 def test_more_trials_are_judged_at_the_same_rungs_and_who_has_ended_stays_so(search, way):
     made = search(trials=8, **way)
