@@ -65,11 +65,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 WORKERS = 2
 SCREENED = ["budget.steps=600", "budget.report_every=100"]
 NARROW = [f"fixed={{network: mlp, latent: 10, discriminator_hidden: {5 * [100]}}}", "space={}", "sampler=tpe"]
-NARROW += ["validation.images=1000"]
+NARROW += ["validation.images=1000", "asha={grace: 100, mode: promote}"]
 PRESETS: dict[str, Sequence[str]] = {
     "vsc": ["quickstart", "trials=24"],
     "vae": ["vae-mnist", "trials=24", "dataset=mnist5k", *SCREENED, "asha.grace=200"],
-    "factor": ["factor-sprites", "trials=16", *SCREENED, "asha.grace=100", *NARROW],
+    "factor": ["factor-sprites", "trials=16", *SCREENED, *NARROW],
 }  # what is trained: a preset, and what is set of it
 RANDOM = ["sampler=random", "asha=null", "first=drawn"]
 WAYS = ("random", "optuna", "ours")
