@@ -37,13 +37,6 @@ def server(installed):
 
 
 @pytest.mark.long
-def test_killed_workers_lose_and_double_nothing(tmp_path):
-    found = chaos.attack("workers", tmp_path, kills=2, trials=6)
-    assert len(found.hits) == 2
-    assert found.complete + found.pruned == 6
-
-
-@pytest.mark.long
 def test_twenty_kills_of_workers(tmp_path):
     found = chaos.attack("workers", tmp_path)
     assert len(found.hits) == 20
