@@ -131,7 +131,9 @@ def trained(on: str, way: str, seed: int, root: Path, data: str | None) -> Found
     asked = [*where, *(["--data", data] if data else [])]
     with open(root / f"{spec.name}.log", "a") as log:
         command = [sys.executable, "-m", "study", *verb, *asked]
-        subprocess.run(command, cwd=PROJECT, stdout=log, stderr=log, check=True, env=_one_thread())
+        code = subprocess.run(command, cwd=PROJECT, stdout=log, stderr=log, env=_one_thread()).returncode
+    if code not in (0, 3):  # with 3 some of the trials failed, which a search may
+        raise SystemExit(f"{' '.join(command)} ended with {code}; see {log.name}")
     return of_study(open_run(Run(folder)).study)
 
 

@@ -1,13 +1,17 @@
 """A search on Ray whose trials pause and are promoted, stopped softly in its middle."""
 
+import os
 import signal
+import sys
 from contextlib import nullcontext
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import optuna
 import pytest
 from events import hparams, scalars
 from optuna.trial import FrozenTrial, TrialState
+from ray import cloudpickle
 
 import analysis
 from analysis import replay, simulation
@@ -20,9 +24,20 @@ from study.signals import Stop
 from study.spec import StudySpec
 from study.tune import runner
 from study.tune.ledger import Ledger
+from study.tune.trainable import Trainable
 
 FULL, TRIALS, RESULTS = 40, 9, 10
 ITS_OWN = {"paused": None}  # what a report that is repeated may have otherwise
+
+
+class Noted(Trainable):
+    """Leaves the number of its process beside the run."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        processes = Path(config["run"]).parent / "processes"
+        processes.mkdir(exist_ok=True)
+        (processes / str(os.getpid())).touch()
+        super().setup(config)
 
 
 class Searched(NamedTuple):
@@ -52,7 +67,10 @@ def searched(raw, tmp_path_factory, ray_up) -> Searched:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "_stopping", lambda *_: nullcontext(stop))
         patch.setattr(Ledger, "on_trial_result", counted)
+        patch.setattr(runner, "Trainable", Noted)
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])
         first = runner.run(spec, run)
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
     before = open_run(run, spec).study.get_trials()
     return Searched(run, spec, before, [first, runner.resume(run)])
 
@@ -61,6 +79,10 @@ def test_a_search_that_is_stopped_leaves_who_pauses_as_they_are(searched):
     assert searched.outcomes[0].signal == signal.SIGTERM
     assert any(pauses.paused_at(trial) for trial in searched.before)
     assert TrialState.PRUNED not in {trial.state for trial in searched.before}
+
+
+def test_as_many_processes_are_at_work_as_have_room_however_short_the_trials(searched):
+    assert len([*(searched.run.path.parent / "processes").iterdir()]) == 2
 
 
 def test_every_trial_ends_once_and_at_least_so_many_are_complete(searched):
