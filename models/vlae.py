@@ -11,17 +11,18 @@ Gaussian, x - pi and pi (1 - pi) for Bernoulli pixels. There is no variance head
 search too. Formulae and defects of the authors' code: yookoon/VLAE, release of June 2019.
 
 Departures: the iteration is written as a step from mu_t, which is algebraically theirs; one Cholesky factor of Lambda
-serves the step, the draw and the density, where they invert Lambda and factorise the inverse.
+serves the step, the draw and the density, where they invert Lambda and factorise the inverse; a step's gradient is that
+of the system it solves, which is the same and takes no Jacobian.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv_transpose2d, linear
+from torch.nn.functional import conv2d, conv_transpose2d, linear
 
 from models.base import VAE, Shared, assemble, merged
 from models.distributions import PrecisionGaussian, lower_factor
@@ -89,21 +90,47 @@ class LaplacePosterior(PosteriorPart):
                 )
 
     def search(self, model: VAE, x: Tensor) -> list[PrecisionGaussian]:
-        """The Laplace approximations at mu_0 .. mu_T."""
+        """The Laplace approximations at mu_0 .. mu_T; of the factors, the last alone has a gradient."""
         local = local_model(model, x, uses=len(self.rates) + 1)
         mu = self.mu(model.features(x))
         found = []
         for rate in self.rates:
-            precision, gradient = local(mu)
-            factor = cholesky(precision)
+            with torch.no_grad():
+                precision, gradient = local(mu.detach())
+                factor = cholesky(precision)
+                newton = torch.cholesky_solve((gradient - mu)[..., None], factor)[..., 0]
             found.append(PrecisionGaussian(mu, factor))
-            newton = torch.cholesky_solve((gradient - mu)[..., None], factor)[..., 0]
+            if torch.is_grad_enabled():
+                newton = differentiable(model, x, mu, newton, factor)
             mu = mu + rate * newton
         return [*found, PrecisionGaussian(mu, cholesky(local(mu)[0]))]
 
 
+def differentiable(model: VAE, x: Tensor, mu: Tensor, newton: Tensor, factor: Tensor) -> Tensor:
+    """Newton's step n = Lambda^-1 (J^T v - mu): the same numbers, with their gradient.
+
+    It is that of the system: dn = Lambda^-1 (d(J^T v - mu) - (d Lambda) n). Lambda n = J^T R (J n) + n needs the
+    Jacobian along n only, where a gradient through Lambda would need it along all Z coordinates. Second derivatives are
+    not those of n.
+
+    Args:
+        model: whose decoder and likelihood.
+        x: images, [B, C, H, W].
+        mu: where the step starts, [B, Z].
+        newton: n, [B, Z], without a gradient.
+        factor: of Lambda, [B, Z, Z], without a gradient.
+    """
+    layers = list(model.decoder.children())
+    outputs = activations(layers, mu)
+    score, information = model.likelihood_part.quadratic(outputs[-1], x)
+    along = pushed(layers, outputs, newton[:, None])[:, 0]
+    residual = pulled(layers, outputs, score - information * along) - mu
+    moved = torch.cholesky_solve(residual[..., None], factor)[..., 0]
+    return newton + (moved - moved.detach())
+
+
 LINEARISED = (nn.Linear, nn.ReLU, nn.Unflatten, nn.ConvTranspose2d)
-"""The layers that `linearise` knows."""
+"""The layers whose Jacobian is known."""
 
 
 class Local(NamedTuple):
@@ -119,6 +146,8 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
     Where all pixels have one sigma and the decoder ends in a linear layer W, J is W A, and J^T J = A^T (W^T W) A costs
     nothing that grows with the number of pixels; the cheaper of the two ways is taken.
 
+    Where there is no gradient when it is made, Jacobians are of some images at a time, see `models.memory`.
+
     Args:
         model: whose decoder and likelihood.
         x: images, [B, C, H, W].
@@ -126,11 +155,12 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
     """
     observe, layers = model.likelihood_part, list(model.decoder.children())
     *body, last, shape = layers
-    sigma2 = observe.common_variance()
+    sigma2, latent = observe.common_variance(), model.prior().event_shape[0]
+    size = len(x) if torch.is_grad_enabled() else at_once(len(x), latent * x[0].numel())
     if sigma2 is None or not isinstance(last, nn.Linear) or not isinstance(shape, nn.Unflatten):
-        return lambda mu: _by_jacobians(model, x, mu)
-    if not gram_is_cheaper(last, len(x), model.prior().event_shape[0], uses):
-        return lambda mu: _by_jacobians(model, x, mu)
+        return lambda mu: _by_jacobians(model, x, mu, size)
+    if not gram_is_cheaper(last, len(x), latent, uses):
+        return lambda mu: _by_jacobians(model, x, mu, size)
     weight = last.weight
     gram = weight.T @ weight  # [h, h]
 
@@ -150,9 +180,8 @@ def gram_is_cheaper(last: nn.Linear, batch: int, latent: int, uses: int) -> bool
     return pixels * h * h / uses + batch * latent * h * (h + latent) < batch * latent * pixels * (h + latent)
 
 
-def _by_jacobians(model: VAE, x: Tensor, mu: Tensor) -> Local:
-    """By Jacobians, of some images at a time where there is no gradient, see `models.memory`."""
-    size = len(x) if torch.is_grad_enabled() else at_once(len(x), mu.shape[1] * x[0].numel())
+def _by_jacobians(model: VAE, x: Tensor, mu: Tensor, size: int) -> Local:
+    """By Jacobians, of so many images at a time."""
     parts = [_by_jacobian(model, some, at) for some, at in zip(x.split(size), mu.split(size))]
     return parts[0] if len(parts) == 1 else Local(*map(torch.cat, zip(*parts)))
 
@@ -179,10 +208,29 @@ def linearise(layers: Iterable[nn.Module], z: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         output, [B, ...], and its derivative with respect to each coordinate of z, [B, Z, ...].
     """
-    h = z
-    tangent = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None]  # [1 or B, Z, ...]
+    layers = list(layers)
+    outputs = activations(layers, z)
+    every = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None]
+    jacobian = pushed(layers, outputs, every)
+    return [z, *outputs][-1], jacobian.expand(len(z), *jacobian.shape[1:])
+
+
+def activations(layers: Iterable[nn.Module], z: Tensor) -> list[Tensor]:
+    """The outputs of a network's layers, the last of which is its own; [B, ...] each."""
+    outputs = []
     for layer in layers:
-        h = layer(h)
+        z = layer(z)
+        outputs.append(z)
+    return outputs
+
+
+def pushed(layers: Sequence[nn.Module], outputs: Sequence[Tensor], directions: Tensor) -> Tensor:
+    """J d: the derivative of a network's output along directions [B, K, Z], or [1, K, Z] for all images; [B, K, ...].
+
+    Where no ReLU is passed, those for all stay those for all, [1, K, ...].
+    """
+    tangent = directions
+    for layer, h in zip(layers, outputs):
         if isinstance(layer, nn.Linear):
             tangent = linear(tangent, layer.weight)
         elif isinstance(layer, nn.ReLU):
@@ -200,7 +248,23 @@ def linearise(layers: Iterable[nn.Module], z: Tensor) -> tuple[Tensor, Tensor]:
             tangent = moved.unflatten(0, tangent.shape[:2])
         else:
             raise TypeError(f"no Jacobian is known of the layer {type(layer).__name__}")
-    return h, tangent.expand(len(z), *tangent.shape[1:])
+    return tangent
+
+
+def pulled(layers: Sequence[nn.Module], outputs: Sequence[Tensor], cotangent: Tensor) -> Tensor:
+    """J^T c, [B, Z], for one c of the output's shape, [B, ...], an image."""
+    for layer, h in zip(reversed(layers), reversed(outputs)):
+        if isinstance(layer, nn.Linear):
+            cotangent = cotangent @ layer.weight
+        elif isinstance(layer, nn.ReLU):
+            cotangent = cotangent * (h > 0)
+        elif isinstance(layer, nn.Unflatten):
+            cotangent = cotangent.flatten(1)
+        elif isinstance(layer, nn.ConvTranspose2d):
+            cotangent = conv2d(cotangent, layer.weight, stride=layer.stride, padding=layer.padding)
+        else:
+            raise TypeError(f"no Jacobian is known of the layer {type(layer).__name__}")
+    return cotangent
 
 
 def cholesky(precision: Tensor) -> Tensor:
