@@ -18,10 +18,12 @@ of the system it solves, which is the same and takes no Jacobian.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, conv_transpose2d, linear
 
 from models.base import VAE, Shared, assemble, merged
@@ -162,22 +164,75 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
     if not gram_is_cheaper(last, len(x), latent, uses):
         return lambda mu: _by_jacobians(model, x, mu, size)
     weight = last.weight
-    gram = weight.T @ weight  # [h, h]
+    with torch.no_grad():
+        gram = symmetric(weight, weight)  # [h, h]
 
     def by_gram(mu: Tensor) -> Local:
         h, a_BZH = linearise(body, mu)
         score, _ = observe.quadratic(shape(last(h)), x)
-        projected = (a_BZH @ gram) / sigma2
-        precision = _plus_identity(projected @ a_BZH.mT)
+        precision = _plus_identity(squared(a_BZH, weight, gram) / sigma2)
         return Local(precision, (a_BZH @ (score.flatten(1) @ weight)[..., None])[..., 0])
 
     return by_gram
 
 
 def gram_is_cheaper(last: nn.Linear, batch: int, latent: int, uses: int) -> bool:
-    """Whether W^T W, made once for all uses, saves work: D h^2 / uses + B Z h (h + Z) < B Z D (h + Z)."""
+    """Whether W^T W, made once for all uses, saves work: s D h^2 / uses + B D h + B Z h (s h + Z) < B Z D (h + Z).
+
+    s is the share of a symmetric matrix that is computed, see `blocks`.
+    """
     pixels, h = last.out_features, last.in_features
-    return pixels * h * h / uses + batch * latent * h * (h + latent) < batch * latent * pixels * (h + latent)
+    share = sum(stop * (stop - start) for start, stop in blocks(h)) / h**2
+    by_gram = share * pixels * h**2 / uses + batch * pixels * h + batch * latent * h * (share * h + latent)
+    return by_gram < batch * latent * pixels * (h + latent)
+
+
+def blocks(h: int) -> list[tuple[int, int]]:
+    """Four ranges of columns of a symmetric matrix [h, h], each of which is new down to its block on the diagonal only.
+
+    That is five eighths of the matrix.
+    """
+    return list(pairwise(h * i // 4 for i in range(5)))
+
+
+def symmetric(a: Tensor, b: Tensor) -> Tensor:
+    """a^T b, [h, h], of matrices [N, h] with which it is symmetric; it has no gradient."""
+    product = a.new_empty(a.shape[1], a.shape[1])
+    for start, stop in blocks(len(product)):
+        product[:stop, start:stop] = a[:, :stop].T @ b[:, start:stop]
+    return product.triu() + product.triu(1).T
+
+
+def squared(a_BZH: Tensor, weight: Tensor, gram: Tensor) -> Tensor:
+    """A W^T W A^T, [B, Z, Z], given the product W^T W."""
+    if torch.is_grad_enabled():
+        product: Tensor = Squared.apply(a_BZH, weight, gram)
+        return product
+    parts = []
+    for start, stop in blocks(len(gram)):  # whose sum and its transpose add up to the whole
+        column = gram[:stop, start:stop].clone()
+        column[start:] /= 2
+        parts.append((a_BZH[..., :stop] @ column) @ a_BZH[..., start:stop].mT)
+    half = torch.stack(parts).sum(0)
+    return half + half.mT
+
+
+class Squared(torch.autograd.Function):
+    """A W^T W A^T, for whose gradients A W^T W is not made again."""
+
+    @staticmethod
+    def forward(ctx: Any, a_BZH: Tensor, weight: Tensor, gram: Tensor) -> Tensor:
+        projected = a_BZH @ gram
+        ctx.save_for_backward(a_BZH, weight, projected)
+        return projected @ a_BZH.mT
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        a_BZH, weight, projected = ctx.saved_tensors
+        both = gradient + gradient.mT
+        of_gram = symmetric(a_BZH.flatten(0, 1), (both @ a_BZH).flatten(0, 1))
+        return both @ projected, weight @ of_gram, None
 
 
 def _by_jacobians(model: VAE, x: Tensor, mu: Tensor, size: int) -> Local:
