@@ -148,7 +148,8 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
     Where all pixels have one sigma and the decoder ends in a linear layer W, J is W A, and J^T J = A^T (W^T W) A costs
     nothing that grows with the number of pixels; the cheaper of the two ways is taken.
 
-    Where there is no gradient when it is made, Jacobians are of some images at a time, see `models.memory`.
+    Without a gradient it is found for some images at a time, see `models.memory`; not so in a training on a GPU, where
+    more and smaller kernels would take longer, and the last of the codes, which has a gradient, needs the memory.
 
     Args:
         model: whose decoder and likelihood.
@@ -158,22 +159,32 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
     observe, layers = model.likelihood_part, list(model.decoder.children())
     *body, last, shape = layers
     sigma2, latent = observe.common_variance(), model.prior().event_shape[0]
-    size = len(x) if torch.is_grad_enabled() else at_once(len(x), latent * x[0].numel())
+    in_pieces = x.device.type == "cpu" or not torch.is_grad_enabled()
+
+    def of_some(of: Callable[[Tensor, Tensor], Local], numbers: int) -> Callable[[Tensor], Local]:
+        def local(mu: Tensor) -> Local:
+            size = at_once(len(x), numbers) if in_pieces and not torch.is_grad_enabled() else len(x)
+            parts = [of(some, at) for some, at in zip(x.split(size), mu.split(size))]
+            return parts[0] if len(parts) == 1 else Local(*map(torch.cat, zip(*parts)))
+
+        return local
+
+    by_jacobian = of_some(lambda x, mu: _by_jacobian(model, x, mu), latent * x[0].numel())
     if sigma2 is None or not isinstance(last, nn.Linear) or not isinstance(shape, nn.Unflatten):
-        return lambda mu: _by_jacobians(model, x, mu, size)
+        return by_jacobian
     if not gram_is_cheaper(last, len(x), latent, uses):
-        return lambda mu: _by_jacobians(model, x, mu, size)
+        return by_jacobian
     weight = last.weight
     with torch.no_grad():
         gram = symmetric(weight, weight)  # [h, h]
 
-    def by_gram(mu: Tensor) -> Local:
+    def by_gram(x: Tensor, mu: Tensor) -> Local:
         h, a_BZH = linearise(body, mu)
         score, _ = observe.quadratic(shape(last(h)), x)
         precision = _plus_identity(squared(a_BZH, weight, gram) / sigma2)
         return Local(precision, (a_BZH @ (score.flatten(1) @ weight)[..., None])[..., 0])
 
-    return by_gram
+    return of_some(by_gram, latent * len(gram))
 
 
 def gram_is_cheaper(last: nn.Linear, batch: int, latent: int, uses: int) -> bool:
@@ -235,12 +246,6 @@ class Squared(torch.autograd.Function):
         return both @ projected, weight @ of_gram, None
 
 
-def _by_jacobians(model: VAE, x: Tensor, mu: Tensor, size: int) -> Local:
-    """By Jacobians, of so many images at a time."""
-    parts = [_by_jacobian(model, some, at) for some, at in zip(x.split(size), mu.split(size))]
-    return parts[0] if len(parts) == 1 else Local(*map(torch.cat, zip(*parts)))
-
-
 def _by_jacobian(model: VAE, x: Tensor, mu: Tensor) -> Local:
     output, jacobian = linearise(model.decoder.children(), mu)  # [B, C, H, W], [B, Z, C, H, W]
     score, information = model.likelihood_part.quadratic(output, x)
@@ -265,8 +270,7 @@ def linearise(layers: Iterable[nn.Module], z: Tensor) -> tuple[Tensor, Tensor]:
     """
     layers = list(layers)
     outputs = activations(layers, z)
-    every = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None]
-    jacobian = pushed(layers, outputs, every)
+    jacobian = pushed(layers, outputs, torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None])
     return [z, *outputs][-1], jacobian.expand(len(z), *jacobian.shape[1:])
 
 
