@@ -270,8 +270,37 @@ def linearise(layers: Iterable[nn.Module], z: Tensor) -> tuple[Tensor, Tensor]:
     """
     layers = list(layers)
     outputs = activations(layers, z)
-    jacobian = pushed(layers, outputs, torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None])
+    if [type(layer) for layer in layers[:3]] == [nn.Linear, nn.ReLU, nn.Linear]:
+        start: Tensor = TwoLayers.apply(layers[0].weight, (outputs[1] > 0).to(z.dtype), layers[2].weight)
+        jacobian = pushed(layers[3:], outputs[3:], start)
+    else:
+        jacobian = pushed(layers, outputs, torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None])
     return [z, *outputs][-1], jacobian.expand(len(z), *jacobian.shape[1:])
+
+
+class TwoLayers(torch.autograd.Function):
+    """The Jacobian of linear layers V [k, Z] and W [l, k] and a ReLU between them with the mask [B, k]: [B, Z, l].
+
+    Backwards, with M of that shape, the gradients of both weights are sums of mask^T M, [k, Z, l], which is one product
+    where autograd would make two of the size. It is made for some coordinates at a time, see `models.memory`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, mask: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(v, mask, w)
+        return linear(v.T.contiguous() * mask[:, None], w)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
+        v, mask, w = ctx.saved_tensors
+        size = at_once(v.shape[1], w.numel())
+        of_v, of_w = [], torch.zeros_like(w.T)
+        for v_Zk, m_BZl in zip(v.T.split(size), gradient.split(size, 1)):
+            product = mask.T @ m_BZl.transpose(0, 1)  # [Z, k, l]
+            of_v.append(torch.linalg.vecdot(product, w.T))
+            of_w += (product * v_Zk[..., None]).sum(0)
+        return torch.cat(of_v).T, None, of_w.T
 
 
 def activations(layers: Iterable[nn.Module], z: Tensor) -> list[Tensor]:
