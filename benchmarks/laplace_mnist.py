@@ -2,7 +2,7 @@
 
     python -m benchmarks.laplace_mnist reference --data DIR    # `vae` beside the reference code, after 1, 2, 3 epochs
     python -m benchmarks.laplace_mnist compare --data DIR      # all posteriors, 10,000 images, 158 steps, two seeds
-    python -m benchmarks.laplace_mnist speed --data DIR        # seconds a step at batch 128, one thread, beside FLOPs
+    python -m benchmarks.laplace_mnist speed --data DIR        # CPU seconds a step, batch 128, one thread, beside FLOPs
 
 Losses are negative ELBOs in nats a test image, one draw each, exact form. `reference` takes the settings of
 yookoon/VLAE: two layers of 500, latent 50, Adam 5e-4, batch 128, all 60,000 images; its code gave -259.2, -360.9 and
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import imagesets
+from benchmarks.flops import count
 from imagesets import Split, Splits
 from study.spec import Budget, StudySpec
 from study.trial.training import Training
@@ -91,30 +92,21 @@ def compare(splits: Splits, seeds: Sequence[int]) -> None:
 
 
 def speed(splits: Splits) -> None:
-    batch, pixels, hidden, latent, updates = 128, 784, 500, 50, 4
-    forward = 2 * batch * (2 * pixels * hidden + 2 * hidden**2 + 3 * hidden * latent)
-    full = 2 * batch * (hidden**2 * latent + pixels * hidden * latent) + 2 * batch * latent**2 * pixels
-    gram = 2 * pixels * hidden**2 / (updates + 1) + 2 * batch * (hidden**2 * latent * 2 + hidden * latent**2)
-    flops = {
-        "vae": forward,
-        "savae": forward + 4 * 3 * forward / 2,  # a decoder forwards and backwards each step
-        "householder": forward,
-        "iaf": forward + 2 * batch * 4 * (hidden * hidden + 3 * latent * hidden),
-        "vlae": forward + (updates + 1) * min(full, gram),
-    }
-    print("model         seconds a step   times vae   forward GFLOP   times vae")
+    hidden, latent = 500, 50
+    flops = {model: count(model, likelihood="gaussian", **OWN[model]).step for model in POSTERIORS}
+    print("model     CPU seconds a step   times vae   GFLOP a step   times vae")
     seconds = {}
     for model in POSTERIORS:
         run = training(model, all_images(splits), 1, steps=1000, hidden=hidden, latent=latent)
         run.advance(1)
         found = []
         for _ in range(5 if model == "vlae" else 20):
-            started = time.perf_counter()
+            started = time.process_time()
             run.advance(1)
-            found.append(time.perf_counter() - started)
+            found.append(time.process_time() - started)
         seconds[model] = statistics.median(found)
         slower, more = seconds[model] / seconds["vae"], flops[model] / flops["vae"]
-        row = f"{model:12s}  {seconds[model]:14.4f}   {slower:9.1f}   {flops[model] / 1e9:13.2f}   {more:9.1f}"
+        row = f"{model:12s}  {seconds[model]:14.4f}   {slower:9.1f}   {flops[model] / 1e9:12.2f}   {more:9.1f}"
         print(row, flush=True)
 
 

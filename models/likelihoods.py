@@ -7,6 +7,7 @@ their constants.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -105,6 +106,30 @@ class BernoulliLikelihood(Likelihood):
         return "bound" if pixels == "binary" else "soft cross-entropy"
 
 
+class IsotropicGaussian(Independent):
+    """N(loc, scale^2 I) over images: their distance from loc is all that a log-density looks at pixel by pixel.
+
+    Args:
+        loc: means, [..., C, H, W].
+        scale: the standard deviation of all pixels, [1].
+        axes: of an image.
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor, axes: int):
+        super().__init__(Normal(loc, scale, validate_args=False), axes, validate_args=False)
+        self.scale = scale
+
+    def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> IsotropicGaussian:
+        loc = self.mean.expand(torch.Size(batch_shape) + self.event_shape)
+        return IsotropicGaussian(loc, self.scale, self.reinterpreted_batch_ndims)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density, nats."""
+        distance2 = (value - self.mean).square().flatten(-self.reinterpreted_batch_ndims).sum(-1)
+        constant = self.event_shape.numel() * (self.scale.log() + 0.5 * math.log(2 * math.pi))
+        return -0.5 * distance2 / self.scale.square() - constant
+
+
 class GaussianLikelihood(Likelihood):
     """Independent Gaussian pixels; the output, plus the mean training image, is the mean.
 
@@ -169,12 +194,10 @@ class GaussianLikelihood(Likelihood):
     def forward(self, output: Tensor) -> Distribution:
         if self.sigma == "per_pixel":
             output, log_sigma = output.chunk(2, dim=-3)
-            scale = log_sigma.exp()
-        elif self.sigma == "learned":
-            scale = (0.5 * self.log_var).exp()
-        else:
-            scale = torch.full_like(self.mean_image, self.sigma)
-        return Independent(Normal(self.mean_image + output, scale, validate_args=False), self.axes, validate_args=False)
+            pixels = Normal(self.mean_image + output, log_sigma.exp(), validate_args=False)
+            return Independent(pixels, self.axes, validate_args=False)
+        scale = (0.5 * self.log_var).exp() if self.sigma == "learned" else self.mean_image.new_full((1,), self.sigma)
+        return IsotropicGaussian(self.mean_image + output, scale, self.axes)
 
 
 def in_parts(images: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:

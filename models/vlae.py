@@ -11,17 +11,20 @@ Gaussian, x - pi and pi (1 - pi) for Bernoulli pixels. There is no variance head
 search too. Formulae and defects of the authors' code: yookoon/VLAE, release of June 2019.
 
 Departures: the iteration is written as a step from mu_t, which is algebraically theirs; one Cholesky factor of Lambda
-serves the step, the draw and the density, where they invert Lambda and factorise the inverse.
+serves the step, the draw and the density, where they invert Lambda and factorise the inverse; a step's gradient is that
+of the system it solves, which is the same and takes no Jacobian.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv_transpose2d, linear
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import conv2d, conv_transpose2d, linear
 
 from models.base import VAE, Shared, assemble, merged
 from models.distributions import PrecisionGaussian, lower_factor
@@ -89,21 +92,47 @@ class LaplacePosterior(PosteriorPart):
                 )
 
     def search(self, model: VAE, x: Tensor) -> list[PrecisionGaussian]:
-        """The Laplace approximations at mu_0 .. mu_T."""
+        """The Laplace approximations at mu_0 .. mu_T; of the factors, the last alone has a gradient."""
         local = local_model(model, x, uses=len(self.rates) + 1)
         mu = self.mu(model.features(x))
         found = []
         for rate in self.rates:
-            precision, gradient = local(mu)
-            factor = cholesky(precision)
+            with torch.no_grad():
+                precision, gradient = local(mu.detach())
+                factor = cholesky(precision)
+                newton = torch.cholesky_solve((gradient - mu)[..., None], factor)[..., 0]
             found.append(PrecisionGaussian(mu, factor))
-            newton = torch.cholesky_solve((gradient - mu)[..., None], factor)[..., 0]
+            if torch.is_grad_enabled():
+                newton = differentiable(model, x, mu, newton, factor)
             mu = mu + rate * newton
         return [*found, PrecisionGaussian(mu, cholesky(local(mu)[0]))]
 
 
+def differentiable(model: VAE, x: Tensor, mu: Tensor, newton: Tensor, factor: Tensor) -> Tensor:
+    """Newton's step n = Lambda^-1 (J^T v - mu): the same numbers, with their gradient.
+
+    It is that of the system: dn = Lambda^-1 (d(J^T v - mu) - (d Lambda) n). Lambda n = J^T R (J n) + n needs the
+    Jacobian along n only, where a gradient through Lambda would need it along all Z coordinates. Second derivatives are
+    not those of n.
+
+    Args:
+        model: whose decoder and likelihood.
+        x: images, [B, C, H, W].
+        mu: where the step starts, [B, Z].
+        newton: n, [B, Z], without a gradient.
+        factor: of Lambda, [B, Z, Z], without a gradient.
+    """
+    layers = list(model.decoder.children())
+    outputs = activations(layers, mu)
+    score, information = model.likelihood_part.quadratic(outputs[-1], x)
+    along = pushed(layers, outputs, newton[:, None])[:, 0]
+    residual = pulled(layers, outputs, score - information * along) - mu
+    moved = torch.cholesky_solve(residual[..., None], factor)[..., 0]
+    return newton + (moved - moved.detach())
+
+
 LINEARISED = (nn.Linear, nn.ReLU, nn.Unflatten, nn.ConvTranspose2d)
-"""The layers that `linearise` knows."""
+"""The layers whose Jacobian is known."""
 
 
 class Local(NamedTuple):
@@ -119,6 +148,9 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
     Where all pixels have one sigma and the decoder ends in a linear layer W, J is W A, and J^T J = A^T (W^T W) A costs
     nothing that grows with the number of pixels; the cheaper of the two ways is taken.
 
+    Without a gradient it is found for some images at a time, see `models.memory`; not so in a training on a GPU, where
+    more and smaller kernels would take longer, and the last of the codes, which has a gradient, needs the memory.
+
     Args:
         model: whose decoder and likelihood.
         x: images, [B, C, H, W].
@@ -126,35 +158,92 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
     """
     observe, layers = model.likelihood_part, list(model.decoder.children())
     *body, last, shape = layers
-    sigma2 = observe.common_variance()
-    if sigma2 is None or not isinstance(last, nn.Linear) or not isinstance(shape, nn.Unflatten):
-        return lambda mu: _by_jacobians(model, x, mu)
-    if not gram_is_cheaper(last, len(x), model.prior().event_shape[0], uses):
-        return lambda mu: _by_jacobians(model, x, mu)
-    weight = last.weight
-    gram = weight.T @ weight  # [h, h]
+    sigma2, latent = observe.common_variance(), model.prior().event_shape[0]
+    in_pieces = x.device.type == "cpu" or not torch.is_grad_enabled()
 
-    def by_gram(mu: Tensor) -> Local:
+    def of_some(of: Callable[[Tensor, Tensor], Local], numbers: int) -> Callable[[Tensor], Local]:
+        def local(mu: Tensor) -> Local:
+            size = at_once(len(x), numbers) if in_pieces and not torch.is_grad_enabled() else len(x)
+            parts = [of(some, at) for some, at in zip(x.split(size), mu.split(size))]
+            return parts[0] if len(parts) == 1 else Local(*map(torch.cat, zip(*parts)))
+
+        return local
+
+    by_jacobian = of_some(lambda x, mu: _by_jacobian(model, x, mu), latent * x[0].numel())
+    if sigma2 is None or not isinstance(last, nn.Linear) or not isinstance(shape, nn.Unflatten):
+        return by_jacobian
+    if not gram_is_cheaper(last, len(x), latent, uses):
+        return by_jacobian
+    weight = last.weight
+    with torch.no_grad():
+        gram = symmetric(weight, weight)  # [h, h]
+
+    def by_gram(x: Tensor, mu: Tensor) -> Local:
         h, a_BZH = linearise(body, mu)
         score, _ = observe.quadratic(shape(last(h)), x)
-        projected = (a_BZH @ gram) / sigma2
-        precision = _plus_identity(projected @ a_BZH.mT)
+        precision = _plus_identity(squared(a_BZH, weight, gram) / sigma2)
         return Local(precision, (a_BZH @ (score.flatten(1) @ weight)[..., None])[..., 0])
 
-    return by_gram
+    return of_some(by_gram, latent * len(gram))
 
 
 def gram_is_cheaper(last: nn.Linear, batch: int, latent: int, uses: int) -> bool:
-    """Whether W^T W, made once for all uses, saves work: D h^2 / uses + B Z h (h + Z) < B Z D (h + Z)."""
+    """Whether W^T W, made once for all uses, saves work: s D h^2 / uses + B D h + B Z h (s h + Z) < B Z D (h + Z).
+
+    s is the share of a symmetric matrix that is computed, see `blocks`.
+    """
     pixels, h = last.out_features, last.in_features
-    return pixels * h * h / uses + batch * latent * h * (h + latent) < batch * latent * pixels * (h + latent)
+    share = sum(stop * (stop - start) for start, stop in blocks(h)) / h**2
+    by_gram = share * pixels * h**2 / uses + batch * pixels * h + batch * latent * h * (share * h + latent)
+    return by_gram < batch * latent * pixels * (h + latent)
 
 
-def _by_jacobians(model: VAE, x: Tensor, mu: Tensor) -> Local:
-    """By Jacobians, of some images at a time where there is no gradient, see `models.memory`."""
-    size = len(x) if torch.is_grad_enabled() else at_once(len(x), mu.shape[1] * x[0].numel())
-    parts = [_by_jacobian(model, some, at) for some, at in zip(x.split(size), mu.split(size))]
-    return parts[0] if len(parts) == 1 else Local(*map(torch.cat, zip(*parts)))
+def blocks(h: int) -> list[tuple[int, int]]:
+    """Four ranges of columns of a symmetric matrix [h, h], each of which is new down to its block on the diagonal only.
+
+    That is five eighths of the matrix.
+    """
+    return list(pairwise(h * i // 4 for i in range(5)))
+
+
+def symmetric(a: Tensor, b: Tensor) -> Tensor:
+    """a^T b, [h, h], of matrices [N, h] with which it is symmetric; it has no gradient."""
+    product = a.new_empty(a.shape[1], a.shape[1])
+    for start, stop in blocks(len(product)):
+        product[:stop, start:stop] = a[:, :stop].T @ b[:, start:stop]
+    return product.triu() + product.triu(1).T
+
+
+def squared(a_BZH: Tensor, weight: Tensor, gram: Tensor) -> Tensor:
+    """A W^T W A^T, [B, Z, Z], given the product W^T W."""
+    if torch.is_grad_enabled():
+        product: Tensor = Squared.apply(a_BZH, weight, gram)
+        return product
+    parts = []
+    for start, stop in blocks(len(gram)):  # whose sum and its transpose add up to the whole
+        column = gram[:stop, start:stop].clone()
+        column[start:] /= 2
+        parts.append((a_BZH[..., :stop] @ column) @ a_BZH[..., start:stop].mT)
+    half = torch.stack(parts).sum(0)
+    return half + half.mT
+
+
+class Squared(torch.autograd.Function):
+    """A W^T W A^T, for whose gradients A W^T W is not made again."""
+
+    @staticmethod
+    def forward(ctx: Any, a_BZH: Tensor, weight: Tensor, gram: Tensor) -> Tensor:
+        projected = a_BZH @ gram
+        ctx.save_for_backward(a_BZH, weight, projected)
+        return projected @ a_BZH.mT
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        a_BZH, weight, projected = ctx.saved_tensors
+        both = gradient + gradient.mT
+        of_gram = symmetric(a_BZH.flatten(0, 1), (both @ a_BZH).flatten(0, 1))
+        return both @ projected, weight @ of_gram, None
 
 
 def _by_jacobian(model: VAE, x: Tensor, mu: Tensor) -> Local:
@@ -179,10 +268,57 @@ def linearise(layers: Iterable[nn.Module], z: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         output, [B, ...], and its derivative with respect to each coordinate of z, [B, Z, ...].
     """
-    h = z
-    tangent = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None]  # [1 or B, Z, ...]
+    layers = list(layers)
+    outputs = activations(layers, z)
+    if [type(layer) for layer in layers[:3]] == [nn.Linear, nn.ReLU, nn.Linear]:
+        start: Tensor = TwoLayers.apply(layers[0].weight, (outputs[1] > 0).to(z.dtype), layers[2].weight)
+        jacobian = pushed(layers[3:], outputs[3:], start)
+    else:
+        jacobian = pushed(layers, outputs, torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None])
+    return [z, *outputs][-1], jacobian.expand(len(z), *jacobian.shape[1:])
+
+
+class TwoLayers(torch.autograd.Function):
+    """The Jacobian of linear layers V [k, Z] and W [l, k] and a ReLU between them with the mask [B, k]: [B, Z, l].
+
+    Backwards, with M of that shape, the gradients of both weights are sums of mask^T M, [k, Z, l], which is one product
+    where autograd would make two of the size. It is made for some coordinates at a time, see `models.memory`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, mask: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(v, mask, w)
+        return linear(v.T.contiguous() * mask[:, None], w)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
+        v, mask, w = ctx.saved_tensors
+        size = at_once(v.shape[1], w.numel())
+        of_v, of_w = [], torch.zeros_like(w.T)
+        for v_Zk, m_BZl in zip(v.T.split(size), gradient.split(size, 1)):
+            product = mask.T @ m_BZl.transpose(0, 1)  # [Z, k, l]
+            of_v.append(torch.linalg.vecdot(product, w.T))
+            of_w += (product * v_Zk[..., None]).sum(0)
+        return torch.cat(of_v).T, None, of_w.T
+
+
+def activations(layers: Iterable[nn.Module], z: Tensor) -> list[Tensor]:
+    """The outputs of a network's layers, the last of which is its own; [B, ...] each."""
+    outputs = []
     for layer in layers:
-        h = layer(h)
+        z = layer(z)
+        outputs.append(z)
+    return outputs
+
+
+def pushed(layers: Sequence[nn.Module], outputs: Sequence[Tensor], directions: Tensor) -> Tensor:
+    """J d: the derivative of a network's output along directions [B, K, Z], or [1, K, Z] for all images; [B, K, ...].
+
+    Where no ReLU is passed, those for all stay those for all, [1, K, ...].
+    """
+    tangent = directions
+    for layer, h in zip(layers, outputs):
         if isinstance(layer, nn.Linear):
             tangent = linear(tangent, layer.weight)
         elif isinstance(layer, nn.ReLU):
@@ -200,7 +336,23 @@ def linearise(layers: Iterable[nn.Module], z: Tensor) -> tuple[Tensor, Tensor]:
             tangent = moved.unflatten(0, tangent.shape[:2])
         else:
             raise TypeError(f"no Jacobian is known of the layer {type(layer).__name__}")
-    return h, tangent.expand(len(z), *tangent.shape[1:])
+    return tangent
+
+
+def pulled(layers: Sequence[nn.Module], outputs: Sequence[Tensor], cotangent: Tensor) -> Tensor:
+    """J^T c, [B, Z], for one c of the output's shape, [B, ...], an image."""
+    for layer, h in zip(reversed(layers), reversed(outputs)):
+        if isinstance(layer, nn.Linear):
+            cotangent = cotangent @ layer.weight
+        elif isinstance(layer, nn.ReLU):
+            cotangent = cotangent * (h > 0)
+        elif isinstance(layer, nn.Unflatten):
+            cotangent = cotangent.flatten(1)
+        elif isinstance(layer, nn.ConvTranspose2d):
+            cotangent = conv2d(cotangent, layer.weight, stride=layer.stride, padding=layer.padding)
+        else:
+            raise TypeError(f"no Jacobian is known of the layer {type(layer).__name__}")
+    return cotangent
 
 
 def cholesky(precision: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributions import Distribution
 
 import metrics
 from models.base import VAE
@@ -21,6 +22,7 @@ from study.spec.measures import SAMPLED, SCORES, possible
 from study.trial.images import Images
 from study.trial.scores import Coded, How, scored
 from study.trial.seeds import derived_seed
+from study.trial.stream import Stream
 
 SEED = 0
 BATCH = 500
@@ -53,6 +55,7 @@ def evaluate(
     test: bool = False,
     asked: Collection[str] = (),
     samples: int = 500,
+    latents: Latents | None = None,
 ) -> dict[str, float]:
     """Mean measures over a set of images; the model is looked at once a batch.
 
@@ -69,6 +72,7 @@ def evaluate(
             more codes there, see `coded`.
         asked: what is taken beside the measures of each report.
         samples: draws an image of what is importance-weighted, where that is asked.
+        latents: is shown the posterior of each batch, too.
 
     Returns:
         `study.spec.measures.METRICS` by name, where the images have factors what needs them, and the model's own; the
@@ -85,6 +89,8 @@ def evaluate(
             kl.append(look.elbo.kl)
             codes.append(look.codes)
             mean_codes.append(model.posterior_part.means(look.posterior))
+            if latents is not None:
+                latents.see(look.posterior, mean_codes[-1], look.codes)
             for measure, take in measures.items():
                 own[measure.name].append(take(x, look))
     halves, z = {"reconstruction": _mean(reconstruction), "kl": _mean(kl)}, torch.cat(codes).cpu().numpy()
@@ -219,6 +225,7 @@ def probe_accuracies(
     classifiers: Sequence[Literal["logistic", "mlp"]] = ("logistic", "mlp"),
     *,
     first: int | None = None,
+    seen: NDArray[np.float32] | None = None,
 ) -> list[float]:
     """Share of test labels that small classifiers of codes get right, see `metrics.accuracy`; all read the same codes.
 
@@ -229,6 +236,7 @@ def probe_accuracies(
         examples: how many.
         classifiers: a logistic regression, an MLP, or both.
         first: only so many of the test images, from the first on.
+        seen: the codes of these, where they are known.
 
     Returns:
         Of each a share in [0, 1]; NaN where the data has no labels, or those of the `examples` are all the same.
@@ -240,45 +248,77 @@ def probe_accuracies(
         with evaluating(model, images):
             return torch.cat([model.codes(x).cpu() for x in images.batches(BATCH, first)]).numpy()
 
-    fitted, held_out = (codes(train, examples), train.labels[:examples]), (codes(test, first), test.labels[:first])
+    fitted = codes(train, examples), train.labels[:examples]
+    held_out = codes(test, first) if seen is None else seen, test.labels[:first]
     return [metrics.accuracy(*fitted, test=held_out, classifier=each) for each in classifiers]
 
 
+class Latents:
+    """What each latent does, gathered batch by batch in an evaluation.
+
+    Args:
+        model: whose latents.
+        device: of the images.
+    """
+
+    def __init__(self, model: VAE, device: torch.device):
+        self._model, self._random = model, Stream(SEED, device)
+        self._prior: Distribution | None = None
+        self._kl: list[Tensor] = []
+        self._means: list[Tensor] = []
+        self._codes: list[Tensor] = []
+
+    def see(self, q: Distribution, means: Tensor, codes: Tensor) -> None:
+        """Takes a batch: its posterior, with means and codes, [B, Z]."""
+        if self._prior is None:
+            self._prior = self._model.prior()
+        with self._random.swapped_in():  # a KL without a closed form is estimated at a draw
+            shares = kl_shares(q, self._prior)
+        self._kl.append(torch.full_like(means, math.nan) if shares is None else shares)
+        self._means.append(means)
+        self._codes.append(codes)
+
+    def codes(self) -> NDArray[np.float32]:
+        """Those of the images, [N, Z]."""
+        codes: NDArray[np.float32] = torch.cat(self._codes).cpu().numpy()
+        return codes
+
+    def found(self) -> dict[str, list[float]]:
+        """Means over the images: lists of Z numbers.
+
+        `kl` in nats, NaN where it has no share of each latent, see `models.latents.kl_by_latent`; `variance` of the
+        posterior mean over the images, which active units are counted by; `zero_fraction`, the share of codes that are
+        exactly 0 there.
+        """
+        found = {
+            "kl": torch.cat(self._kl).double().mean(0),
+            "variance": torch.cat(self._means).double().var(0, correction=0),
+            "zero_fraction": (torch.cat(self._codes) == 0).double().mean(0),
+        }
+        return {name: values.tolist() for name, values in found.items()}
+
+
 def by_latent(model: VAE, images: Images, *, first: int | None = None) -> dict[str, list[float]]:
-    """What each latent does, means over images.
+    """What each latent does, means over images, see `Latents.found`.
 
     Args:
         model: on the images' device.
         images: of one split.
         first: only so many of them, from the first on.
-
-    Returns:
-        Lists of Z numbers: `kl` in nats, NaN where it has no share of each latent, see `models.latents.kl_by_latent`;
-        `variance` of the posterior mean over the images, which active units are counted by; `zero_fraction`, the share
-        of codes that are exactly 0 there.
     """
-    kl, means, codes = [], [], []
     with evaluating(model, images):
-        p = model.prior()
+        latents = Latents(model, images.device)
         for x in images.batches(BATCH, first):
             q = model.posterior(x)
-            means.append(model.posterior_part.means(q))
-            codes.append(model.posterior_part.codes(q))
-            shares = kl_shares(q, p)
-            kl.append(torch.full_like(means[-1], math.nan) if shares is None else shares)
-    found = {
-        "kl": torch.cat(kl).double().mean(0),
-        "variance": torch.cat(means).double().var(0, correction=0),
-        "zero_fraction": (torch.cat(codes) == 0).double().mean(0),
-    }
-    return {name: values.tolist() for name, values in found.items()}
+            latents.see(q, model.posterior_part.means(q), model.posterior_part.codes(q))
+    return latents.found()
 
 
 class Tested(NamedTuple):
     """What is measured of a trained model, once."""
 
     measures: dict[str, float]  # of `study.spec.measures.MEASURES` what the data gives, and the model's own
-    latents: dict[str, list[float]] | None  # see `by_latent`; None where not looked at
+    latents: dict[str, list[float]] | None  # see `Latents.found`; None where not looked at
 
 
 def take_all(
@@ -302,13 +342,15 @@ def take_all(
         first: only so many of the test images, from the first on.
         asked: only these, and what comes with them.
     """
-    found, latents = {}, None
+    found, latents, codes = {}, None, None
     if asked is None or any(not {"weights", "labels"} & {*measure.needs} for measure in asked):
-        found, latents = evaluate(model, test, first=first, test=True), by_latent(model, test, first=first)
+        seen = Latents(model, test.device)
+        found = evaluate(model, test, first=first, test=True, latents=seen)
+        latents, codes = seen.found(), seen.codes()
     if samples and _is_needed("weights", asked):
         found |= _likelihood(model, test, samples, weighted)
     if train.labels is not None and test.labels is not None and _is_needed("labels", asked):
-        found["accuracy"], found["accuracy_mlp"] = probe_accuracies(model, train, test, first=first)
+        found["accuracy"], found["accuracy_mlp"] = probe_accuracies(model, train, test, first=first, seen=codes)
     return Tested(found, latents)
 
 

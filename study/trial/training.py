@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -23,6 +22,7 @@ from study.trial import arithmetic
 from study.trial.evaluation import evaluate
 from study.trial.images import images_of
 from study.trial.seeds import derived_seed
+from study.trial.stream import Stream
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
@@ -79,7 +79,7 @@ class Training:
         self.valid_images = images_of(splits, "valid", spec.preprocessing, spec.pairing, self.device)
         self.pairing, self.valid_count, self.asked = spec.pairing, spec.validation.images, spec.objectives
         self.valid_samples = spec.validation.samples
-        self._random = _Random(seed, self.device)
+        self._random = Stream(seed, self.device)
         with self._random.swapped_in():
             self.model = build(spec, config, self.train_images.image_shape).to(self.device)
             self.model.budget = self.budget
@@ -226,25 +226,3 @@ def _adam(
     betas = settings.get(f"betas_{name}", settings["betas"])
     fused = device.type in ("cpu", "cuda")
     return torch.optim.Adam(rates, betas=tuple(betas), weight_decay=settings["weight_decay"], fused=fused)
-
-
-class _Random:
-    """A random stream of its own: while it is swapped in, torch's global generators go on from where it stands."""
-
-    def __init__(self, seed: int, device: torch.device):
-        self._cuda = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=self._cuda):
-            torch.manual_seed(seed)
-            self.state = self._get()
-
-    def _get(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
-
-    @contextmanager
-    def swapped_in(self) -> Iterator[None]:
-        with torch.random.fork_rng(devices=self._cuda):
-            torch.set_rng_state(self.state[0])
-            for device, state in zip(self._cuda, self.state[1:]):
-                torch.cuda.set_rng_state(state, device)
-            yield
-            self.state = self._get()

@@ -74,6 +74,15 @@ def test_a_fixed_sigma_survives_a_cast_from_float32():
     assert_close(part(output_of(part, 5).double()).variance, torch.full((5, *SHAPE), 0.09).double())
 
 
+@pytest.mark.parametrize("sigma", [0.3, "learned"])
+def test_an_expanded_gaussian_is_the_same_for_all(sigma):
+    part = likelihood_part("gaussian", SHAPE, sigma)
+    p, x = part(output_of(part, 1)), torch.rand(5, *SHAPE)
+    wide = p.expand((7, 5))
+    assert (wide.batch_shape, wide.event_shape) == ((7, 5), SHAPE)
+    assert_close(wide.log_prob(x), p.log_prob(x).expand(7, 5), rtol=0, atol=0)
+
+
 def test_gaussian_with_a_learned_sigma_equals_scipy():
     part = likelihood_part("gaussian", SHAPE, "learned")
     torch.nn.init.constant_(part.log_var, 2 * math.log(0.4))

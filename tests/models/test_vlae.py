@@ -184,6 +184,48 @@ def test_the_mean_step_is_the_one_of_the_local_linear_model(x):
         assert_close(following.loc, (1 - rate) * q.loc + rate * pca, rtol=1e-10, atol=1e-10)
 
 
+def straightforward(model, x: Tensor) -> tuple[Tensor, Tensor]:
+    """mu_T and Lambda(mu_T) as the formulae stand, with every Jacobian made by autograd and a gradient through all."""
+
+    def around(mu: Tensor) -> tuple[Tensor, Tensor]:
+        jacobian = torch.func.vmap(torch.func.jacrev(lambda z: model.decoder(z[None])[0].flatten()))(mu)  # [B, D, Z]
+        score, information = model.likelihood_part.quadratic(model.decoder(mu), x)
+        weighted = jacobian * information.expand(x.shape).flatten(1)[..., None]
+        precision = jacobian.mT @ weighted + torch.eye(Z, dtype=x.dtype)
+        return precision, (jacobian.mT @ score.flatten(1)[..., None])[..., 0]
+
+    mu = model.posterior_part.mu(model.features(x))
+    for rate in model.posterior_part.rates:
+        precision, gradient = around(mu)
+        mu = mu + rate * torch.linalg.solve(precision, gradient - mu)
+    return mu, around(mu)[0]
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"likelihood": "bernoulli"}, {"sigma": "learned"}, {"sigma": 0.3}, {"sigma": "learned", "logit": 0.05}],
+    ids=str,
+)
+@pytest.mark.parametrize("way", ["gram", "jacobian"])
+def test_the_search_and_its_gradient_are_those_of_the_straightforward_formula(network, settings, way, x, monkeypatch):
+    monkeypatch.setattr(vlae, "gram_is_cheaper", lambda *sizes: way == "gram")
+    model, x = build(network=network, updates=3, **settings), x[:6]
+    model.fit_statistics(x)
+    q = model.posterior(x, 0)
+    mu, precision = straightforward(model, x)
+    assert_close(q.loc, mu, rtol=1e-9, atol=1e-9)
+    assert_close(q.factor @ q.factor.mT, precision, rtol=1e-9, atol=1e-9)
+
+    of_mu, of_precision = torch.randn_like(mu), torch.randn_like(precision)  # any function's gradient at the two
+    given = [
+        torch.autograd.grad((a * of_mu).sum() + (b * of_precision).sum(), list(model.parameters()))
+        for a, b in ((q.loc, q.factor @ q.factor.mT), (mu, precision))
+    ]
+    assert_close(given[0], given[1], rtol=1e-9, atol=1e-9)
+    assert all(g.any() for g in given[1])
+
+
 @pytest.mark.parametrize(
     ("damping", "rates"),
     [("harmonic", [0.6, 0.3, 0.2, 0.15]), ("geometric", [0.6, 0.54, 0.486, 0.4374]), ("constant", [0.6] * 4)],

@@ -8,6 +8,7 @@ import pytest
 import torch
 from here import TEST
 from shapes import shape_for, shown_to
+from torch.distributions import Independent, StudentT
 from trainings import sizes
 
 import metrics
@@ -299,6 +300,30 @@ def test_the_latents_add_up_to_what_is_measured_of_all(build, images, name):
         assert len(each["kl"]) == len(each["variance"])
     else:
         assert sum(each["kl"]) == pytest.approx(found["kl"], rel=1e-5)
+
+
+@every_model
+def test_measures_and_latents_are_of_one_look_at_an_image(build, images, name):
+    model, encoded = build(name), []
+    train, test = (Images(Split(part.numpy(), np.arange(len(part)) % 3)) for part in (images[:90], images[90:170]))
+    measures, latents = evaluate(model, test, test=True), by_latent(model, test)
+    measures["accuracy"], measures["accuracy_mlp"] = probe_accuracies(model, train, test)
+    model.encoder.register_forward_hook(lambda module, given, output: encoded.append(len(output)))
+    evaluate(model, test, test=True)
+    once = encoded.count(80)
+    found = take_all(model, train, test, samples=0, weighted=0)
+    assert encoded.count(80) == 2 * once
+    assert repr(found) == repr(evaluation.Tested(measures, latents))  # NaN is NaN
+
+
+def test_latents_whose_kl_is_estimated_take_no_draws_from_the_measures(build, images):
+    model, test = build("vae"), seen(images)
+    model.posterior_part.forward = lambda model, x, step=None: Independent(
+        StudentT(torch.full((len(x), 6), 5.0), model.posterior_part.mu(model.features(x)), validate_args=False), 1
+    )
+    measures, latents = evaluate(model, test, test=True), by_latent(model, test)
+    assert take_all(model, test, test, samples=0, weighted=0) == evaluation.Tested(measures, latents)
+    assert all(math.isfinite(kl) for kl in latents["kl"])
 
 
 # What a small classifier reads from codes.

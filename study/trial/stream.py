@@ -1,0 +1,36 @@
+"""Random streams that do not disturb each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class Stream:
+    """A random stream of its own: while it is swapped in, torch's global generators go on from where it stands.
+
+    Args:
+        seed: where it starts.
+        device: whose generator is meant beside the CPU's.
+    """
+
+    def __init__(self, seed: int, device: torch.device):
+        self._cuda = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=self._cuda):
+            torch.manual_seed(seed)
+            self.state = self._get()
+
+    def _get(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        with torch.random.fork_rng(devices=self._cuda):
+            torch.set_rng_state(self.state[0])
+            for device, state in zip(self._cuda, self.state[1:]):
+                torch.cuda.set_rng_state(state, device)
+            yield
+            self.state = self._get()
