@@ -14,7 +14,7 @@ from types import TracebackType
 
 import numpy as np
 
-from benchmarks.serving import PROJECT
+from benchmarks.serving import PROJECT, SideError
 
 EVERY = 0.25  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -83,9 +83,9 @@ class Watched:
         self._thread.join()
 
     def wait(self) -> None:
-        """Waits for its end. Raises SystemExit where the exit code is not 0."""
+        """Waits for its end. Raises SideError where the exit code is not 0."""
         if code := self.process.wait():
-            raise SystemExit(f"{self.process.args!r} ended with exit code {code}\n{self.log.read_text()[-2000:]}")
+            raise SideError(f"{self.process.args!r} ended with exit code {code}\n{self.log.read_text()[-2000:]}")
 
     def cpu(self, begin: float, end: float) -> tuple[float, float]:
         """CPU seconds between two moments, in seconds since 1970: of the process alone, and of all."""

@@ -16,6 +16,10 @@ from typing import NamedTuple, TextIO
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+class SideError(Exception):
+    """A side that is to be measured did not work."""
+
+
 class Pace(NamedTuple):
     """How much of something there is to a second, or how many seconds to something: by the clock, and of CPU."""
 
@@ -65,7 +69,7 @@ class Trainings:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise SystemExit(f"{process.args!r} ended with exit code {process.wait()}")
+            raise SideError(f"{process.args!r} ended with exit code {process.wait()}")
         return line
 
     def __enter__(self) -> Trainings:

@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmarks import study_speed, training_speed
 from benchmarks.markdown import table
 from benchmarks.measured import HEADS, Asked, Row, Sides
+from benchmarks.serving import SideError
 from benchmarks.steps import rooted
 from study.machine import cpus
 
@@ -34,7 +35,11 @@ def measured(rows: Sequence[Row], asked: Asked) -> bool:
     """Measures and prints rows; whether all that could be measured holds."""
     lines, notes, holds = [], [], True
     for row in rows:
-        found = row.measure(asked)
+        try:
+            found = row.measure(asked)
+        except SideError as error:
+            print(error, file=sys.stderr)
+            found, holds = "failed, see above", False
         lines.append(row.cells(found))
         print(*lines[-1], sep="   ", file=sys.stderr, flush=True)
         if isinstance(found, Sides):

@@ -14,15 +14,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from benchmarks import bare
 from benchmarks.serving import serve
 
+if TYPE_CHECKING:
+    from study.spec import StudySpec
+
 SIZES: dict[str, Any] = {"hidden": [bare.HIDDEN, bare.HIDDEN], "latent": bare.LATENT, "beta": 1.0, "kl_warmup": 0.0}
-PARTS = {"vae": {"posterior": "gaussian", "prior": "standard"}}
+OWN: dict[str, Any] = {"vae": {"posterior": "gaussian", "prior": "standard"}, "vsc": {"alpha": bare.Vsc.alpha}}
 
 
 def dataset(data: str | None) -> str:
@@ -51,16 +54,22 @@ def validated(data: str | None, count: int) -> dict[str, int]:
 
 def pinned(model: str) -> dict[str, Any]:
     """What a specification pins so that our model has the others' sizes and loss."""
-    return {**SIZES, **PARTS.get(model, {})}
+    return {**SIZES, **OWN.get(model, {})}
+
+
+def specification(model: str, data: str | None) -> StudySpec:
+    """Of our training."""
+    from study.spec import StudySpec
+
+    budget: Any = {"steps": 10**6, "batch": bare.BATCH}
+    return StudySpec(name="speed", model=model, dataset=dataset(data), fixed=pinned(model), budget=budget)
 
 
 def ours(model: str, data: str | None, evaluates: bool = False) -> Callable[[int], None]:
     import imagesets
-    from study.spec import StudySpec
     from study.trial.training import Training
 
-    budget: Any = {"steps": 10**6, "batch": bare.BATCH}
-    spec = StudySpec(name="speed", model=model, dataset=dataset(data), fixed=pinned(model), budget=budget)
+    spec = specification(model, data)
     training = Training(spec, spec.defaults(), imagesets.load(spec.dataset, data), seed=0)
 
     def advance(steps: int) -> None:

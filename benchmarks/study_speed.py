@@ -16,7 +16,7 @@ import yaml
 
 from benchmarks import processes, stock, throughput
 from benchmarks.measured import Asked, Row, Sides
-from benchmarks.serving import Pace, Trainings
+from benchmarks.serving import Pace, SideError, Trainings
 from benchmarks.steps import dataset, pinned, validated
 from benchmarks.training_speed import STEPS, command
 from study.record.folder import Run
@@ -163,7 +163,7 @@ def _wait_for(condition: Callable[[], object], watched: processes.Watched) -> No
     end = time.monotonic() + WAIT
     while not condition():
         if watched.process.poll() is not None or time.monotonic() > end:
-            raise SystemExit(f"{watched.process.args!r} brought nothing about\n{watched.log.read_text()[-2000:]}")
+            raise SideError(f"{watched.process.args!r} brought nothing about\n{watched.log.read_text()[-2000:]}")
         time.sleep(0.05)
 
 

@@ -13,7 +13,7 @@ import models
 from benchmarks import bare, measured, processes, speed, training_speed
 from benchmarks.measured import Asked, Row, Sides, in_turns
 from benchmarks.serving import Pace, serve
-from benchmarks.steps import pinned
+from benchmarks.steps import pinned, specification
 
 NAMES = {"likelihood_part.log_var": "log_noise", "likelihood_part.mean_image": "mean_image"}
 
@@ -21,6 +21,12 @@ NAMES = {"likelihood_part.log_var": "log_noise", "likelihood_part.mean_image": "
 def renamed(key: str) -> str:
     """What a parameter of ours is called in the straightforward model."""
     return NAMES.get(key, key.removeprefix("posterior_part.").removeprefix("amortised."))
+
+
+@pytest.mark.parametrize("name", bare.MODELS)
+def test_a_training_of_ours_has_the_same_settings(name):
+    config = specification(name, None).defaults()
+    assert {key: config[key] for key in pinned(name)} == pinned(name)
 
 
 @pytest.mark.parametrize("name", bare.MODELS)
