@@ -39,10 +39,20 @@ def evaluating(model: VAE, images: Images, seed: int = SEED) -> Iterator[None]:
     devices = [images.device] if images.device.type == "cuda" else []
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
+            _reseed(seed, images.device)
             yield
     finally:
         model.train(training)
+
+
+def _reseed(seed: int, device: torch.device) -> None:
+    """As `torch.manual_seed`, of the CPU and this device alone: that takes a millisecond and a half, in which it writes
+    down the stack of calls for each kind of device that is not in use.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 def evaluate(
@@ -210,7 +220,7 @@ def importance_weighted(
     with evaluating(model, images, seed):
         numbers = range(len(images)) if among is None else among.tolist()
         for number, x in zip(numbers, (x for batch in images.batches(BATCH, first, among) for x in batch.split(1))):
-            torch.manual_seed(derived_seed(seed, number))
+            _reseed(derived_seed(seed, number), images.device)
             log_weights = model.log_weights(x, samples).double().cpu().numpy()
             of = (metrics.log_likelihood, metrics.effective_sample_size, metrics.standard_error)
             parts.append([take(log_weights) for take in of])

@@ -75,9 +75,11 @@ def save(seen: dict[str, NDArray], stem: Path) -> None:
 
 
 def png(picture: Pixels) -> bytes:
-    """A picture [height, width, 3] as a PNG file: of small ones the quickest compression is as good as any."""
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, format="png", compress_level=1)
+    """A picture [height, width, 3] as a PNG file, a grey one as such: of small ones the quickest compression is as good
+    as any.
+    """
+    content, grey = io.BytesIO(), bool((picture == picture[..., :1]).all())
+    Image.fromarray(picture[..., 0] if grey else picture).save(content, format="png", compress_level=1)
     return content.getvalue()
 
 

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary
 
 import imagesets
 from study.output import printable
 from study.spec import measures
 from study.trial import checkpoint, pathologies, snapshot
 from study.trial.cards import CardError
+from study.trial.curves import Curves
 from study.trial.training import Losses, NonFiniteLossError, Training
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class Trial:
         self._last: dict[int, Mapping[str, Any]] = {}  # the last report, by its step
         self._ill = False  # of a pathology that ends the trial
         self._repeat: dict[str, Any] | None = None
-        self._writer: SummaryWriter | None = None
+        self._curves: Curves | None = None
         state = checkpoint.load_last(folder, self._note)
         if state is not None and not (checkpoint.same(state["settings"], settings) and state.get("seed", seed) == seed):
             self._note(f"{folder} holds the checkpoint of another trial; it is left out")
@@ -162,29 +161,22 @@ class Trial:
             self._note(f"ends at step {step}, {'; '.join(ending)}")
 
     def _show(self, found: Mapping[str, float], losses: list[Losses]) -> None:
-        if self._writer is None:
-            self._writer = self._opened_log()
         step = self.training.step
+        if self._curves is None:
+            self._curves = Curves(self.folder, step)
         for entry in losses:
-            for name, value in entry.values.items():
-                self._writer.add_scalar(f"train/loss_{name}", value, entry.step)
-        for name, value in found.items():
-            if math.isfinite(value):  # tensorboardX would warn at each report of a measure that is not defined
-                self._writer.add_scalar(f"valid/{name}", value, step)
+            self._curves.add(entry.step, {f"train/loss_{name}": value for name, value in entry.values.items()})
+        defined = {f"valid/{name}": value for name, value in found.items() if math.isfinite(value)}
+        self._curves.add(step, defined)
         try:
             seen = snapshot.take(self.training.model, self.training.valid_images)
             snapshot.save(seen, self.folder / "snapshots" / f"{step:07d}")
-            _add_picture(self._writer, "valid/reconstructions", snapshot.reconstruction_sheet(seen), step)
+            self._curves.add_picture(step, "valid/reconstructions", snapshot.reconstruction_sheet(seen))
         except OSError:  # a full disk ends the work
             raise
         except Exception as error:  # a picture never ends a training
             self._note(f"no picture at step {step}: {type(error).__name__}: {error}")
-        self._writer.flush()
-
-    def _opened_log(self) -> SummaryWriter:
-        """Of TensorBoard: a trial that goes on within the second in which it began may not write the same file."""
-        step = self.training.step
-        return SummaryWriter(str(self.folder), purge_step=step, filename_suffix=f".{step:07d}")
+        self._curves.flush()
 
     def _save(self, report: dict[str, Any]) -> None:
         better = report[self.objective] > self.best
@@ -217,16 +209,9 @@ class Trial:
 
     def close(self) -> None:
         """Closes the TensorBoard file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-
-def _add_picture(writer: SummaryWriter, tag: str, picture: snapshot.Pixels, step: int) -> None:
-    """As the writer's own `add_image`, whose compression takes as long as two training steps."""
-    height, width, channels = picture.shape
-    image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=snapshot.png(picture))
-    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+        if self._curves is not None:
+            self._curves.close()
+            self._curves = None
 
 
 def _report_of(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from study.signals import Stop, stopping_on_signals
 from study.spec import StudySpec, dump
 from study.spec.text import command
 from study.trial.trial import load_data
+from study.tune.actors import leave_those_that_start
 from study.tune.cards import measured, placed
 from study.tune.cluster import ray_started
 from study.tune.display import display
@@ -198,6 +199,7 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, hours: H
     later = [trial.number for trial in put_off(opened)]
     unfinished = [trial for trial in at_work(study) if (trial.number in later) == alone]
     scheduler = _scheduler(opened)
+    leave_those_that_start()
     tuner = tune.Tuner(
         tune.with_resources(Trainable, placement(spec, alone)),
         tune_config=tune.TuneConfig(

@@ -1,5 +1,6 @@
 """Snapshots: the right pictures, tile by tile, and a traversal that moves one coordinate through its range."""
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from PIL import Image
 from shapes import shape_for, shown_to
 from torch.distributions import Normal
 
@@ -15,7 +17,18 @@ from imagesets import Split
 from models.base import VAE
 from study.trial import snapshot
 from study.trial.images import Images
-from study.trial.snapshot import FRAMES, IMAGES, READ, ROWS, reconstruction_sheet, save, sheet, take, traversal_sheet
+from study.trial.snapshot import (
+    FRAMES,
+    IMAGES,
+    READ,
+    ROWS,
+    png,
+    reconstruction_sheet,
+    save,
+    sheet,
+    take,
+    traversal_sheet,
+)
 
 every_model = pytest.mark.parametrize("name", models.names())
 
@@ -229,8 +242,18 @@ def test_both_files_hold_the_whole_snapshot(images, tmp_path):
     with np.load(tmp_path / "deep" / "0000050.npz") as kept:
         assert sorted(kept) == sorted(seen)
         assert all(np.array_equal(kept[key], seen[key]) for key in seen)
-    picture = (imread(tmp_path / "deep" / "0000050.png")[..., :3] * 255).round().astype(np.uint8)
+    picture = np.asarray(Image.open(tmp_path / "deep" / "0000050.png").convert("RGB"))
     assert np.array_equal(picture, np.concatenate([reconstruction_sheet(seen), traversal_sheet(seen)]))
+
+
+def test_a_grey_picture_is_a_grey_file_and_one_in_colour_is_not():
+    grey = np.repeat(np.random.default_rng(0).integers(256, size=(5, 7, 1), dtype=np.uint8), 3, axis=2)
+    colour = grey.copy()
+    colour[2, 3, 1] ^= 1
+    for picture, mode in ((grey, "L"), (colour, "RGB")):
+        read = Image.open(io.BytesIO(png(picture)))
+        assert read.mode == mode
+        assert np.array_equal(np.asarray(read.convert("RGB")), picture)
 
 
 def test_a_file_is_written_whole_or_not_at_all(images, tmp_path, monkeypatch):

@@ -1,0 +1,112 @@
+"""Rows on steps a second, see `benchmarks.speed`: processes that train in turns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import imagesets
+from benchmarks.measured import Asked, Row, Sides, in_turns
+from benchmarks.serving import Trainings
+from benchmarks.steps import dataset, ours
+
+PYTHAE = "0.1.2"
+STEPS = {"vae": 50, "vsc": 50, "householder": 50, "iaf": 25, "vlae": 2}  # about a second of one turn
+FLOWS = ("vae", "vsc", "iaf", "householder")
+
+
+def command(asked: Asked, way: str, model: str, threads: int = 1) -> list[str]:
+    """The process that trains in one way."""
+    data = [] if asked.data is None else ["--data", asked.data]
+    return [sys.executable, "-m", "benchmarks.steps", way, model, "--threads", str(threads), *data]
+
+
+def turns(asked: Asked, model: str, mine: Sequence[Sequence[str]], other: Sequence[str], threads: int = 1) -> Sides:
+    """Trainings of ours, of one thread each, against another of so many threads."""
+    steps = 1 if asked.quick else STEPS[model]
+    with Trainings(mine, 1) as our_side, Trainings([other], threads) as their_side:
+        return Sides(in_turns(our_side, their_side, steps, asked.repeats))
+
+
+def alone(way: str, model: str, asked: Asked) -> Sides:
+    """One training against another way, one thread each."""
+    return turns(asked, model, [command(asked, "ours", model)], command(asked, way, model))
+
+
+def pair(asked: Asked, other: Sequence[str]) -> Sides:
+    """Two trainings of one thread against another way with two threads."""
+    return turns(asked, "vae", 2 * [command(asked, "ours", "vae")], other, threads=2)
+
+
+def pair_papers(asked: Asked) -> Sides:
+    return pair(asked, command(asked, "papers", "vae", 2))
+
+
+def pair_pythae(asked: Asked) -> Sides | str:
+    if asked.pythae is None:
+        return "not measured: --pythae names no folder for its environment"
+    images = asked.folder / "images.npy"
+    np.save(images, imagesets.load(dataset(asked.data), asked.data).train.images)
+    return pair(asked, [str(environment(asked.pythae)), "-m", "benchmarks.pythae_loop", str(images)])
+
+
+def environment(folder: Path) -> Path:
+    """The interpreter of an environment that has pythae, and torch in the release that this one has."""
+    python = folder.absolute() / "bin" / "python"
+    if not (folder / "made").is_file():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        release = torch.__version__.partition("+")[0]
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", f"pythae=={PYTHAE}", f"torch=={release}"], check=True
+        )
+        (folder / "made").touch()
+    return python
+
+
+def vlae(asked: Asked) -> Sides:
+    found = alone("bare", "vlae", asked)
+    of_vae, of_vlae = (flops(asked, model) for model in ("vae", "vlae"))
+    note = f"a step of vlae takes {of_vlae / 1e9:.1f} GFLOP in products, {of_vlae / of_vae:.0f} times vae's"
+    return found._replace(note=note)
+
+
+def flops(asked: Asked, model: str) -> int:
+    """Floating-point operations of a training step of ours in products of matrices, as torch counts them."""
+    advance = ours(model, asked.data)
+    with FlopCounterMode(display=False) as counter:
+        advance(1)
+    return counter.get_total_flops()
+
+
+ROWS = [
+    *(
+        Row(
+            f"bare-{model}", f"steps/s of {model}", "a bare loop", "at least", 1.0, "cpu", partial(alone, "bare", model)
+        )
+        for model in FLOWS
+    ),
+    *(
+        Row(
+            f"papers-{model}",
+            f"steps/s of {model}",
+            "the papers' way",
+            "at least",
+            2.0,
+            "cpu",
+            partial(alone, "papers", model),
+        )
+        for model in FLOWS
+    ),
+    Row(
+        "pair-papers", "steps/s of two trainings", "the papers' way, two threads", "at least", 4.0, "clock", pair_papers
+    ),
+    Row("pair-pythae", "steps/s of two trainings", "pythae's way, two threads", "at least", 2.5, "clock", pair_pythae),
+    Row("vlae", "steps/s of vlae", "a bare loop with full Jacobians", "at least", 3.0, "cpu", vlae),
+]
