@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -47,7 +47,7 @@ from study.tune.ledger import LOST_PROCESSES, Ledger
 from study.tune.scheduler import Asha
 from study.tune.searcher import HandOut
 from study.tune.trainable import Trainable
-from study.tune.turns import InTurn, Room, asked_for_all
+from study.tune.turns import InTurn, Room
 
 ENDLESS = -1  # to Ray Tune: the searcher says when it has no more; a trial that paused is handed out once more
 
@@ -221,8 +221,7 @@ def _fit(opened: OpenRun, data: str | None, stop: Stop, ledger: Ledger, hours: H
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    with asked_for_all() if spec.pauses else nullcontext():
-        tuner.fit()
+    tuner.fit()
 
 
 def placement(spec: StudySpec, alone: bool = False) -> dict[str, float]:

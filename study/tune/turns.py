@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -20,9 +18,6 @@ from study.tune.ledger import Ledger
 from study.tune.machines import alive, has
 from study.tune.searcher import HandOut
 from study.tune.start import MARK
-
-PENDING = "TUNE_MAX_PENDING_TRIALS_PG"  # how many trials Ray asks for ahead of those that run
-ALL = 10_000
 
 
 class InTurn(HandOut):
@@ -84,24 +79,6 @@ class InTurn(HandOut):
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         self._at_work.pop(trial_id, None)
-
-
-@contextmanager
-def asked_for_all() -> Iterator[None]:
-    """Has Ray ask for as many trials as are handed out, and start the processes of all of them at once.
-
-    It asks for one at a time, else, and starts its process when the one before is up. Where a trial gets to its rung
-    sooner than that, its process is given to the next one, whose own is given up while it starts, and so on: a single
-    process goes through the whole search.
-    """
-    before = os.environ.get(PENDING)
-    os.environ[PENDING] = str(before or ALL)
-    try:
-        yield
-    finally:
-        del os.environ[PENDING]
-        if before is not None:
-            os.environ[PENDING] = before
 
 
 class Room:
