@@ -17,7 +17,7 @@ from scipy import stats
 
 from analysis import tables
 from analysis.formats import FORMATS, plain
-from analysis.simulation import Curve, in_order, own_decisions, simulate
+from analysis.simulation import ENDED, Curve, in_order, own_decisions, simulate
 from study.record import pauses
 from study.record.folder import Run, RunError
 from study.record.pauses import Turn
@@ -53,8 +53,8 @@ def best_of(curves: Iterable[Curve]) -> Curve | None:
 
 
 def full_steps(curves: Iterable[Curve], budget: int) -> int:
-    """Steps of a search that stops nobody; what failed, failed there too."""
-    return sum(sum(curve.steps[-1:]) if curve.state == "FAIL" else budget for curve in curves)
+    """Steps of a search that stops nobody; what failed or has a pathology that ends it, ends there too."""
+    return sum(sum(curve.steps[-1:]) if curve.state in ("FAIL", ENDED) else budget for curve in curves)
 
 
 class Setting(NamedTuple):
@@ -85,7 +85,9 @@ def searched(run: Run) -> Search:
         raise RunError(f"{run.path} has no learning curves to replay: none of its trials made a report")
     made = dict(list(reports.sort_values("steps").groupby("number")))
     curves, objective = [], spec.objectives[0]
-    for number, state in zip(trials["number"], trials["state"]):
+    for number, state, ill in zip(trials["number"], trials["state"], tables.pathologies(trials)):
+        if state == "PRUNED" and not {*spec.stop_on}.isdisjoint(ill.split(", ")):
+            state = ENDED
         rows = made.get(number, reports.iloc[:0])
         columns = (rows["steps"], rows[objective].astype(float), rows["seconds"].astype(float))
         if len(rows) or state == "FAIL":
@@ -319,7 +321,8 @@ def notes(search: Search, workers: int, orders: int, trials: int | None = None) 
         )
     if spec.asha is not None and search.turns is not None:
         pruned = {c.number: c.steps[-1] for c in search.curves if c.state == "PRUNED"}
-        again = own_decisions(spec, search.reports, search.turns)
+        ended = [curve.number for curve in search.curves if curve.state == ENDED]
+        again = own_decisions(spec, search.reports, search.turns, ended)
         same = sum(pruned.get(curve.number) == again.get(curve.number) for curve in search.curves)
         how = "" if in_order(search.reports) else ", which is known to the second only"
         asha = [f"grace {spec.asha.grace}", f"reduction {spec.asha.reduction}"]

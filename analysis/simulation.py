@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from study.record.pauses import Turn
 from study.spec import StudySpec
 from study.spec.halving import Rule
 from study.spec.measures import PLACE
+
+ENDED = "ENDED"  # the state of a trial, PRUNED in the study, that `stop_on` ended: it would have under any rule
 
 
 class Curve(NamedTuple):
@@ -28,8 +30,8 @@ class Curve(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether nothing would have followed: it made its full budget, or failed."""
-        return self.state in ("COMPLETE", "FAIL")
+        """Whether nothing would have followed: it made its full budget, failed, or `stop_on` ended it."""
+        return self.state in ("COMPLETE", "FAIL", ENDED)
 
 
 class Outcome(NamedTuple):
@@ -118,7 +120,9 @@ def simulate(curves: Iterable[Curve], rule: Rule, workers: int = 1) -> Outcome:
             unknown[curve.number] = curve.steps[k]
 
 
-def own_decisions(spec: StudySpec, reports: pd.DataFrame, turns: Iterable[Turn] = ()) -> dict[int, int]:
+def own_decisions(
+    spec: StudySpec, reports: pd.DataFrame, turns: Iterable[Turn] = (), ended: Collection[int] = ()
+) -> dict[int, int]:
     """Whom ASHA stops, and at which step, where it judges the reports of a study once more in their own order.
 
     Of one whose trials pause, who does at last: at each turn that the study took, the rule says whose it was.
@@ -127,8 +131,10 @@ def own_decisions(spec: StudySpec, reports: pd.DataFrame, turns: Iterable[Turn] 
         spec: of the study, with ASHA.
         reports: one row a report, as `analysis.curves` has them.
         turns: of the study, in order.
+        ended: numbers of the trials that `stop_on` ended, with their last reports.
     """
     rule, stopped, coming = spec.rule(), dict[int, int](), deque(turns)
+    last = reports.groupby("number")["steps"].max()
     known = in_order(reports)
     ordered = reports.sort_values(PLACE if known else ["reported", "steps"], kind="stable")
     places = ordered[PLACE] if known else range(len(ordered))
@@ -136,7 +142,10 @@ def own_decisions(spec: StudySpec, reports: pd.DataFrame, turns: Iterable[Turn] 
     for place, number, steps, value in zip(places, ordered["number"], ordered["steps"], values):
         while coming and coming[0].place <= place:
             _take(coming.popleft(), rule, stopped)
-        if not rule.goes_on(number, steps, value) and steps < spec.steps:
+        goes_on = rule.goes_on(number, steps, value)
+        if number in ended and steps == last[number]:
+            rule.end(number)
+        elif not goes_on and steps < spec.steps:
             stopped[number] = steps
         elif steps == spec.steps and np.isfinite(value):
             rule.end(number, complete=True)

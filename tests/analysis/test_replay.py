@@ -12,9 +12,10 @@ from optuna.trial import TrialState
 import analysis.__main__
 from analysis import replay
 from analysis.replay import FULL, Search, Setting, searched, settings, summary
-from analysis.simulation import Curve, own_decisions, simulate
+from analysis.simulation import ENDED, Curve, own_decisions, simulate
 from study import cli
 from study.record.folder import Run, RunError
+from study.record.pathologies import PATHOLOGY
 from study.record.storage import open_run
 from study.record.trials import fail, finish, store_report
 from study.spec import SpecError, StudySpec
@@ -212,6 +213,11 @@ def build(spec: StudySpec, run: Run, workers: int) -> Run:
         if trial.number == 5 and step == 20:
             fail(opened, trial.number, "nan: by hand")
             at_work.remove(one)
+        elif spec.stop_on and trial.number in (6, 9) and step == 20:
+            trial.set_user_attr(PATHOLOGY, spec.stop_on[0])
+            rule.end(trial.number)
+            finish(opened, trial.number, {**made, "cause": "", "done": True, "ended": True})
+            at_work.remove(one)
         elif ends:
             finish(opened, trial.number, {**made, "cause": ""})
             at_work.remove(one)
@@ -221,12 +227,15 @@ def build(spec: StudySpec, run: Run, workers: int) -> Run:
 def made(tmp_path_factory):
     """Runs by name: one worker, two, and one without ASHA; each is made once."""
     root, runs = tmp_path_factory.mktemp("replayed"), {}
-    ways = {"one": (1, {"grace": 10, "reduction": 2}), "two": (2, {"grace": 10, "reduction": 2}), "full": (1, None)}
+    halving = {"grace": 20, "reduction": 2}
+    ways = {"one": (1, {**halving, "grace": 10}), "two": (2, {**halving, "grace": 10}), "full": (1, None)}
+    ways["ill"] = (2, halving)
 
     def make(name: str) -> Run:
         if name not in runs:
             workers, asha = ways[name]
-            runs[name] = build(specification(name, asha=asha), Run(root / name), workers)
+            stop_on = ["collapsed"] if name == "ill" else []
+            runs[name] = build(specification(name, asha=asha, stop_on=stop_on), Run(root / name), workers)
         return runs[name]
 
     return make
@@ -245,6 +254,19 @@ def test_a_study_gives_its_own_decisions_back(made, name):
     assert len({*pruned(run).values()}) > 1  # at several rungs
     assert own_decisions(found.spec, found.reports) == pruned(run)
     assert any("16 of 16 trials end where they did" in note for note in replay.notes(found, 1, 100))
+
+
+def test_who_was_ended_for_a_pathology_is_ended_there_under_any_rule(made):
+    """Where they are at a rung, and one of them is stopped there anyway."""
+    run = made("ill")
+    found = searched(run)
+    ended = [curve.number for curve in found.curves if curve.state == ENDED]
+    assert ended == [6, 9]
+    assert own_decisions(found.spec, found.reports, ended=ended).keys() == pruned(run).keys() - {6, 9}
+    assert any("16 of 16 trials end where they did" in note for note in replay.notes(found, 1, 100))
+    whole = simulate(found.curves, FULL.rule())
+    assert {6, 9}.isdisjoint({*whole.unknown, *whole.complete, *whole.stopped})
+    assert replay.full_steps([c for c in found.curves if c.number in (6, 9)], BUDGET) == 40
 
 
 def test_the_simulator_repeats_a_study_of_one_worker_trial_by_trial(made):
