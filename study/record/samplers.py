@@ -67,11 +67,20 @@ class Gp(optuna.samplers.GPSampler):
         return excerpt(study, seen)
 
 
-def cmaes(seed: int, startup: int) -> optuna.samplers.CmaEsSampler:
+class CmaEs(optuna.samplers.CmaEsSampler):
+    """Optuna's, which does not warn at each trial that it reads no constraint: README.md has it."""
+
+    def after_trial(self, *told: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Constraints have been set", UserWarning)
+            super().after_trial(*told)
+
+
+def cmaes(seed: int, startup: int) -> CmaEs:
     """CMA-ES over the numbers that every trial draws; the rest is TPE's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.CmaEsSampler(
+        return CmaEs(
             seed=seed,
             independent_sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup),
             warn_independent_sampling=False,

@@ -59,6 +59,7 @@ class Lines(tune.Callback):
         self.spec, self.study, self.started = opened.spec, opened.study, time.perf_counter()
         self.pace, self.told = Pace(opened), -math.inf
         self.hours, self.estimated = hours or Hours(None), False
+        self.most = 0  # trials that were at work at once so far
         self.hours.pace = self.pace
         self.paused = {trial.number for trial in paused(self.study)}  # who did when this display looked last
         self.error: Exception | None = None
@@ -83,9 +84,10 @@ class Lines(tune.Callback):
             self._say(f"[{elapsed:6.1f} s] {pace(at, self.pace.forecast())}")
 
     def _tell_cost(self, reports: list[dict]) -> None:
-        """Once all that are at work have reported, what the search is expected to take, and how much fits."""
+        """Once as many as ever are at work and have reported, what the search is expected to take and how much fits."""
+        self.most = max(self.most, len(reports))
         started = time.perf_counter() - self.started >= self.FILLED
-        if self.estimated or not started or not all("steps" in report for report in reports):
+        if self.estimated or not started or len(reports) < self.most or not all("steps" in one for one in reports):
             return
         if (at := self.pace.progress(time.time())) and (ahead := self.pace.forecast()):
             self.estimated = True

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 
 from study.record import samplers, sampling
 from study.record.folder import Run
+from study.record.pathologies import CONSTRAINT
 from study.record.words import plan
 from study.spec import StudySpec
 
@@ -72,6 +73,18 @@ def test_gaussian_processes_draw_by_what_was_complete(raw):
     assert min(learned[4:]) < min(learned[:4])
     assert learners(study) == [*range(4, 9)]
     assert learners(searched(spec, trials=9, pruned=9)) == []
+
+
+def test_cmaes_does_not_warn_of_constraints_at_each_trial(raw, recwarn):
+    spec = StudySpec(**raw(sampler="cmaes"))
+    study = optuna.create_study(direction="maximize", sampler=sampling.sampler(spec, 0))
+    for _ in range(3):
+        trial = study.ask()
+        spec.draw(trial)
+        study._storage.set_trial_system_attr(trial._trial_id, CONSTRAINT, -1.0)
+        study.tell(trial, 1.0)
+    assert study.trials[0].constraints
+    assert not [each for each in recwarn if "onstraint" in str(each.message)]
 
 
 def test_cmaes_counts_what_was_stopped_and_goes_on_with_what_it_learned(raw):

@@ -289,6 +289,21 @@ def test_the_cost_names_all_that_are_at_work_also_one_that_began_late(made, spec
     assert capsys.readouterr().out.splitlines()[-1].endswith(", 2 trials at once")
 
 
+def test_the_cost_waits_until_as_many_are_at_work_as_before(made, spec, begun, clock, capsys):
+    """One of two has ended, and the next has not begun."""
+    lines = Lines(opened(made.study, spec))
+    for at, others, said in (
+        (9, [rays_trial(6, 20, elbo=-105.0)], False),
+        (31, [], False),
+        (33, [rays_trial(7, 20)], True),
+    ):
+        clock.now = NOW + at
+        result = {"steps": at, "seconds": at, "reported": clock.now, "cause": ""}
+        trial = rays_trial(4)
+        lines.on_trial_result(1, [trial, *others], trial, result)
+        assert ("2 trials at once" in capsys.readouterr().out) == said
+
+
 def test_the_lines_become_rarer_as_the_work_gets_longer(made, spec, begun, clock, capsys):
     lines = Lines(opened(made.study, spec))
     for hour in range(24 * 30):  # a report an hour, a month long
