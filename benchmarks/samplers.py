@@ -29,10 +29,10 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from benchmarks.markdown import table
-from study.record.folder import find
+from study.record.folder import RunError, find
 from study.record.sampling import sampler
 from study.record.storage import open_run
-from study.spec import StudySpec
+from study.spec import SpecError, StudySpec
 
 AFTER = (16, 32, 64)  # trials, after which the best so far is taken
 AT_RANDOM = 20_000  # configurations, to the best of which a search is compared
@@ -112,21 +112,35 @@ def measure(stand_in: StandIn, given: argparse.Namespace, **changes: Any) -> lis
     return [str(changes["sampler"]), startup, changes["first"], *shown, f"{1000 * each:.0f} ms"]
 
 
+def positive(text: str) -> int:
+    """An argument of the command line that counts something."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
 def main() -> None:
     """The command."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("--stand-in", choices=("forest", "gp"), default="forest")
-    parser.add_argument("--sampler", action="append", required=True)
-    parser.add_argument("--startup", action="append", type=int)
+    parser.add_argument("--sampler", action="append", required=True, choices=("tpe", "gp", "cmaes", "random"))
+    parser.add_argument("--startup", action="append", type=positive, help="of tpe and gp")
     parser.add_argument("--first", action="append", choices=("defaults", "drawn"))
-    parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--trials", type=int, default=max(AFTER))
+    parser.add_argument("--seeds", type=positive, default=100)
+    parser.add_argument("--trials", type=positive, default=max(AFTER), help=f"{AFTER[0]} or more")
     given = parser.parse_args()
-    run = find(given.run)
-    opened = open_run(run)
+    if given.trials < AFTER[0]:
+        parser.error(f"--trials: needs {AFTER[0]} or more, after which regrets are told; got {given.trials}")
+    try:
+        run = find(given.run)
+        opened = open_run(run)
+    except (RunError, SpecError) as error:
+        parser.error(str(error))
     complete = opened.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
+    if len(complete) < 2:
+        parser.error(f"{run.path}: needs complete trials to fit a regression on; has {len(complete)}")
     stand_in = StandIn(opened.spec, complete, given.stand_in)
     print(f"{run.name}: {len(complete)} complete trials, {given.stand_in}", file=sys.stderr)
     heads = ["sampler", "startup", "first", *(f"after {n}" for n in AFTER if n <= given.trials), "a trial"]

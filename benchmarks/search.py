@@ -50,12 +50,12 @@ from sklearn.ensemble import RandomForestRegressor
 
 import study
 from benchmarks.markdown import table
-from benchmarks.samplers import point
+from benchmarks.samplers import point, positive
 from benchmarks.simulated import Curve, Reported, Simulation
-from study.record.folder import Run, find
+from study.record.folder import Run, RunError, find
 from study.record.storage import create, open_run
 from study.record.trials import reports
-from study.spec import StudySpec
+from study.spec import SpecError, StudySpec
 from study.spec.measures import METRICS
 from study.trial.seeds import derived_seed
 from study.trial.training import NonFiniteLossError, Training
@@ -73,6 +73,7 @@ PRESETS: dict[str, Sequence[str]] = {
 }  # what is trained: a preset, and what is set of it
 RANDOM = ["sampler=random", "asha=null", "first=drawn"]
 WAYS = ("random", "optuna", "ours")
+FEWEST = 8  # trials that a regression is fitted on
 
 
 class Found(NamedTuple):
@@ -188,12 +189,22 @@ class Curves:
 
     Args:
         run: of a study without ASHA.
+
+    Raises:
+        RunError: it cannot be opened, its trials are not random full ones, or there are too few.
     """
 
     def __init__(self, run: Run):
         opened = open_run(run)
         self.spec, self.drawn = opened.spec, opened.spec.distributions()
         trials = opened.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if self.spec.asha is not None or self.spec.sampler != "random" or len(trials) < FEWEST:
+            rungs = "without ASHA" if self.spec.asha is None else "with ASHA"
+            raise RunError(
+                f"{run.path}: needs {FEWEST} complete trials at least, drawn at random and none stopped; has "
+                f"{len(trials)}, of sampler {self.spec.sampler} {rungs}; "
+                "run one with --set asha=null --set sampler=random"
+            )
         made = [reports(trial) for trial in trials]
         self.steps = list(range(self.spec.report_every, self.spec.steps + 1, self.spec.report_every))
         self.template = {name: value for name, value in made[0][self.spec.steps].items() if name in METRICS}
@@ -329,10 +340,13 @@ def replay(given: argparse.Namespace) -> None:
                 for asha in given.asha
             },
         }
+        specs = {
+            name: [study.load(run.study_yaml, [*sets, f"trials={given.trials}", f"seed={seed}"]) for seed in seeds]
+            for name, (_, sets) in settings.items()
+        }
         searches: dict[str, list[Found]] = {}
-        for name, (way, sets) in settings.items():
-            specs = [study.load(run.study_yaml, [*sets, f"trials={given.trials}", f"seed={seed}"]) for seed in seeds]
-            searches[name] = [getattr(curves, way)(spec) for spec in specs]
+        for name, (way, _) in settings.items():
+            searches[name] = [getattr(curves, way)(spec) for spec in specs[name]]
             lines.append(row(f"{run.name}: {name}", searches[name], searches["random"]))
             print(*lines[-1], sep="   ", file=sys.stderr, flush=True)
     print(table(HEADS, lines))
@@ -344,18 +358,21 @@ def main() -> None:
     ways = parser.add_subparsers(required=True)
     one = ways.add_parser("train", help="searches that train")
     one.add_argument("--on", nargs="+", choices=PRESETS, default=[*PRESETS])
-    one.add_argument("--seeds", type=int, default=3)
+    one.add_argument("--seeds", type=positive, default=3)
     one.add_argument("--root", type=Path, default=Path("searches"), help="folder of the runs")
     one.add_argument("--data", help="root of the data sets")
     one.set_defaults(work=train)
     one = ways.add_parser("replay", help="searches of a study's curves")
     one.add_argument("run", nargs="+", help="a study of random trials without ASHA")
-    one.add_argument("--seeds", type=int, default=10)
-    one.add_argument("--trials", type=int, default=64)
+    one.add_argument("--seeds", type=positive, default=10)
+    one.add_argument("--trials", type=positive, default=64)
     one.add_argument("--asha", action="append", required=True, help="as in a preset; may be repeated")
     one.set_defaults(work=replay)
     given = parser.parse_args()
-    given.work(given)
+    try:
+        given.work(given)
+    except (RunError, SpecError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -118,3 +118,28 @@ def test_what_is_trained_can_be(tmp_path):
         assert ours.steps == at_random.steps
         assert ours.trials == at_random.trials
         assert (ours.seed, ours.name) == (2, f"{on}-ours-2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["replay", "nowhere", "--asha", "{grace: 200}"], "nowhere"),
+        (["replay", "RUN", "--asha", "{grace: 30}"], "asha.grace"),
+        (["replay", "RUN", "--asha", "nonsense"], "asha"),
+        (["replay", "RUN", "--asha", "{grace: 200}", "--seeds", "0"], "--seeds"),
+        (["replay", "ASHA", "--asha", "{grace: 200}"], "needs 8 complete trials at least"),
+        (["train", "--seeds", "-1"], "--seeds"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_a_mistake_is_a_line_and_exit_code_2(at_random, tmp_path, monkeypatch, capsys, arguments, says):
+    if "ASHA" in arguments:
+        spec, run = study.load("quickstart"), Run(tmp_path / "asha")
+        create(run, spec)
+        open_run(run, spec, create=True)
+    places = {"RUN": str(at_random.path), "ASHA": str(tmp_path / "asha")}
+    monkeypatch.setattr("sys.argv", ["search", *(places.get(argument, argument) for argument in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        search.main()
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
