@@ -45,7 +45,7 @@ import optuna
 import torch
 from numpy.typing import NDArray
 from optuna.study import MaxTrialsCallback
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sklearn.ensemble import RandomForestRegressor
 
 import study
@@ -188,16 +188,21 @@ class Curves:
     """What a configuration of a study reaches and when, as a regression of the study's full trials.
 
     Args:
-        run: of a study without ASHA.
+        runs: of studies of one space and budget without ASHA.
 
     Raises:
-        RunError: it cannot be opened, its trials are not random full ones, or there are too few.
+        RunError: one cannot be opened, its trials are not random full ones or not of the first one's space and budget,
+            or there are too few.
     """
 
-    def __init__(self, run: Run):
-        opened = open_run(run)
-        self.spec, self.drawn = opened.spec, opened.spec.distributions()
-        trials = opened.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    def __init__(self, *runs: Run):
+        studies, trials = [open_run(run) for run in runs], list[FrozenTrial]()
+        self.spec, self.drawn = studies[0].spec, studies[0].spec.distributions()
+        for run, spec, searched in studies:
+            trials += searched.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+            if (spec.distributions(), spec.budget, spec.model) != (self.drawn, self.spec.budget, self.spec.model):
+                raise RunError(f"{run.path}: needs the model, space and budget of {runs[0].path}; has others")
+        run = runs[0]
         if self.spec.asha is not None or self.spec.sampler != "random" or len(trials) < FEWEST:
             rungs = "without ASHA" if self.spec.asha is None else "with ASHA"
             raise RunError(
@@ -329,8 +334,9 @@ def replay(given: argparse.Namespace) -> None:
     """The table of searches of the curves of studies."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     lines = []
-    for run in map(find, given.run):
-        curves, seeds = Curves(run), range(given.seeds)
+    runs = [find(run) for run in given.run]
+    for several in [runs] if given.as_one else [[run] for run in runs]:
+        run, curves, seeds = several[0], Curves(*several), range(given.seeds)
         settings = {
             "random": ("ours", RANDOM),
             "optuna": ("optuna", RANDOM),
@@ -366,6 +372,7 @@ def main() -> None:
     one.add_argument("run", nargs="+", help="a study of random trials without ASHA")
     one.add_argument("--seeds", type=positive, default=10)
     one.add_argument("--trials", type=positive, default=64)
+    one.add_argument("--as-one", action="store_true", help="the runs are one study, of several seeds")
     one.add_argument("--asha", action="append", required=True, help="as in a preset; may be repeated")
     one.set_defaults(work=replay)
     given = parser.parse_args()

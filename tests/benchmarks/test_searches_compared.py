@@ -67,6 +67,15 @@ def test_a_curve_is_that_of_trials_that_are_like_it(at_random):
     assert good[-1].report["elbo"] > bad[-1].report["elbo"] + 2
 
 
+def test_the_trials_of_several_runs_are_one_study(at_random, tmp_path):
+    assert Curves(at_random, at_random).forest.estimators_[0].tree_.weighted_n_node_samples[0] == 80
+    spec, other = study.load("quickstart", [*RANDOM, "budget.steps=800"]), Run(tmp_path / "other")
+    create(other, spec)
+    open_run(other, spec, create=True)
+    with pytest.raises(search.RunError, match="needs the model, space and budget of"):
+        Curves(at_random, other)
+
+
 @pytest.mark.parametrize("sets", [RANDOM, ["asha={grace: 200}"], [PROMOTE]], ids=["random", "stop", "promote"])
 def test_a_search_of_the_curves_makes_every_trial_and_counts_each_step_once(at_random, monkeypatch, sets):
     kept = []
