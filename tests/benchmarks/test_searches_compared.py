@@ -106,6 +106,7 @@ def test_optuna_alone_searches_the_curves_with_its_own_pruner(at_random, monkeyp
     assert one.best[-1][1] == kept[-1].best_value
 
 
+@pytest.mark.long
 def test_optuna_alone_trains_in_processes_of_its_own(tmp_path):
     sets = ["trials=3", "budget.steps=4", "budget.report_every=2", "validation.images=50", *RANDOM]
     spec = study.load("quickstart", sets)

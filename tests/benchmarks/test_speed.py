@@ -123,6 +123,7 @@ def test_every_row_is_printed_one_that_cannot_be_measured_with_its_reason(monkey
     assert speed.main(["--only", "bare-vae", "pair-pythae"]) == 0
 
 
+@pytest.mark.long
 def test_a_row_on_steps_trains_both_sides(capsys):
     assert speed.main(["--only", "papers-vae", "--quick"]) in (0, 1)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| papers-vae")]

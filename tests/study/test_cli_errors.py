@@ -350,7 +350,7 @@ def test_a_dry_run_on_the_real_command_line(python, tmp_path, listing):
     before = listing()
     done = python("-m", "study", "run", "vae-mnist", "--dry-run", cwd=tmp_path)  # whose data is not there
     assert done.stderr == ""
-    assert "ASHA keeps 1 in 3 at steps 6000, 18000" in done.stdout
+    assert "ASHA pauses all and takes up 1 in 4 at steps 6000; 3 complete at least" in done.stdout
     assert re.search(r"expects to make \d+% of [\d,]+ steps, \d+% to \d+% in nine of ten searches", done.stdout)
     assert listing() == before
 
