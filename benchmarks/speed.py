@@ -1,6 +1,6 @@
 """How fast trainings, trials and studies are, beside what people would otherwise run, as a table of ratios:
 
-    python -m benchmarks.speed --data DIR --pythae /tmp/pythae        # all rows, half an hour on two cores
+    python -m benchmarks.speed --data DIR --pythae FOLDER             # all rows, half an hour on two cores
     python -m benchmarks.speed --only bare-vae papers-vae             # some
     python -m benchmarks.speed --quick                                # that all of them run; the numbers mean nothing
 
