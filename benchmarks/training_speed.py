@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import imagesets
+from benchmarks.flops import count
 from benchmarks.measured import Asked, Row, Sides, in_turns
 from benchmarks.serving import Trainings
-from benchmarks.steps import dataset, ours
+from benchmarks.steps import dataset
 
 PYTHAE = "0.1.2"
 STEPS = {"vae": 50, "vsc": 50, "householder": 50, "iaf": 25, "vlae": 2}  # about a second of one turn
@@ -72,17 +72,9 @@ def environment(folder: Path) -> Path:
 
 def vlae(asked: Asked) -> Sides:
     found = alone("bare", "vlae", asked)
-    of_vae, of_vlae = (flops(asked, model) for model in ("vae", "vlae"))
+    of_vae, of_vlae = (count(model).step for model in ("vae", "vlae"))
     note = f"a step of vlae takes {of_vlae / 1e9:.1f} GFLOP in products, {of_vlae / of_vae:.0f} times vae's"
     return found._replace(note=note)
-
-
-def flops(asked: Asked, model: str) -> int:
-    """Floating-point operations of a training step of ours in products of matrices, as torch counts them."""
-    advance = ours(model, asked.data)
-    with FlopCounterMode(display=False) as counter:
-        advance(1)
-    return counter.get_total_flops()
 
 
 ROWS = [
