@@ -114,32 +114,34 @@ def of_study(searched: optuna.Study) -> Found:
 # Searches that train
 
 
+def overridden(on: str, way: str, seed: int) -> tuple[str, list[str]]:
+    """The preset of one search that trains, and what is set of it."""
+    preset, *given = PRESETS[on]
+    return preset, [*given, *(RANDOM if way == "random" else []), f"seed={seed}", f"name={on}-{way}-{seed}"]
+
+
 def specification(on: str, way: str, seed: int) -> StudySpec:
     """Of one search that trains."""
-    preset, *given = PRESETS[on]
-    return study.load(preset, [*given, *(RANDOM if way == "random" else []), f"seed={seed}", f"name={on}-{way}-{seed}"])
+    return study.load(*overridden(on, way, seed))
 
 
 def trained(on: str, way: str, seed: int, root: Path, data: str | None) -> Found:
     """A search that trains, unless it is there already."""
-    spec, folder = specification(on, way, seed), root / f"{on}-{way}-{seed}"
+    spec = specification(on, way, seed)
+    folder = root / spec.name
     if way == "optuna":
         return of_study(alone(spec, folder, data))
-    preset, *given = PRESETS[on]
-    given = [*given, *(RANDOM if way == "random" else []), f"seed={seed}", f"name={spec.name}"]
-    verb = ["resume", str(folder)] if folder.is_dir() else ["run", preset, *(f"--set={one}" for one in given)]
-    where = ["--root", str(root)] if verb[0] == "run" else []
-    asked = [*where, *(["--data", data] if data else [])]
+    preset, given = overridden(on, way, seed)
+    work = ["resume", str(folder)]
+    if not folder.is_dir():
+        work = ["run", preset, *(f"--set={one}" for one in given), "--root", str(root)]
+    command = [sys.executable, "-m", "study", *work, *(["--data", data] if data else [])]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     with open(root / f"{spec.name}.log", "a") as log:
-        command = [sys.executable, "-m", "study", *verb, *asked]
-        code = subprocess.run(command, cwd=PROJECT, stdout=log, stderr=log, env=_one_thread()).returncode
+        code = subprocess.run(command, cwd=PROJECT, stdout=log, stderr=log, env=env).returncode
     if code not in (0, 3):  # with 3 some of the trials failed, which a search may
         raise SystemExit(f"{' '.join(command)} ended with {code}; see {log.name}")
     return of_study(open_run(Run(folder)).study)
-
-
-def _one_thread() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def alone(spec: StudySpec, folder: Path, data: str | None) -> optuna.Study:
