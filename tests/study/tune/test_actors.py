@@ -5,7 +5,6 @@ import time
 from types import SimpleNamespace
 
 import pytest
-import ray
 from ray import tune
 from ray.tune.execution.tune_controller import TuneController
 
@@ -36,12 +35,11 @@ def slow() -> type[tune.Trainable]:
 
 
 @pytest.mark.long
-def test_a_process_that_starts_is_not_ended_by_trials_that_are_shorter(tmp_path, monkeypatch):
+def test_a_process_that_starts_is_not_ended_by_trials_that_are_shorter(ray_down, local_ray, tmp_path, monkeypatch):
     monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "1")  # as where a searcher suggests
     monkeypatch.setattr(TuneController, actors.METHOD, actors._reuse)
     actors.leave_those_that_start()
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
+    with local_ray():
         tuner = tune.Tuner(
             slow(),
             param_space={"starts": str(tmp_path / "starts")},
@@ -51,8 +49,6 @@ def test_a_process_that_starts_is_not_ended_by_trials_that_are_shorter(tmp_path,
             ),
         )
         made = [result.metrics["process"] for result in tuner.fit()]
-    finally:
-        ray.shutdown()
     assert len((tmp_path / "starts").read_text().split()) == len(set(made)) == 2
     assert len(made) == 60
 
