@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -93,22 +93,26 @@ class LaplacePosterior(PosteriorPart):
 
     def search(self, model: VAE, x: Tensor) -> list[PrecisionGaussian]:
         """The Laplace approximations at mu_0 .. mu_T; of the factors, the last alone has a gradient."""
-        local = local_model(model, x, uses=len(self.rates) + 1)
+        layers = list(model.decoder.children())
+        precision = precision_around(model, x, uses=len(self.rates) + 1)
         mu = self.mu(model.features(x))
         found = []
         for rate in self.rates:
+            outputs = activations(layers, mu)
             with torch.no_grad():
-                precision, gradient = local(mu.detach())
-                factor = cholesky(precision)
-                newton = torch.cholesky_solve((gradient - mu)[..., None], factor)[..., 0]
+                factor = cholesky(precision(mu, outputs))
+                score, _ = model.likelihood_part.quadratic(outputs[-1], x)
+                newton = solved(factor, pulled(layers, outputs, score) - mu)
             found.append(PrecisionGaussian(mu, factor))
             if torch.is_grad_enabled():
-                newton = differentiable(model, x, mu, newton, factor)
+                newton = differentiable(model, x, mu, outputs, newton, factor)
             mu = mu + rate * newton
-        return [*found, PrecisionGaussian(mu, cholesky(local(mu)[0]))]
+        return [*found, PrecisionGaussian(mu, cholesky(precision(mu, activations(layers, mu))))]
 
 
-def differentiable(model: VAE, x: Tensor, mu: Tensor, newton: Tensor, factor: Tensor) -> Tensor:
+def differentiable(
+    model: VAE, x: Tensor, mu: Tensor, outputs: Sequence[Tensor], newton: Tensor, factor: Tensor
+) -> Tensor:
     """Newton's step n = Lambda^-1 (J^T v - mu): the same numbers, with their gradient.
 
     It is that of the system: dn = Lambda^-1 (d(J^T v - mu) - (d Lambda) n). Lambda n = J^T R (J n) + n needs the
@@ -119,31 +123,31 @@ def differentiable(model: VAE, x: Tensor, mu: Tensor, newton: Tensor, factor: Te
         model: whose decoder and likelihood.
         x: images, [B, C, H, W].
         mu: where the step starts, [B, Z].
+        outputs: of the decoder's layers there.
         newton: n, [B, Z], without a gradient.
         factor: of Lambda, [B, Z, Z], without a gradient.
     """
     layers = list(model.decoder.children())
-    outputs = activations(layers, mu)
     score, information = model.likelihood_part.quadratic(outputs[-1], x)
     along = pushed(layers, outputs, newton[:, None])[:, 0]
-    residual = pulled(layers, outputs, score - information * along) - mu
-    moved = torch.cholesky_solve(residual[..., None], factor)[..., 0]
+    moved = solved(factor, pulled(layers, outputs, score - information * along) - mu)
     return newton + (moved - moved.detach())
+
+
+def solved(factor: Tensor, right: Tensor) -> Tensor:
+    """Lambda^-1 r, [B, Z], given the lower factor of Lambda, [B, Z, Z]."""
+    return torch.cholesky_solve(right[..., None], factor)[..., 0]
 
 
 LINEARISED = (nn.Linear, nn.ReLU, nn.Unflatten, nn.ConvTranspose2d)
 """The layers whose Jacobian is known."""
 
 
-class Local(NamedTuple):
-    """The decoder seen from a code: what a quadratic model of log p(x, z) around it is made of."""
-
-    precision: Tensor  # Lambda, [B, Z, Z]
-    gradient: Tensor  # J^T v, [B, Z]
+Precision = Callable[[Tensor, Sequence[Tensor]], Tensor]
 
 
-def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
-    """The quadratic model of log p(x, z) around a code, as a function of the code [B, Z].
+def precision_around(model: VAE, x: Tensor, uses: int) -> Precision:
+    """Lambda, [B, Z, Z], as a function of codes, [B, Z], and the outputs of the decoder's layers there.
 
     Where all pixels have one sigma and the decoder ends in a linear layer W, J is W A, and J^T J = A^T (W^T W) A costs
     nothing that grows with the number of pixels; the cheaper of the two ways is taken.
@@ -156,20 +160,19 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
         x: images, [B, C, H, W].
         uses: at how many codes it will be asked for.
     """
-    observe, layers = model.likelihood_part, list(model.decoder.children())
-    *body, last, shape = layers
-    sigma2, latent = observe.common_variance(), model.prior().event_shape[0]
+    *body, last, shape = list(model.decoder.children())
+    sigma2, latent = model.likelihood_part.common_variance(), model.prior().event_shape[0]
     in_pieces = x.device.type == "cpu" or not torch.is_grad_enabled()
 
-    def of_some(of: Callable[[Tensor, Tensor], Local], numbers: int) -> Callable[[Tensor], Local]:
-        def local(mu: Tensor) -> Local:
+    def of_some(of: Callable[..., Tensor], numbers: int) -> Precision:
+        def precision(mu: Tensor, outputs: Sequence[Tensor]) -> Tensor:
             size = at_once(len(x), numbers) if in_pieces and not torch.is_grad_enabled() else len(x)
-            parts = [of(some, at) for some, at in zip(x.split(size), mu.split(size))]
-            return parts[0] if len(parts) == 1 else Local(*map(torch.cat, zip(*parts)))
+            parts = [of(some, at, seen) for some, at, *seen in zip(*(t.split(size) for t in (x, mu, *outputs)))]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-        return local
+        return precision
 
-    by_jacobian = of_some(lambda x, mu: _by_jacobian(model, x, mu), latent * x[0].numel())
+    by_jacobian = of_some(lambda x, mu, outputs: _by_jacobian(model, x, mu, outputs), latent * x[0].numel())
     if sigma2 is None or not isinstance(last, nn.Linear) or not isinstance(shape, nn.Unflatten):
         return by_jacobian
     if not gram_is_cheaper(last, len(x), latent, uses):
@@ -178,23 +181,20 @@ def local_model(model: VAE, x: Tensor, uses: int) -> Callable[[Tensor], Local]:
     with torch.no_grad():
         gram = symmetric(weight, weight)  # [h, h]
 
-    def by_gram(x: Tensor, mu: Tensor) -> Local:
-        h, a_BZH = linearise(body, mu)
-        score, _ = observe.quadratic(shape(last(h)), x)
-        precision = _plus_identity(squared(a_BZH, weight, gram) / sigma2)
-        return Local(precision, (a_BZH @ (score.flatten(1) @ weight)[..., None])[..., 0])
+    def by_gram(x: Tensor, mu: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+        return _plus_identity(squared(jacobian(body, mu, outputs), weight, gram) / sigma2)
 
     return of_some(by_gram, latent * len(gram))
 
 
 def gram_is_cheaper(last: nn.Linear, batch: int, latent: int, uses: int) -> bool:
-    """Whether W^T W, made once for all uses, saves work: s D h^2 / uses + B D h + B Z h (s h + Z) < B Z D (h + Z).
+    """Whether W^T W, made once for all uses, saves work: s D h^2 / uses + B Z h (s h + Z) < B Z D (h + Z).
 
     s is the share of a symmetric matrix that is computed, see `blocks`.
     """
     pixels, h = last.out_features, last.in_features
     share = sum(stop * (stop - start) for start, stop in blocks(h)) / h**2
-    by_gram = share * pixels * h**2 / uses + batch * pixels * h + batch * latent * h * (share * h + latent)
+    by_gram = share * pixels * h**2 / uses + batch * latent * h * (share * h + latent)
     return by_gram < batch * latent * pixels * (h + latent)
 
 
@@ -246,36 +246,34 @@ class Squared(torch.autograd.Function):
         return both @ projected, weight @ of_gram, None
 
 
-def _by_jacobian(model: VAE, x: Tensor, mu: Tensor) -> Local:
-    output, jacobian = linearise(model.decoder.children(), mu)  # [B, C, H, W], [B, Z, C, H, W]
-    score, information = model.likelihood_part.quadratic(output, x)
-    j_BZD = jacobian.flatten(2)
+def _by_jacobian(model: VAE, x: Tensor, mu: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+    _, information = model.likelihood_part.quadratic(outputs[-1], x)
+    j_BZD = jacobian(list(model.decoder.children()), mu, outputs).flatten(2)
     weighted = j_BZD * information.flatten(1)[:, None] if information.ndim else j_BZD * information
-    return Local(_plus_identity(weighted @ j_BZD.mT), (j_BZD @ score.flatten(1)[..., None])[..., 0])
+    return _plus_identity(weighted @ j_BZD.mT)
 
 
 def _plus_identity(matrix: Tensor) -> Tensor:
     return matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
 
 
-def linearise(layers: Iterable[nn.Module], z: Tensor) -> tuple[Tensor, Tensor]:
-    """A network's output and its Jacobian, propagated from the latent side; ReLU masks are constants for autograd.
+def jacobian(layers: Sequence[nn.Module], z: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+    """A network's Jacobian, propagated from the latent side; ReLU masks are constants for autograd.
 
     Args:
         layers: linear ones, ReLUs, transposed convolutions and changes of shape.
         z: codes, [B, Z].
+        outputs: of the layers there, or of more of them, see `activations`.
 
     Returns:
-        output, [B, ...], and its derivative with respect to each coordinate of z, [B, Z, ...].
+        The derivative of the last layer's output with respect to each coordinate of z, [B, Z, ...].
     """
-    layers = list(layers)
-    outputs = activations(layers, z)
     if [type(layer) for layer in layers[:3]] == [nn.Linear, nn.ReLU, nn.Linear]:
         start: Tensor = TwoLayers.apply(layers[0].weight, (outputs[1] > 0).to(z.dtype), layers[2].weight)
-        jacobian = pushed(layers[3:], outputs[3:], start)
+        found = pushed(layers[3:], outputs[3:], start)
     else:
-        jacobian = pushed(layers, outputs, torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None])
-    return [z, *outputs][-1], jacobian.expand(len(z), *jacobian.shape[1:])
+        found = pushed(layers, outputs, torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[None])
+    return found.expand(len(z), *found.shape[1:])
 
 
 class TwoLayers(torch.autograd.Function):
@@ -294,11 +292,11 @@ class TwoLayers(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
         v, mask, w = ctx.saved_tensors
-        size = at_once(v.shape[1], w.numel())
-        of_v, of_w = [], torch.zeros_like(w.T)
+        size, w_kl = at_once(v.shape[1], w.numel()), w.T.contiguous()
+        of_v, of_w = [], torch.zeros_like(w_kl)
         for v_Zk, m_BZl in zip(v.T.split(size), gradient.split(size, 1)):
             product = mask.T @ m_BZl.transpose(0, 1)  # [Z, k, l]
-            of_v.append(torch.linalg.vecdot(product, w.T))
+            of_v.append(torch.linalg.vecdot(product, w_kl))
             of_w += (product * v_Zk[..., None]).sum(0)
         return torch.cat(of_v).T, None, of_w.T
 

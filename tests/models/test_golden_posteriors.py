@@ -99,7 +99,9 @@ def test_vlae_search(laplace):
 def test_vlae_jacobian(laplace):
     g, out, model, _, _ = laplace
     for mu, jacobian, mean in zip(g[out + "out.mu_iter"], g[out + "out.jacobian_iter"], g[out + "out.dec_mean_iter"]):
-        output, ours = vlae.linearise(model.decoder.children(), mu)
+        layers = list(model.decoder.children())
+        outputs = vlae.activations(layers, mu)
+        output, ours = outputs[-1], vlae.jacobian(layers, mu, outputs)
         close(ours.flatten(2).mT, jacobian)
         close(model.likelihood(mu).mean.flatten(1), mean)
         close(model.likelihood_part(output).mean.flatten(1), mean)

@@ -67,9 +67,9 @@ def test_no_decoder_is_given_more_than_the_bound_says(monkeypatch):
 def test_no_more_jacobians_are_held_than_the_bound_says(monkeypatch):
     model, seen = models.build("vlae", SHAPE, latent=3, network="conv"), []
 
-    def watched(model, x, mu):
+    def watched(model, x, mu, outputs):
         seen.append(len(x))
-        return _by_jacobian(model, x, mu)
+        return _by_jacobian(model, x, mu, outputs)
 
     monkeypatch.setattr("models.vlae._by_jacobian", watched)
     monkeypatch.setattr(memory, "AT_ONCE", 3 * 64 * 4)
