@@ -122,10 +122,15 @@ def _extend(
 
     run, spec = extended(given, overrides, more, root)
     _say_plan(spec, run, f", where {spec.trials - int(more)} of these trials are there")
-    if not dry_run:
-        from study.tune import runner
+    if dry_run:
+        from study.record.storage import check_goes_on
 
-        _finish(run, runner.resume(run, spec=spec, data=data, address=address, wait=wait, hours=hours))
+        check_goes_on(run, spec)
+        _say_what_is_missing(spec, data, address)
+        return
+    from study.tune import runner
+
+    _finish(run, runner.resume(run, spec=spec, data=data, address=address, wait=wait, hours=hours))
 
 
 @app.command()

@@ -22,6 +22,7 @@ CHECKS: tuple[Callable[[Case], list[Fault]], ...] = (
     folder.directories,
     folder.specification,
     folder.environment,
+    folder.start,
     folder.leftovers,
     folder.journal,
     record.opening,

@@ -14,6 +14,7 @@ from study.doctor.case import DAMAGED, Case, Fault, beside
 from study.record import backend, tables
 from study.record.confirmation import RESULT
 from study.record.folder import RunError
+from study.record.start import read as learns_first_of
 from study.record.storage import SPEC
 from study.trial.checkpoint import BEST, LAST, PREVIOUS
 from study.trial.files import WRITER, abandoned, may_be_alive, write_whole
@@ -77,6 +78,15 @@ def environment(case: Case) -> list[Fault]:
     what = "damaged" if damaged else "missing"
     lost = "the versions and the commit of the run are not known any more"
     return [Fault(f"{file.name} is {what}: {lost}; --fix notes that", note_the_loss)]
+
+
+def start(case: Case) -> list[Fault]:
+    """start.json, without which a search that learns of another run does not go on."""
+    try:
+        learns_first_of(case.run)
+    except RunError as error:
+        return [Fault(str(error))]
+    return []
 
 
 def leftovers(case: Case) -> list[Fault]:

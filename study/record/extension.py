@@ -34,10 +34,11 @@ def extended(given: str, overrides: list[str], more: str, root: str | Path) -> t
     if given in specs.presets() or os.path.isfile(os.path.expanduser(given)):
         wanted = specs.load(given, overrides)
         run = find(wanted.name, root)
+        own = run.spec()
     else:
         run = find(given, root)
+        own = run.spec()
         wanted = specs.load(run.study_yaml, overrides)
-    own = run.spec()
     if not own.trials:
         raise RunError(f"{run.name} has no search to add trials to; `seeds` with more --seeds adds seeds")
     changed = differences(own, wanted)

@@ -52,7 +52,7 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
             opened, its specification is damaged, or, where `create` is asked for, as for `check_space`.
     """
     spec = spec or run.spec()
-    earlier = start.read(run)
+    earlier = start.read(run) if create else []  # who only reads, draws nothing
     file, made = file_of(run, spec), is_made(run, spec)
     if not made:
         if any(run.path.glob("trials/*")):  # whose checkpoints those of a new study would replace
@@ -60,7 +60,8 @@ def open_run(run: Run, spec: StudySpec | None = None, create: bool = False) -> O
                 raise RunError(
                     f"{spec.storage} holds no study {spec.name!r}, and there are trials; is it the right one?"
                 )
-            raise RunError(f"{file} is gone, and there are trials; {how_to_open(spec)}")
+            what = "is empty" if file.is_file() else "is gone"
+            raise RunError(f"{file} {what}, and there are trials; {how_to_open(spec)}")
         if not create:
             raise RunError(f"{run.path} has no study yet; go on with `{run.goes_on(spec)}`")
     with _opening(spec, file):
@@ -287,20 +288,35 @@ def reopen(run: Run, spec: StudySpec | None = None) -> OpenRun:
         RunError: as there; or the specification is not the one that the study was made with.
     """
     opened = open_run(run, spec, create=True)
-    before = made_with(opened.study)
-    if before is not None and (changed := differences(before, opened.spec)):
+    check_made_with(opened)
+    settle(opened)
+    pauses.settle(opened)
+    return opened
+
+
+def check_made_with(opened: OpenRun) -> None:
+    """Raises RunError where the specification is not the one that the study was made with: the run cannot go on."""
+    run, spec, study = opened
+    before = made_with(study)
+    if before is not None and (changed := differences(before, spec)):
         raise RunError(
             f"{run.study_yaml} is not what the study was made with: {'; '.join(changed)}; "
             f"bring the old value back, or start another run"
         )
-    if opened.spec.code is not None and outside.has_changed(opened.spec.code.code):
+    if spec.code is not None and outside.has_changed(spec.code.code):
         raise RunError(
-            f"{opened.spec.code.origin} has changed since {run.name} began; {run.study_yaml} has the old text: "
+            f"{spec.code.origin} has changed since {run.name} began; {run.study_yaml} has the old text: "
             f"bring it back, or start another run with --set name=..."
         )
-    settle(opened)
-    pauses.settle(opened)
-    return opened
+
+
+def check_goes_on(run: Run, spec: StudySpec) -> None:
+    """Raises RunError where a run that nobody holds could not go on; it is only read, and may have no study yet."""
+    start.read(run)
+    if is_made(run, spec) or any(run.path.glob("trials/*")):
+        opened = open_run(run, spec)
+        check_space(opened)
+        check_made_with(opened)
 
 
 def made_with(study: optuna.Study) -> StudySpec | None:

@@ -25,6 +25,7 @@ from study.trial.trial import Trial
 
 COMMANDS = {
     "resume": ["resume", "tiny"],
+    "dry run": ["run", "tiny", "--trials", "+1", "--dry-run"],
     "status": ["status", "tiny"],
     "confirm": ["confirm", "tiny"],
     "export": ["export", "tiny", "--out", "best"],
@@ -80,7 +81,8 @@ def test_a_study_that_is_gone_is_not_begun_anew(run, refused, name, empty):
     run.database.unlink()
     if empty:
         run.database.touch()
-    assert re.search(rf"{run.database} is gone, and there are trials; bring .* back from a backup", refused(name))
+    what = "is empty" if empty else "is gone"
+    assert re.search(rf"{run.database} {what}, and there are trials; bring .* back from a backup", refused(name))
 
 
 @pytest.mark.parametrize("name", OF_THE_STUDY)

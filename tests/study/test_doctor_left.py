@@ -127,6 +127,12 @@ def pin_what_was_drawn(run: Run) -> str:
 
 
 @left
+def damage_what_it_learns_first_of(run: Run) -> str:
+    run.start.write_text('{"run": "earlier"}')
+    return "start.json is damaged ('trials'); bring it back from a backup"
+
+
+@left
 def lose_the_best_folder(run: Run) -> str:
     shutil.rmtree(run.trial(0))
     return "the best trial, 0, is among them: export and its pictures are not possible"

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from study.record import start, tables
 from study.record.folder import OpenRun, Run, RunError
 from study.record.sampling import sampler
-from study.record.storage import create, open_run, reopen
+from study.record.storage import check_goes_on, create, open_run, reopen
 from study.record.trials import owed
 from study.spec import SpecError, StudySpec
 
@@ -62,8 +62,10 @@ def test_they_are_no_trials_of_the_run_and_stay_when_the_other_run_goes(earlier,
 def test_what_is_damaged_is_named(earlier, spec, tmp_path, text):
     run = begun(Run(tmp_path / "after"), spec, start.taken(earlier, spec)).run
     run.start.write_text(text)
-    with pytest.raises(RunError, match=r"start\.json is damaged \(.*\); bring it back from a backup"):
-        open_run(run)
+    for goes_on in (lambda: reopen(run), lambda: check_goes_on(run, spec)):
+        with pytest.raises(RunError, match=r"start\.json is damaged \(.*\); bring it back from a backup"):
+            goes_on()
+    assert open_run(run).study.trials == []  # it can be read
 
 
 def test_the_sampler_learns_of_them_as_if_they_were_its_own(earlier, spec, tmp_path):
