@@ -32,4 +32,5 @@ class Symptom(NamedTuple):
     def evidence(self, value: float) -> str:
         """A value that is beyond the bound, in words."""
         side = "below" if self.worst < self.bound else "above"
-        return f"{self.measure} {value:.4g} {side} {self.bound:.4g}"
+        digits = next((n for n in range(4, 17) if f"{value:.{n}g}" != f"{self.bound:.{n}g}"), 17)
+        return f"{self.measure} {value:.{digits}g} {side} {self.bound:.{digits}g}"

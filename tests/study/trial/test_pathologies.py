@@ -160,6 +160,7 @@ def test_an_excess_is_a_share_of_the_way_to_the_worst():
     assert [low.excess(value) for value in (0.0, 0.125, 0.5, 0.75, 20.0)] == [1.0, 0.75, 0.0, -0.5, -1.0]
     assert [high.excess(value) for value in (1.0, 0.875, 0.75, 0.5, 0.0)] == [1.0, 0.5, 0.0, -1.0, -1.0]
     assert (low.evidence(0.125), high.evidence(1.0)) == ("kl 0.125 below 0.5", "zero_fraction 1 above 0.75")
+    assert Symptom("dead", "zero_fraction", 0.9999, 1.0).evidence(0.99992) == "zero_fraction 0.99992 above 0.9999"
 
 
 # An early end.
