@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.notes import notes
 from analysis.summaries import TABLES
-from analysis.tables import cell, notes, text, unit
+from analysis.tables import cell, text, unit
 from study.output import without_places
 from study.trial.files import write_whole
 

@@ -17,6 +17,7 @@ import jinja2
 from analysis import figures, summaries, tables
 from analysis.formats import Cells
 from analysis.inline import Picture, picture, suffixes
+from analysis.notes import notes
 from analysis.reported import Reported, shown
 
 
@@ -59,7 +60,7 @@ def _compared(reported: Sequence[Reported]) -> Compared:
     ]
     pictures, missing = _drawn_together([each.results for each in reported if len(each.trials) or len(each.confirmed)])
     several_tables = [(title, shown(frame)) for title, frame in found if len(frame)]
-    return Compared(several_tables, pictures, missing, tables.notes(trials, confirmed))
+    return Compared(several_tables, pictures, missing, notes(trials, confirmed))
 
 
 def _drawn_together(several: Sequence[figures.Results]) -> tuple[list[Picture], str]:

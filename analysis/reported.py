@@ -17,6 +17,7 @@ from analysis import again, costs, figures, summaries, tables
 from analysis.failures import Failure, failures, pathologies
 from analysis.formats import Cells, cells, sendable
 from analysis.inline import File, Picture, picture, suffixes
+from analysis.notes import notes
 from study.output import without_places
 from study.record import packed
 from study.record.folder import RunError
@@ -215,7 +216,7 @@ class Reported:
     @cached_property
     def notes(self) -> list[str]:
         """What the numbers are."""
-        return tables.notes(self.trials.drop(columns="budget", errors="ignore"), self.confirmed)
+        return notes(self.trials.drop(columns="budget", errors="ignore"), self.confirmed)
 
     # What failed, what it cost, and how to do it again.
 

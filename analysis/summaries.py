@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.notes import saved
 from analysis.tables import (
     COMPARABLE,
     DEVIATION,
@@ -23,7 +24,6 @@ from analysis.tables import (
     distrusted,
     pathologies,
     ranking,
-    saved,
     sound,
 )
 from study.spec.measures import in_order

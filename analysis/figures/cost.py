@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis import tables
 from analysis.figures import style
 from analysis.figures.results import Results
+from analysis.notes import saved
 from study.spec.text import counted
 
 PLACE = 25
@@ -79,7 +79,7 @@ def _pace(pace: float) -> str:
 def figure(results: Results) -> Figure:
     figure, (left, right) = style.panels(2, 2, 3.2)
     draw((left, right), data(results.trials))
-    saved = tables.saved(results.trials).share
-    stopped = f"\nstopping trials early saved {saved:.0%} of the steps" if saved else ""
+    share = saved(results.trials).share
+    stopped = f"\nstopping trials early saved {share:.0%} of the steps" if share else ""
     figure.suptitle(f"Where the time of {results.name} went, by the clock{stopped}")
     return figure

@@ -14,8 +14,9 @@ import pytest
 import analysis
 import analysis.__main__
 from analysis import tables
+from analysis.notes import notes
 from analysis.summaries import TABLES
-from analysis.tables import CONFIRMED, MARK, confirmation, notes, text
+from analysis.tables import CONFIRMED, MARK, confirmation, text
 from study import cli
 from study.record.folder import Run, RunError
 from study.record.storage import KIND, open_run

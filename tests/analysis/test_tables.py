@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.notes import cost, notes, saved
 from analysis.summaries import studies
-from analysis.tables import confirmation, cost, names, notes, ranking, saved, text
+from analysis.tables import confirmation, names, ranking, text
 from study.record import tables
 from study.record.columns import COLUMNS
 from study.record.folder import Run, RunError
