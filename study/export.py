@@ -136,6 +136,7 @@ def export(run: Run, out: Path) -> Path:
         "training": {key: value for key, value in settings.items() if is_setting(key)},
         "precision": spec.precision,
         "deterministic": spec.deterministic,
+        "compiled": spec.compiled,
         "study": spec.name,
         "trial" if spec.trials else "repeat": number,
         "seed": seed,

@@ -1,4 +1,4 @@
-"""What this machine has for a trial: CPUs, memory and GPUs."""
+"""What this machine has for a trial: CPUs, memory, GPUs and a compiler."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ def memory(limit: Path = CONTROL / "memory.max") -> int:
     with suppress(OSError, ValueError):
         there = min(there, int(limit.read_text()))
     return there
+
+
+def cpp_compiler() -> str | None:
+    """The C++ compiler by which torch compiles for CPUs, None where it finds none."""
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        return cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        return None
 
 
 def gpus() -> int:

@@ -16,6 +16,7 @@ _STUDY = {
     ),
     "precision": "of the products of its training steps: `full`, `tf32` or `bf16`; evaluations are in float32 always",
     "deterministic": "whether it trained with deterministic kernels only",
+    "compiled": "whether its training steps were to be compiled; a trial whose were not says why in its `log`",
 }
 
 COLUMNS = {

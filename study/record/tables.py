@@ -52,6 +52,7 @@ def about(opened: OpenRun) -> dict[str, str | bool | None]:
         "kind": study.user_attrs.get(KIND),
         "precision": spec.precision,
         "deterministic": spec.deterministic,
+        "compiled": spec.compiled,
         "objective": spec.objectives[0],
         "objectives": ", ".join(spec.objectives),
         "commit": run.made_with().get("commit"),

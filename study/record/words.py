@@ -81,7 +81,8 @@ ARITHMETIC = {"full": "float32", "tf32": "TF32", "bf16": "bfloat16"}
 
 def in_words(spec: StudySpec) -> str:
     """The arithmetic of training steps."""
-    return ARITHMETIC[spec.precision] + (", by deterministic kernels" if spec.deterministic else "")
+    by = ", by deterministic kernels" if spec.deterministic else ""
+    return ARITHMETIC[spec.precision] + by + (", compiled" if spec.compiled else "")
 
 
 def duration(seconds: float) -> str:
@@ -230,7 +231,7 @@ def planned(spec: StudySpec, alone: bool = False) -> list[str]:
             f"  no search: the defaults over {counted(spec.confirm.seeds, 'fresh seed')}, trainings {each}",
             f"  tests the checkpoint of each that is best by {spec.objectives[0]}; study's seed {spec.seed}",
         ]
-    if (spec.precision, spec.deterministic) != ("full", False):
+    if (spec.precision, spec.deterministic, spec.compiled) != ("full", False, False):
         lines.append(f"  training steps in {in_words(spec)}; evaluated in float32")
     lines += [f"  pins {pinned}", *cautions(spec)]
     if spec.validated is not None:

@@ -22,8 +22,13 @@ COPIES = 4  # of each parameter in a training: itself, its gradient, and Adam's 
 
 def check_room(spec: StudySpec) -> None:
     """Raises SpecError where a trial asks for more than this machine has."""
-    memory = machine.memory()
-    problems = lacking(spec, "this machine", [Has(machine.cpus(), machine.gpus())])
+    memory, gpus = machine.memory(), machine.gpus()
+    problems = lacking(spec, "this machine", [Has(machine.cpus(), gpus)])
+    if spec.compiled and not (spec.resources.gpus and gpus) and machine.cpp_compiler() is None:
+        problems.append(
+            "compiled: torch compiles for CPUs with a C++ compiler, and this machine has none that it finds; install "
+            "g++, name one in the variable CXX, or add --set compiled=false"
+        )
     for settings in (spec.defaults(), largest(spec)):
         count = _parameters(spec, settings)
         if count * 4 * COPIES > memory:

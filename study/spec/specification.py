@@ -243,6 +243,7 @@ class StudySpec(_Part):
     budget: Budget
     precision: Precision = "full"
     deterministic: bool = False
+    compiled: bool = False
     validation: Validation = Validation()
     confirm: Confirm = Confirm()
     resources: Resources = Resources()

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from imagesets import Splits
+from models.base import Update
 from models.distributions import unchecked
 from models.schedules import Step
 from study.spec.build import build
 from study.spec.settings import SETTINGS, is_setting
 from study.trial import arithmetic
+from study.trial.compiled import compiled
 from study.trial.evaluation import evaluate
 from study.trial.images import images_of
 from study.trial.seeds import derived_seed
@@ -53,6 +55,9 @@ class Training:
         seed: of the initial weights, of the order of the images and of all noise.
         device: where model and data are.
 
+    Attributes:
+        notes: of what was compiled, in a line each; who trains, takes them.
+
     Raises:
         ModelError: a hyperparameter is not known, a value is outside its domain, or a rate is nobody's.
         ValueError: the device does not compute in the specification's precision.
@@ -71,7 +76,7 @@ class Training:
         if obstacle := arithmetic.obstacle(spec.precision, self.device):
             raise ValueError(obstacle)
         arithmetic.prepare(spec.deterministic)
-        self.precision, self.deterministic = spec.precision, spec.deterministic
+        self.precision, self.deterministic, self.compiled = spec.precision, spec.deterministic, spec.compiled
         self.budget, self.batch, self.log_every = spec.steps, spec.budget.batch, spec.budget.log_every
         self.seed, self.step = seed, 0
         settings = {**SETTINGS, **{key: value for key, value in config.items() if is_setting(key)}}
@@ -98,6 +103,8 @@ class Training:
         }
         self.rates = {name: [group["lr"] for group in adam.param_groups] for name, adam in self.optimisers.items()}
         self._order: tuple[int, Tensor, Tensor | None] | None = None
+        self._compiled: list[Update] | None = None  # as soon as they are asked for
+        self.notes: list[str] = []
 
     def advance(self, steps: int) -> list[Losses]:
         """Trains for some steps.
@@ -113,7 +120,9 @@ class Training:
         seen = torch.empty(steps, len(updates), device=self.device)
         first = self.step
         how = arithmetic.stepping(self.precision, self.deterministic, self.model, self.device)
-        with self._random.swapped_in(), unchecked(), how:
+        with unchecked(), how, self._random.swapped_in():
+            if self.compiled and steps:
+                updates = self._compiled = self._compiled or self._compile(updates)
             for i in range(steps):
                 self._set_rates()
                 x = self.images_of(self.step)
@@ -143,6 +152,12 @@ class Training:
             optimiser.found_inf = (value == 0).float()  # type: ignore[attr-defined]
         optimiser.step()
         return value
+
+    def _compile(self, updates: Sequence[Update]) -> list[Update]:
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            found, notes = compiled(updates, self.images_of(self.step), self.step, self.parameters)
+        self.notes += notes
+        return found
 
     def _set_rates(self) -> None:
         """The step sizes of this step: those of the configuration, or a tenth of them after the drop."""

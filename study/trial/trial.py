@@ -123,6 +123,8 @@ class Trial:
             losses = self.training.advance(min(self.spec.report_every, self.spec.steps - self.training.step))
         except NonFiniteLossError as error:
             raise NonFiniteLossError(error.loss, error.step, self._doubts) from error
+        while self.training.notes:
+            self._note(self.training.notes.pop(0))
         found = self.training.evaluate()
         self._doubts = pathologies.doubts(self.training.model, found, self.training.step)
         if not math.isfinite(found[self.objective]):

@@ -43,7 +43,7 @@ def evaluated(exported, command, monkeypatch):
 READ = {"model", "image_shape", "hyperparameters", "dataset", "dataset_options", "preprocessing", "pairing"}
 FREE = {("dataset_checksum", "missing"), ("dataset_checksum", "null")}  # of images that come with the project
 NOT_READ = {"training", "study", "trial", "seed", "steps", "parameters", "commit", "changed", "versions"}
-NOT_READ |= {"precision", "deterministic"}
+NOT_READ |= {"precision", "deterministic", "compiled"}
 
 
 @pytest.mark.parametrize("how", WRONG)

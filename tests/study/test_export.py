@@ -100,11 +100,12 @@ def test_the_card_says_what_kind_of_number_it_holds(searched, tmp_path, likeliho
     assert models.load(out).hyperparameters["likelihood"] == likelihood
 
 
-def test_the_card_says_in_what_arithmetic_it_was_trained(searched, tmp_path):
-    out = export(searched(precision="bf16", deterministic=True), tmp_path / "best")
+def test_the_card_says_in_what_arithmetic_it_was_trained(searched, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda loss, **_: loss)  # which takes half a minute
+    out = export(searched(precision="bf16", deterministic=True, compiled=True), tmp_path / "best")
     written = json.loads((out / "config.json").read_text())
-    assert (written["precision"], written["deterministic"]) == ("bf16", True)
-    line = "| training steps in | bfloat16, by deterministic kernels; evaluated in float32 |"
+    assert (written["precision"], written["deterministic"], written["compiled"]) == ("bf16", True, True)
+    line = "| training steps in | bfloat16, by deterministic kernels, compiled; evaluated in float32 |"
     assert line in (out / "README.md").read_text()
 
 

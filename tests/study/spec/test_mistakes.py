@@ -51,6 +51,7 @@ MISTAKES = [
     ({"precision": "fp16"}, "precision: input should be 'full', 'tf32' or 'bf16', got 'fp16'", ""),
     ({"precision": "tf32"}, "precision: tf32 is of GPUs, and with resources.gpus 0 trials are on CPUs; take full", ""),
     ({"deterministic": "yes"}, "deterministic: input should be a valid boolean, got 'yes'", ""),
+    ({"compiled": "yes"}, "compiled: input should be a valid boolean, got 'yes'", ""),
     (
         {"pathologies": ["colapsed"]},
         "pathologies: vae has no pathology 'colapsed'; it may be collapsed",

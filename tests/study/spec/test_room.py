@@ -36,6 +36,15 @@ def test_it_is_a_line(raw, changes, says):
         check_room(StudySpec(**given))
 
 
+def test_compiling_for_cpus_needs_a_compiler(raw, monkeypatch):
+    monkeypatch.setattr(machine, "cpp_compiler", lambda: None)
+    with pytest.raises(SpecError, match="compiled: torch compiles for CPUs with a C\\+\\+ compiler, and this machine"):
+        check_room(StudySpec(**raw(compiled=True)))
+    check_room(StudySpec(**raw()))
+    monkeypatch.setattr(machine, "gpus", lambda: 1)
+    check_room(StudySpec(**raw(compiled=True, resources={"gpus": "auto"})))
+
+
 def test_what_fits_passes(raw):
     check_room(StudySpec(**raw(resources={"cpus": 2})))
 
