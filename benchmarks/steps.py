@@ -2,7 +2,7 @@
 
     echo 50 | python -m benchmarks.steps ours vae --data DIR
 
-- ours: `Training`; reports: likewise, and after each time it evaluates;
+- ours: `Training`; compiled: with compiled steps; reports: as ours, and after each time it evaluates;
 - bare: the straightforward model in a loop, its images in memory as floats;
 - papers: the same with a data set that transforms each image, and a DataLoader.
 
@@ -57,19 +57,20 @@ def pinned(model: str) -> dict[str, Any]:
     return {**SIZES, **OWN.get(model, {})}
 
 
-def specification(model: str, data: str | None) -> StudySpec:
+def specification(model: str, data: str | None, compiled: bool = False) -> StudySpec:
     """Of our training."""
     from study.spec import StudySpec
 
     budget: Any = {"steps": 10**6, "batch": bare.BATCH}
-    return StudySpec(name="speed", model=model, dataset=dataset(data), fixed=pinned(model), budget=budget)
+    fixed, images = pinned(model), dataset(data)
+    return StudySpec(name="speed", model=model, dataset=images, fixed=fixed, budget=budget, compiled=compiled)
 
 
-def ours(model: str, data: str | None, evaluates: bool = False) -> Callable[[int], None]:
+def ours(model: str, data: str | None, evaluates: bool = False, compiled: bool = False) -> Callable[[int], None]:
     import imagesets
     from study.trial.training import Training
 
-    spec = specification(model, data)
+    spec = specification(model, data, compiled)
     training = Training(spec, spec.defaults(), imagesets.load(spec.dataset, data), seed=0)
 
     def advance(steps: int) -> None:
@@ -106,6 +107,7 @@ def papers(model: str, data: str | None) -> Callable[[int], None]:
 
 WAYS: dict[str, Callable[[str, str | None], Callable[[int], None]]] = {
     "ours": ours,
+    "compiled": lambda model, data: ours(model, data, compiled=True),
     "reports": lambda model, data: ours(model, data, evaluates=True),
     "bare": straightforward,
     "papers": papers,
@@ -115,7 +117,7 @@ WAYS: dict[str, Callable[[str, str | None], Callable[[int], None]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("way", choices=WAYS)
-    parser.add_argument("model", choices=bare.MODELS)
+    parser.add_argument("model", choices=[*bare.MODELS, "hvae"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", help="root of the data sets; without it, 5,000 digits")
     given = parser.parse_args()

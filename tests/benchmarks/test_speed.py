@@ -154,7 +154,9 @@ def test_memory_is_that_of_a_process_and_its_children():
 
 @pytest.mark.long
 def test_all_rows_are_measured(capsys):
-    speed.main(["--quick"])
+    compiling = [name for name in speed.ROWS if name.startswith("compiled-")]
+    rows = [name for name in speed.ROWS if name not in compiling[1:]]  # half a minute each
+    speed.main(["--quick", "--only", *rows])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
-    assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in speed.ROWS]
+    assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in rows]
     assert [line for line in lines if "not measured" in line] == [line for line in lines if "pair-pythae" in line]
