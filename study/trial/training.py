@@ -56,7 +56,7 @@ class Training:
         device: where model and data are.
 
     Attributes:
-        notes: of what was compiled, in a line each; who trains, takes them.
+        notes: of what was not compiled, in a line each; who trains, takes them.
 
     Raises:
         ModelError: a hyperparameter is not known, a value is outside its domain, or a rate is nobody's.
@@ -120,7 +120,7 @@ class Training:
         seen = torch.empty(steps, len(updates), device=self.device)
         first = self.step
         how = arithmetic.stepping(self.precision, self.deterministic, self.model, self.device)
-        with unchecked(), how, self._random.swapped_in():
+        with self._random.swapped_in(), unchecked(), how:
             if self.compiled and steps:
                 updates = self._compiled = self._compiled or self._compile(updates)
             for i in range(steps):

@@ -12,7 +12,7 @@ from torch.distributions import Bernoulli, kl_divergence
 from trainings import identical, sizes, weights
 
 from models.base import VAE
-from study.trial.training import Training
+from study.trial.training import NonFiniteLossError, Training
 from study.trial.trial import LOG, Trial
 
 compiles = torch.compile
@@ -68,6 +68,23 @@ def test_two_optimisers_have_a_compiled_loss_each(make, traced):
     usual, compiled = (make("factor", compiled=asked) for asked in (False, True))
     assert losses(usual, 5) == losses(compiled, 5)
     assert counters["stats"]["unique_graphs"] == 2
+
+
+def test_a_compiled_loss_that_is_exactly_0_leaves_the_weights_as_they_are(make, traced, halves):
+    training = make(compiled=True)
+    before = [parameter.clone() for parameter in training.parameters["decoder"]]
+    training.advance(3)
+    assert training.notes == []
+    assert identical(before, [parameter.detach() for parameter in training.parameters["decoder"]])
+
+
+def test_a_compiled_loss_that_is_not_finite_is_told_with_its_step(make, traced):
+    said = []
+    for compiled in (False, True):
+        with pytest.raises(NonFiniteLossError) as told:
+            make(settings={"lr": 1e30}, compiled=compiled).advance(10)
+        said.append(str(told.value))
+    assert said[0] == said[1]
 
 
 def test_a_process_may_compile_more_trainings_than_torch_keeps_versions_of_a_function(make, traced):
