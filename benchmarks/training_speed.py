@@ -81,7 +81,10 @@ def compiled(model: str, asked: Asked) -> Sides:
     ours, theirs = found.ours(), found.theirs()
     assert theirs is not None
     saved = 1 / theirs.cpu - 1 / ours.cpu
-    worth = [f"{seconds:.0f} s of CPU, which {seconds / saved:,.0f} steps save" for seconds in (first, again)]
+    worth = [
+        f"{seconds:.0f} s of CPU, which " + (f"{seconds / saved:,.0f} steps save" if saved > 0 else "nothing saves")
+        for seconds in (first, again)
+    ]
     note = f"the first step takes {worth[0]}; where a process has compiled the same before, {worth[1]}"
     return found._replace(note=note)
 
