@@ -1,8 +1,11 @@
 """Compiled training steps: the same noise and, but for rounding, the same numbers; evaluations are not compiled.
 
 Torch's own backend takes half a minute for a loss. Where it is not what is tested, another stands for it, which runs
-the operations that torch found in a loss as they are.
+the operations that torch found in a loss as they are. That one needs a C++ compiler: where there is none its tests are
+skipped, unless LATENTSWEEP_COMPILER=required.
 """
+
+import os
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from torch.distributions import Bernoulli, kl_divergence
 from trainings import identical, sizes, weights
 
 from models.base import VAE
+from study.machine import cpp_compiler
 from study.trial.training import NonFiniteLossError, Training
 from study.trial.trial import LOG, Trial
 
@@ -133,7 +137,15 @@ ROUNDING = {"rel": 2e-5, "abs": 2e-4}
 """Of losses of tens of nats in 30 steps: float32 rounds them by 4e-6, and the steps before differ by as much."""
 
 
+@pytest.fixture(scope="module")
+def compiler() -> None:
+    """A C++ compiler is on this machine."""
+    if cpp_compiler() is None and os.environ.get("LATENTSWEEP_COMPILER") != "required":
+        pytest.skip("torch finds no C++ compiler; install g++")
+
+
 @pytest.mark.long
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize(
     ("model", "changes"),
     [("vae", {}), ("vsc", {}), ("hvae", {}), ("vae", {"precision": "bf16", "deterministic": True})],
