@@ -18,19 +18,24 @@ class Stream:
     """
 
     def __init__(self, seed: int, device: torch.device):
-        self._cuda = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=self._cuda):
+        self.cuda = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=self.cuda):
             torch.manual_seed(seed)
             self.state = self._get()
 
     def _get(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self.cuda)]
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        with torch.random.fork_rng(devices=self._cuda):
-            torch.set_rng_state(self.state[0])
-            for device, state in zip(self._cuda, self.state[1:]):
-                torch.cuda.set_rng_state(state, device)
+        with torch.random.fork_rng(devices=self.cuda), self.taken_up():
             yield
-            self.state = self._get()
+
+    @contextmanager
+    def taken_up(self) -> Iterator[None]:
+        """As `swapped_in`, but that the global generators are left where this stream stands: for many short turns."""
+        torch.set_rng_state(self.state[0])
+        for device, state in zip(self.cuda, self.state[1:]):
+            torch.cuda.set_rng_state(state, device)
+        yield
+        self.state = self._get()

@@ -84,8 +84,8 @@ class Training:
         self.valid_images = images_of(splits, "valid", spec.preprocessing, spec.pairing, self.device)
         self.pairing, self.valid_count, self.asked = spec.pairing, spec.validation.images, spec.objectives
         self.valid_samples = spec.validation.samples
-        self._random = Stream(seed, self.device)
-        with self._random.swapped_in():
+        self.random = Stream(seed, self.device)
+        with self.random.swapped_in():
             self.model = build(spec, config, self.train_images.image_shape).to(self.device)
             self.model.budget = self.budget
             self.model.fit_statistics(self.train_images)
@@ -120,38 +120,59 @@ class Training:
         seen = torch.empty(steps, len(updates), device=self.device)
         first = self.step
         how = arithmetic.stepping(self.precision, self.deterministic, self.model, self.device)
-        with self._random.swapped_in(), unchecked(), how:
+        with self.random.swapped_in(), unchecked(), how:
             if self.compiled and steps:
                 updates = self._compiled = self._compiled or self._compile(updates)
             for i in range(steps):
-                self._set_rates()
+                self.set_rates()
                 x = self.images_of(self.step)
                 for j, update in enumerate(updates):
                     seen[i, j] = self._apply(update.optimiser, update.loss(x, self.step))
                 self.step += 1
-        values = seen.cpu()
+        return self.logged(first, seen)
+
+    def logged(self, first: int, seen: Tensor) -> list[Losses]:
+        """The losses of every `log_every`th step.
+
+        Args:
+            first: the step of the first of them.
+            seen: of each step, those of its updates, [steps, updates].
+
+        Raises:
+            NonFiniteLossError: a loss was not finite.
+        """
+        updates, values = self.model.updates(), seen.cpu()
         bad = (~values.isfinite()).nonzero()
         if len(bad):
             i, j = bad[0].tolist()
             raise NonFiniteLossError(f"loss of {updates[j].name!r}", first + i)
-        logged = range(-first % self.log_every, steps, self.log_every)
+        logged = range(-first % self.log_every, len(values), self.log_every)
         names = [update.name for update in updates]
         return [Losses(first + i, _by_name(names, values[i].tolist())) for i in logged]
 
     def _apply(self, name: str, loss: Tensor) -> Tensor:
+        self.optimisers[name].zero_grad()
+        loss.backward(inputs=self.parameters[name])
+        value = loss.detach()
+        self.descend(name, value)
+        return value
+
+    def descend(self, name: str, value: Tensor) -> None:
+        """Steps down the gradients that an optimiser's parameters have.
+
+        Args:
+            name: of the optimiser.
+            value: of the loss; where it is exactly 0, nothing is done.
+        """
         optimiser, parameters = self.optimisers[name], self.parameters[name]
-        optimiser.zero_grad()
-        loss.backward(inputs=parameters)
         if self.normalise_gradients:
             for gradient in (parameter.grad for parameter in parameters if parameter.grad is not None):
                 gradient /= gradient.norm() + 1e-7  # the margin of Tomczak & Welling's code
         if self.grad_clip is not None:
             nn.utils.clip_grad_norm_(parameters, self.grad_clip)
-        value = loss.detach()
         if optimiser.defaults["fused"]:  # whose kernels leave out a step without telling the host
             optimiser.found_inf = (value == 0).float()  # type: ignore[attr-defined]
         optimiser.step()
-        return value
 
     def _compile(self, updates: Sequence[Update]) -> list[Update]:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
@@ -159,7 +180,7 @@ class Training:
         self.notes += notes
         return found
 
-    def _set_rates(self) -> None:
+    def set_rates(self) -> None:
         """The step sizes of this step: those of the configuration, or a tenth of them after the drop."""
         share = 0.1 if self.drop_at is not None and self.step >= self.drop_at else 1.0
         for name, optimiser in self.optimisers.items():
@@ -208,7 +229,7 @@ class Training:
             "step": self.step,
             "model": self.model.state_dict(),
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "random": self._random.state,
+            "random": self.random.state,
             "threads": torch.get_num_threads(),
         }
 
@@ -224,7 +245,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(copy.deepcopy(state["optimisers"][name]))  # Adam would go on in what it is given
-        self._random.state = state["random"]
+        self.random.state = state["random"]
 
 
 def _by_name(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
