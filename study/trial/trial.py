@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -47,6 +47,26 @@ def _load_data(name: str, options: str, root: str | None) -> imagesets.Splits:
     return imagesets.load(name, root, **json.loads(options))
 
 
+class Stopwatch:
+    """Counts from now on."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    def spent(self) -> tuple[float, float]:
+        """Seconds by the clock, and of CPU in this process."""
+        started, cpu_started = self._started
+        return time.perf_counter() - started, time.process_time() - cpu_started
+
+
+class Trained(NamedTuple):
+    """What came of training until a report is due."""
+
+    losses: list[Losses] | NonFiniteLossError
+    seconds: float  # by the clock
+    cpu_seconds: float  # of this process
+
+
 class Trial:
     """A configuration in training.
 
@@ -74,38 +94,48 @@ class Trial:
         self.training = Training(spec, settings, splits, seed=seed, device=device)
         self.objective = spec.objectives[0]  # by which the best checkpoint is the best
         self.seconds, self.cpu_seconds, self.best = 0.0, 0.0, -math.inf
+        self.fused = False  # whether it was trained together with others, if only for a while
         self.notes: list[str] = []
         self._doubts = ""  # what the last report held against the training, for the cause of its failure
         self._last: dict[int, Mapping[str, Any]] = {}  # the last report, by its step
         self._ill = False  # of a pathology that ends the trial
         self._repeat: dict[str, Any] | None = None
         self._curves: Curves | None = None
-        state = checkpoint.load_last(folder, self._note)
+        state = checkpoint.load_last(folder, self.note)
         if state is not None and not (checkpoint.same(state["settings"], settings) and state.get("seed", seed) == seed):
-            self._note(f"{folder} holds the checkpoint of another trial; it is left out")
+            self.note(f"{folder} holds the checkpoint of another trial; it is left out")
             state = None
         if state is not None and not self.training.takes(state["training"]):
-            self._note(f"{folder} holds a checkpoint of an earlier release, with other groups of parameters; left out")
+            self.note(f"{folder} holds a checkpoint of an earlier release, with other groups of parameters; left out")
             state = None
         if state is not None:
             self.training.load_state_dict(state["training"])
             self.seconds, self._repeat = state["seconds"], _report_of(state)
+            self.fused = state.get("fused", False)
             self._doubts = pathologies.doubts(self.training.model, self._repeat, self.training.step)
             self._last, self._ill = {self.training.step: self._repeat}, state.get("ill", False)
             self.cpu_seconds = state.get("cpu_seconds", math.nan)  # earlier releases did not count them
             if state.get("objective", "elbo") == self.objective:  # earlier releases went by the ELBO always
                 self.best = state["best"]
-            self._note(f"goes on from step {self.training.step}")
+            self.note(f"goes on from step {self.training.step}")
 
     @property
     def done(self) -> bool:
         """Whether the budget is spent, or a pathology ends the trial, and the last report is handed out."""
         return self._repeat is None and (self._ill or self.training.step >= self.spec.steps)
 
-    def report(self) -> dict[str, Any]:
+    @property
+    def due(self) -> int:
+        """Steps until the next report; none where that is the one of the checkpoint."""
+        return 0 if self._repeat is not None else min(self.spec.report_every, self.spec.steps - self.training.step)
+
+    def report(self, trained: Trained | None = None) -> dict[str, Any]:
         """Trains until the next report is due and makes it.
 
         After a resume the first report is the one that the checkpoint holds: whoever keeps the reports may not have it.
+
+        Args:
+            trained: what came of the training where it was done already, together with others.
 
         Returns:
             Measures on the validation images, and in `measures` their names; `steps`, `seconds` of work so far by the
@@ -118,20 +148,21 @@ class Trial:
         if self._repeat is not None:
             report, self._repeat = self._repeat, None
             return report
-        started, cpu_started = time.perf_counter(), time.process_time()
-        try:
-            losses = self.training.advance(min(self.spec.report_every, self.spec.steps - self.training.step))
-        except NonFiniteLossError as error:
-            raise NonFiniteLossError(error.loss, error.step, self._doubts) from error
+        self.fused |= trained is not None
+        trained, watch = trained or self._trained(), Stopwatch()
+        losses = trained.losses
+        if isinstance(losses, NonFiniteLossError):
+            raise NonFiniteLossError(losses.loss, losses.step, self._doubts) from losses
         while self.training.notes:
-            self._note(self.training.notes.pop(0))
+            self.note(self.training.notes.pop(0))
         found = self.training.evaluate()
         self._doubts = pathologies.doubts(self.training.model, found, self.training.step)
         if not math.isfinite(found[self.objective]):
             title = measures.measure(self.objective).title
             raise NonFiniteLossError(f"validation {title}", self.training.step, self._doubts)
-        self.seconds += time.perf_counter() - started
-        self.cpu_seconds += time.process_time() - cpu_started
+        seconds, cpu_seconds = watch.spent()
+        self.seconds += trained.seconds + seconds
+        self.cpu_seconds += trained.cpu_seconds + cpu_seconds
         report = {
             **found,
             "measures": list(found),
@@ -151,6 +182,15 @@ class Trial:
         self._save(report)
         return report
 
+    def _trained(self) -> Trained:
+        losses: list[Losses] | NonFiniteLossError
+        watch = Stopwatch()
+        try:
+            losses = self.training.advance(self.due)
+        except NonFiniteLossError as error:
+            losses = error
+        return Trained(losses, *watch.spent())
+
     def _judge(self, report: Mapping[str, Any]) -> None:
         """Sees whether the trial has a pathology that is to end it."""
         step = self.training.step
@@ -160,7 +200,7 @@ class Trial:
         ]
         self._last, self._ill = {step: report}, bool(ending)
         if ending:
-            self._note(f"ends at step {step}, {'; '.join(ending)}")
+            self.note(f"ends at step {step}, {'; '.join(ending)}")
 
     def _show(self, found: Mapping[str, float], losses: list[Losses]) -> None:
         step = self.training.step
@@ -177,7 +217,7 @@ class Trial:
         except OSError:  # a full disk ends the work
             raise
         except Exception as error:  # a picture never ends a training
-            self._note(f"no picture at step {step}: {type(error).__name__}: {error}")
+            self.note(f"no picture at step {step}: {type(error).__name__}: {error}")
         self._curves.flush()
 
     def _save(self, report: dict[str, Any]) -> None:
@@ -193,6 +233,7 @@ class Trial:
             "best": self.best,
             "objective": self.objective,
             "ill": self._ill,
+            "fused": self.fused,
         }
         checkpoint.save_last(self.folder, state, is_best=better)
 
@@ -201,7 +242,7 @@ class Trial:
         taken, self.notes = self.notes, []
         return taken
 
-    def _note(self, line: str) -> None:
+    def note(self, line: str) -> None:
         """A line in the trial's log."""
         line = printable(line)
         self.notes.append(line)
