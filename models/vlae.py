@@ -217,7 +217,8 @@ def symmetric(a: Tensor, b: Tensor) -> Tensor:
 def squared(a_BZH: Tensor, weight: Tensor, gram: Tensor) -> Tensor:
     """A W^T W A^T, [B, Z, Z], given the product W^T W."""
     if torch.is_grad_enabled():
-        product: Tensor = Squared.apply(a_BZH, weight, gram)
+        product: Tensor
+        product, _ = Squared.apply(a_BZH, weight, gram)
         return product
     parts = []
     for start, stop in blocks(len(gram)):  # whose sum and its transpose add up to the whole
@@ -229,17 +230,24 @@ def squared(a_BZH: Tensor, weight: Tensor, gram: Tensor) -> Tensor:
 
 
 class Squared(torch.autograd.Function):
-    """A W^T W A^T, for whose gradients A W^T W is not made again."""
+    """A W^T W A^T and A W^T W, of which the first has a gradient, for which the second is not made again."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, a_BZH: Tensor, weight: Tensor, gram: Tensor) -> Tensor:
+    def forward(a_BZH: Tensor, weight: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
         projected = a_BZH @ gram
+        return projected @ a_BZH.mT, projected
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        (a_BZH, weight, _), (_, projected) = inputs, output
+        ctx.mark_non_differentiable(projected)
         ctx.save_for_backward(a_BZH, weight, projected)
-        return projected @ a_BZH.mT
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         a_BZH, weight, projected = ctx.saved_tensors
         both = gradient + gradient.mT
         of_gram = symmetric(a_BZH.flatten(0, 1), (both @ a_BZH).flatten(0, 1))
@@ -283,10 +291,15 @@ class TwoLayers(torch.autograd.Function):
     where autograd would make two of the size. It is made for some coordinates at a time, see `models.memory`.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, v: Tensor, mask: Tensor, w: Tensor) -> Tensor:
-        ctx.save_for_backward(v, mask, w)
+    def forward(v: Tensor, mask: Tensor, w: Tensor) -> Tensor:
         return linear(v.T.contiguous() * mask[:, None], w)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     @once_differentiable
