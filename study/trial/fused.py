@@ -28,9 +28,10 @@ from study.trial.trial import cause
 DRAWN = {torch.rand, torch.randn}  # of a size
 DRAWN_LIKE = {torch.rand_like, torch.randn_like, Tensor.uniform_, Tensor.normal_}  # of a tensor's size
 LOSSES, GRADIENTS = 1e-5, 1e-3
-"""How far the losses of a step, and its gradients by their norm, may lie from those alone, as a share of these. Rounding in
-float32 makes that 1e-7 and 1e-6; other noise makes other gradients."""
-COARSE = 100.0  # times as much with products in bfloat16
+"""How far the losses of a step, and by their norm its gradients, may lie from those alone, as a share of these. By
+rounding in float32 they do by 1e-7 and 1e-6; with other noise the gradients are others.
+"""
+COARSE = 100.0  # times as much with products in TF32 or bfloat16
 
 
 class Fused:
@@ -171,7 +172,7 @@ class Fused:
     def _difference(self, alone: Any, together: Any) -> str:
         """How the losses and gradients of a step differ, in a line; empty where it is by rounding."""
         names = [update.name for update in self._first.model.updates()]
-        times = COARSE if self._first.precision == "bf16" else 1.0
+        times = COARSE if self._first.precision != "full" else 1.0
         for ours, theirs in zip(together, alone, strict=True):
             for name, (value, gradients), (expected, exact) in zip(names, ours, theirs, strict=True):
                 if not torch.allclose(value, expected, rtol=LOSSES * times, equal_nan=True):

@@ -15,6 +15,9 @@ class Stream:
     Args:
         seed: where it starts.
         device: whose generator is meant beside the CPU's.
+
+    Attributes:
+        cuda: that device, where it has a generator of its own.
     """
 
     def __init__(self, seed: int, device: torch.device):
