@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 
@@ -15,17 +15,26 @@ from study.spec import StudySpec
 from study.spec.build import build
 from study.tasks import OF_CODES, Candidate, Job, forget_training
 
+Outcome = Result | Sequence[Result] | Sequence[Collection[Value]] | str
+
 
 class Task(NamedTuple):
-    """What a process does at once: a training and its test, scores of one model's codes, or the ranking of seeds."""
+    """What a process does at once: trainings and their tests, scores of one model's codes, or the ranking of seeds."""
 
     kind: Literal["work", "score", "rank"]
-    jobs: tuple[Job, ...]  # one, or those of a configuration that are compared
+    jobs: tuple[Job, ...]  # one, or those of a configuration that are trained together or compared
     measures: tuple[Measure, ...]
 
     @property
     def key(self) -> tuple[str, str, tuple[int, ...]]:
         return self.kind, self.jobs[0].candidate.name, tuple(job.repeat for job in self.jobs)
+
+    def parts(self, found: Outcome) -> list[tuple[Task, Outcome]]:
+        """What came of it, of trainings that were done together for each by itself."""
+        if self.kind != "work" or len(self.jobs) == 1:
+            return [(self, found)]
+        results = cast(Sequence[Result], found)
+        return [(self._replace(jobs=(job,)), one) for job, one in zip(self.jobs, results, strict=True)]
 
 
 class Agenda:
@@ -48,6 +57,7 @@ class Agenda:
         }
         self._begun: set[Any] = set()  # keys of tasks
         self._left_alone: set[Any] = set()  # keys of those that the machine failed, or an error
+        self._apart: set[Any] = set()  # keys of jobs that are trained by themselves, whatever the specification says
 
     def result(self, job: Job) -> Result | None:
         """What is known of a job; None where nothing is."""
@@ -72,6 +82,8 @@ class Agenda:
     def left(self) -> list[Task]:
         """All that is left to do, in an order in which it can be done."""
         by_itself = [task for job in self.jobs for task in self._of(job)]
+        if self.spec.confirm.fused:
+            by_itself = self._together(by_itself)
         return [task for task in (*by_itself, *self._rankings()) if task.key not in self._left_alone]
 
     def ready(self) -> Iterator[Task]:
@@ -84,14 +96,22 @@ class Agenda:
                 self._begun.add(task.key)
                 yield task
 
-    def take(self, task: Task, found: Result | Sequence[Collection[Value]] | str) -> None:
+    def set_apart(self, task: Task) -> None:
+        """Has the trainings of a task that was begun done again, each by itself."""
+        self._apart.update(map(_key, task.jobs))
+
+    def take(self, task: Task, found: Outcome) -> None:
         """Keeps what came of a task.
 
         Args:
             task: which was begun.
-            found: of `work` its result, of others the values of each job, or why there are none: these are tried again
-                by the next confirmation.
+            found: of `work` its result, or that of each job, of others the values of each job, or why there are none:
+                these are tried again by the next confirmation.
         """
+        if len(parts := task.parts(found)) > 1:
+            for part in parts:
+                self.take(*part)
+            return
         if isinstance(found, str) or (isinstance(found, Result) and not is_trained(found, self.spec)):
             self._left_alone.add(task.key)
         if isinstance(found, str):
@@ -103,7 +123,7 @@ class Agenda:
                 found = found._replace(values=old.values, latents=latents).having(found.values)
             self._keep(task.jobs[0], found)
             return
-        for job, values in zip(task.jobs, found):
+        for job, values in zip(task.jobs, cast(Sequence[Collection[Value]], found)):
             old = self.result(job)
             assert old is not None
             self._keep(job, old.having(values))
@@ -129,6 +149,22 @@ class Agenda:
             yield Task("work", (job,), light)
         if of_codes:
             yield Task("score", (job,), of_codes)
+
+    def _together(self, tasks: list[Task]) -> list[Task]:
+        """With the trainings of a configuration as one task, but for those that were set apart."""
+        found: list[Task] = []
+        places: dict[str, int] = {}
+        for task in tasks:
+            (job,) = task.jobs
+            if task.kind != "work" or is_trained(self.result(job), self.spec) or _key(job) in self._apart:
+                found.append(task)
+            elif job.candidate.name in places:
+                place = places[job.candidate.name]
+                found[place] = found[place]._replace(jobs=(*found[place].jobs, job))
+            else:
+                places[job.candidate.name] = len(found)
+                found.append(task)
+        return found
 
     def _rankings(self) -> Iterator[Task]:
         """Of each configuration whose seeds are to be compared: of two at least, those that did not fail."""

@@ -21,8 +21,8 @@ from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import TrialState
 
 import imagesets
-from study.agenda import Agenda, Task
-from study.record.confirmation import DEFAULTS, LATENTS, Result, Value, in_columns
+from study.agenda import Agenda, Outcome, Task
+from study.record.confirmation import DEFAULTS, LATENTS, Result, in_columns
 from study.record.folder import OpenRun, Run, RunError
 from study.record.packed import as_packed, kept
 from study.record.pathologies import sound
@@ -46,7 +46,7 @@ from study.spec import StudySpec, dump
 from study.spec.measures import in_order
 from study.spec.problems import MachineError
 from study.spec.text import command
-from study.tasks import Candidate, Job, rank, score, work
+from study.tasks import Candidate, Job, rank, score, work, work_together
 from study.trial import arithmetic
 from study.trial.files import write_whole
 from study.trial.seeds import derived_seed
@@ -213,7 +213,7 @@ def _work_all(
         again: list[Task] = []  # those of them that are still to be tried again, alone, when the others have ended
         started, ended = time.monotonic(), 0
         while stop.signal is None:
-            pending |= {done.remote(task): task for task in agenda.ready()}
+            pending |= {done.options(num_gpus=_share(gpus, task)).remote(task): task for task in agenda.ready()}
             if not pending and again:
                 task = again.pop(0)
                 pending = {done.options(num_gpus=math.ceil(gpus)).remote(task): task}
@@ -222,16 +222,19 @@ def _work_all(
             finished, _ = ray.wait(list(pending), timeout=0.5)
             for reference in finished:
                 task = pending.pop(reference)
-                found = _got(reference, task, spec, stop)
-                if _ran_out(found) and task.key not in put_off:
-                    put_off.add(task.key)
-                    again.append(task)
-                    say(f"{_outcome(agenda, task, found)}; it is tried again alone, when the others have ended")
-                    continue
-                agenda.take(task, found)
-                ended += 1
-                how_far = _how_far(ended, len(agenda.left()), time.monotonic() - started)
-                say(f"{_outcome(agenda, task, found)}   ({how_far})")
+                for part, found in task.parts(_got(reference, task, spec, stop)):
+                    came_of_it = _outcome(agenda, part, found)
+                    if _ran_out(found) and part is not task:
+                        agenda.set_apart(part)
+                        say(f"{came_of_it}; it is tried again, not fused with others")
+                    elif _ran_out(found) and part.key not in put_off:
+                        put_off.add(part.key)
+                        again.append(part)
+                        say(f"{came_of_it}; it is tried again alone, when the others have ended")
+                    else:
+                        agenda.take(part, found)
+                        ended += 1
+                        say(f"{came_of_it}   ({_how_far(ended, agenda.left(), time.monotonic() - started)})")
         for reference in pending:
             ray.cancel(reference, force=True)
         return stop.signal
@@ -244,13 +247,12 @@ def _check_seen(error: Exception, stop: Stop) -> None:
         raise MachineError(f"{cause.strerror}\ngo on with: {stop.how_to_go_on()}")
 
 
-Outcome = Result | Sequence[Sequence[Value]] | str
-
-
 def do(task: Task, run: Run, spec: StudySpec, data: str | None, device: torch.device) -> Outcome:
     """Does a task; what `Agenda.take` takes."""
     job = task.jobs[0]
     with arithmetic.evaluating(spec.deterministic):
+        if task.kind == "work" and len(task.jobs) > 1:
+            return work_together(run, spec, task.jobs, data, device, task.measures)
         if task.kind == "work":
             return work(run, spec, job, data, device, task.measures)
         try:
@@ -275,11 +277,20 @@ def _got(reference: Any, task: Task, spec: StudySpec, stop: Stop) -> Outcome:
     except ray.exceptions.RayError as error:
         _check_seen(error, stop)
         why = f"lost: {type(error).__name__}"
-        return Result(why, 0, spec.steps) if task.kind == "work" else why
+        if task.kind != "work":
+            return why
+        lost = Result(why, 0, spec.steps)
+        return lost if len(task.jobs) == 1 else [lost] * len(task.jobs)
 
 
-def _how_far(ended: int, left: int, seconds: float) -> str:
-    """How many tasks have ended, and how long the others take at that pace."""
+def _share(gpus: float, task: Task) -> float:
+    """The GPUs of a task: what is trained together has the shares of all its seeds, a whole card at most."""
+    return min(gpus * len(task.jobs), math.ceil(gpus)) if task.kind == "work" else gpus
+
+
+def _how_far(ended: int, tasks: Sequence[Task], seconds: float) -> str:
+    """How many have ended, and how long the others take at that pace; trainings count by themselves."""
+    left = sum(len(task.jobs) if task.kind == "work" else 1 for task in tasks)
     rest = f", about {duration(seconds / ended * left)} left" if left else ""
     return f"{ended} of {ended + left}{rest}"
 
@@ -328,6 +339,7 @@ def _row(opened: OpenRun, agenda: Agenda, job: Job, found: Result) -> dict[str, 
         "steps": found.steps,
         "seconds": found.seconds,
         "cpu_seconds": found.cpu_seconds,
+        "fused": found.fused,
         "samples": spec.confirm.samples,
         "images": spec.tested,
         **{key: getattr(spec.confirm, key) for key in ("votes", "examples", "trees", "codes_of")},

@@ -17,6 +17,7 @@ from models.latents import kl_shares
 from models.measures import Measure
 from study.record.confirmation import RESULT, Result, Value, settings_of, wanted
 from study.record.folder import Run
+from study.record.trials import is_oom
 from study.spec import StudySpec
 from study.spec.build import build
 from study.spec.measures import MEASURES, SCORES, kind_of
@@ -25,6 +26,7 @@ from study.trial.checkpoint import CheckpointError
 from study.trial.evaluation import BATCH, evaluating, score_codes, take_all
 from study.trial.images import Images, Part, images_of
 from study.trial.scores import How
+from study.trial.together import train_together
 from study.trial.trial import Trial, cause, load_data
 
 OF_CODES = frozenset(measure.name for score in SCORES for measure in score.all)
@@ -93,11 +95,60 @@ def work(
             valid_elbo=best["report"].get("elbo", np.nan),  # of a posterior without a density
             values=_values(found | taken.measures, [*MEASURES, *model.measures()], spec, kind),
             latents=taken.latents,
+            fused=trial.fused,
         )
     except Exception as error:
         return Result(cause(error), trial.training.step if trial else 0, spec.steps)
     finally:
         if trial is not None:
+            trial.close()
+
+
+def work_together(
+    run: Run,
+    spec: StudySpec,
+    jobs: Sequence[Job],
+    data: str | None,
+    device: torch.device,
+    measures: Collection[Measure] | None = None,
+) -> list[Result]:
+    """Does the work of several seeds of one configuration, whose trainings are one program where their model can be.
+
+    Where that program fails, they go on one by one from their checkpoints; but not where the memory is spent, which is
+    the result of all then: they are better tried in processes of their own.
+
+    Args:
+        jobs: of one configuration.
+        run, spec, data, device, measures: as for `work`.
+
+    Returns:
+        The result of each job.
+    """
+    failed = _trained_together(run, spec, jobs, data, device)
+    return [failed.get(job.repeat) or work(run, spec, job, data, device, measures) for job in jobs]
+
+
+def _trained_together(
+    run: Run, spec: StudySpec, jobs: Sequence[Job], data: str | None, device: torch.device
+) -> dict[int, Result]:
+    """Trains to the end of the budget; the results of those that failed, by their seeds' numbers."""
+    trials: list[Trial] = []
+    try:
+        splits = load_data(spec, data)
+        for job in jobs:
+            trials.append(_trial(run, spec, job, splits, device))
+        errors = train_together(trials)
+        ended = {job.repeat: trial for job, trial in zip(jobs, trials) if trial in errors}
+        return {repeat: Result(cause(errors[t]), t.training.step, spec.steps) for repeat, t in ended.items()}
+    except Exception as error:
+        why = cause(error)
+        if is_oom(why):
+            return {job.repeat: Result(why, 0, spec.steps) for job in jobs}
+        for trial in trials:
+            trial.note(f"goes on alone: {why}")
+        return {}
+    finally:
+        for trial in trials:
             trial.close()
 
 

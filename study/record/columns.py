@@ -74,6 +74,7 @@ COLUMNS = {
         "steps": "optimiser steps",
         "seconds": "of work on the training, by the clock; the test set not counted",
         "cpu_seconds": "of its process in them, over all its threads; empty in results of earlier releases",
+        "fused": "whether it was, if only for a while, one program with other seeds; its seconds are then its share",
         "samples": "S, draws an image of importance-weighted numbers",
         "images": "how many test images were importance-weighted, the first ones; UDR is of them, too",
         "votes": "that `factor_vae` and `beta_vae` trained on; half as many evaluated",

@@ -59,6 +59,7 @@ class Result(NamedTuple):
     latents: dict[str, list[float]] | None = (
         None  # what each latent does, Z numbers by name; earlier releases did not say
     )
+    fused: bool = False  # whether it was trained with other seeds as one program
 
     def having(self, values: Iterable[Value]) -> Result:
         """With more values, which take the place of those of the same key."""

@@ -154,7 +154,7 @@ class Confirm(_Part):
 
     What is importance-weighted, is so with `samples` draws an image, on `images` test images; UDR is of these, too.
     `scores` are of the codes of the test set, or of the whole data set, as published ones are. They draw `votes`, or
-    are fitted on `examples`, and half as many more evaluate.
+    are fitted on `examples`, and half as many more evaluate. `fused` trains a configuration's seeds as one program.
     """
 
     top: int = Field(default=3, ge=0, le=MANY)
@@ -166,6 +166,7 @@ class Confirm(_Part):
     examples: Several = 10_000
     trees: Literal["lightgbm", "scikit-learn"] = "lightgbm"  # of DCI, which is defined by the second, in minutes
     codes_of: Literal["test", "all"] = "test"
+    fused: bool = False
 
 
 class Resources(_Part):
