@@ -40,7 +40,7 @@ def with_more(run: Run, wanted: StudySpec) -> StudySpec:
     own = run.spec()
     if own.trials:
         raise RunError(f"{run.path} exists already and is a search; name another run with --set name=...")
-    free = {"trials": True, "resources": True, "max_failed": True, "storage": True, "confirm": {"seeds"}}
+    free = {"trials": True, "resources": True, "max_failed": True, "storage": True, "confirm": {"seeds", "fused"}}
     if changed := differences(own, wanted, free):
         raise RunError(
             f"{run.name} cannot go on with another configuration: {'; '.join(changed)}. Repeat the --set that it was "

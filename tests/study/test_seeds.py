@@ -335,7 +335,8 @@ def test_killed_before_it_had_a_study_it_goes_on_with_confirm(command, given, ru
 def test_more_seeds_are_added_to_those_that_are_there(command, seeded, here, run):
     seeded("--seeds", "2")
     before, kept = rows(run), {path: path.read_bytes() for path in run.path.glob("confirm/*/*") if path.is_file()}
-    seeded("--seeds", "4", "--set", "resources.cpus=1")
+    seeded("--seeds", "3", "--set", "resources.cpus=1")
+    seeded("--seeds", "4", "--set", "confirm.fused=true")
     assert here.done == [0, 1, 2, 3]
     assert rows(run)[:2] == before
     assert [row["repeat"] for row in rows(run)] == [0, 1, 2, 3]
