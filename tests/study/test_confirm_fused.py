@@ -85,6 +85,7 @@ def test_the_seeds_of_a_configuration_are_one_task_but_for_those_that_are_done(f
     (task,) = agenda.ready()
     assert task.key == ("work", "defaults", (0, 1, 2))
     assert list(agenda.ready()) == []
+    assert [confirming._share(gpus, task) for gpus in (0.0, 0.25, 0.5, 2.0)] == [0.0, 0.75, 1.0, 2.0]
     alone = task._replace(jobs=task.jobs[1:2])
     agenda.take(alone, confirming.do(alone, run, fused, None, CPU))
     assert [each.key for each in agenda.left()] == [("work", "defaults", (0, 2))]
