@@ -128,6 +128,7 @@ def build(image_shape, *, latent=4, **shared):
 """
 
 
+@pytest.mark.long
 def test_where_the_memory_is_spent_the_seeds_are_tried_one_by_one(raw, one_by_one, ray_up, tmp_path):
     (tmp_path / "greedy.py").write_text(GREEDY, encoding="utf-8")
     how = {**HOW, "seeds": 2, "fused": True}
