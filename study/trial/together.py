@@ -48,7 +48,8 @@ def _obstacle(trials: Sequence[Trial]) -> str:
     """Why they are not fused, which stands in their logs; empty where they are."""
     why = Fused([trial.training for trial in trials]).obstacle()
     for trial in trials:
-        trial.note(f"trains alone: {why}" if why else f"trains as one of {len(trials)} seeds")
+        how = ", which are not compiled" if trial.spec.compiled else ""
+        trial.note(f"trains alone: {why}" if why else f"trains as one of {len(trials)} seeds{how}")
     return why
 
 

@@ -23,8 +23,9 @@ TIMES = ("seconds", "cpu_seconds", "reported", "peak_memory")
 def trials(small, splits):
     """Opens the trials of a configuration in a folder."""
 
-    def make(folder: Path, model="vae") -> list[Trial]:
-        spec: StudySpec = small(model, budget={"steps": 12, "batch": 16, "log_every": 2, "report_every": 4})
+    def make(folder: Path, model="vae", **changes: Any) -> list[Trial]:
+        budget = {"steps": 12, "batch": 16, "log_every": 2, "report_every": 4}
+        spec: StudySpec = small(model, budget=budget, **changes)
         settings, shown = {**sizes(model), "lr": 1e-3}, splits_for(model, splits)
         return [Trial(spec, settings, shown, seed=seed, folder=folder / str(seed)) for seed in SEEDS]
 
@@ -113,3 +114,9 @@ def test_one_that_fails_has_its_own_error_and_the_others_go_on(trials, tmp_path)
     assert cause(error).startswith("nan: the loss of 'elbo' was not finite at step 4; before, collapsed: ")
     shutil.copytree(tmp_path / "alone" / "2", tmp_path / "together" / "2", dirs_exist_ok=True)
     check_alike(tmp_path / "together", tmp_path / "alone", (True, False, True))
+
+
+def test_what_is_fused_is_not_compiled_and_the_log_says_so(trials, tmp_path):
+    assert train_together(trials(tmp_path, compiled=True)) == {}
+    assert "trains as one of 3 seeds, which are not compiled" in log(tmp_path, 1)
+    assert checkpoint.load(tmp_path / "1" / checkpoint.LAST)["fused"]
