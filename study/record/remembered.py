@@ -7,11 +7,13 @@ running, reading them back, all their reports with them, was nearly all that a s
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import json
 import operator
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility, distribution_to_json
@@ -19,12 +21,21 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import delete, insert
+from sqlalchemy import Delete, Insert, bindparam, delete, insert, update
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 Write = Callable[["Session"], None]
+Row = dict[str, Any]
+
+KEYS = {  # of tables that say something of trials: what tells the rows of one trial apart
+    models.TrialParamModel: "param_name",
+    models.TrialUserAttributeModel: "key",
+    models.TrialSystemAttributeModel: "key",
+    models.TrialIntermediateValueModel: "step",
+    models.TrialValueModel: "objective",
+}
 
 
 class Remembering(RDBStorage):
@@ -38,8 +49,9 @@ class Remembering(RDBStorage):
         self._remembered: dict[int, FrozenTrial] = {}  # by id, until they ended and were read
         self._writes = False  # so that nobody else does
         self._read = False  # since then, the trials that were there before
-        self._held: list[Write] | None = None  # what is written `together`
-        self._drawn: list[dict[str, Any]] = []  # and of that the parameters, as rows
+        self._together = False
+        self._held: list[Write] = []  # what is to be written
+        self._rows: dict[type[models.BaseModel], list[Row]] = {}  # likewise
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         trial = super()._create_new_trial(study_id, template_trial)
@@ -79,16 +91,22 @@ class Remembering(RDBStorage):
 
         It must be repeatable, as all that is written here is: after a lost answer it is written again.
         """
-        self._held = []
+        before, self._together = self._together, True
         try:
             yield
         finally:
-            held, drawn = self._held, self._drawn
-            self._held, self._drawn = None, []
-            if drawn:
-                held.append(lambda session: _write_rows(session, drawn))
-            if held:
-                self._write(held)
+            self._together = before
+            self._flush()
+
+    def _flush(self) -> None:
+        """Writes what is held, unless it is to be written with what follows."""
+        if self._together:
+            return
+        replaced: list[Write] = [functools.partial(_replace, kind, rows) for kind, rows in self._rows.items()]
+        held = [*self._held, *replaced]
+        self._held, self._rows = [], {}
+        if held:
+            self._write(held)
 
     def _write(self, held: Sequence[Write]) -> None:
         with _create_scoped_session(self.scoped_session, True) as session:
@@ -103,52 +121,68 @@ class Remembering(RDBStorage):
         distribution: BaseDistribution,
         previous: BaseDistribution | None = None,
     ) -> None:
-        given = trial_id, param_name, param_value_internal, distribution, previous
-        if self._held is None or previous is None:
-            trial = self._written(trial_id, lambda session: self._set_trial_param_without_commit(session, *given))
+        self._check_goes_on(trial_id)
+        if previous is None:  # Optuna asks the database for one of another trial
+            given = trial_id, param_name, param_value_internal, distribution
+            self._held.append(lambda session: self._set_trial_param_without_commit(session, *given))
         else:
             check_distribution_compatibility(previous, distribution)
-            self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)
-            text = distribution_to_json(distribution)
-            row = {"trial_id": trial_id, "param_name": param_name, "param_value": param_value_internal}
-            self._drawn.append({**row, "distribution_json": text})
-            trial = self._changing(trial_id)
+            drawn = {"param_value": param_value_internal, "distribution_json": distribution_to_json(distribution)}
+            self._hold(models.TrialParamModel, trial_id, param_name, drawn)
+        self._flush()
+        trial = self._changing(trial_id)
         trial._params = {**trial._params, param_name: distribution.to_external_repr(param_value_internal)}
         trial._distributions = {**trial._distributions, param_name: distribution}
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        given = trial_id, step, float(intermediate_value)  # of numpy's PostgreSQL would make something else
-        trial = self._written(
-            trial_id, lambda session: self._set_trial_intermediate_value_without_commit(session, *given)
-        )
-        trial.intermediate_values = {**trial.intermediate_values, step: given[-1]}
+        self._check_goes_on(trial_id)
+        given = float(intermediate_value)  # of numpy's PostgreSQL would make something else
+        value, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(given)
+        said = {"intermediate_value": value, "intermediate_value_type": kind}
+        self._hold(models.TrialIntermediateValueModel, trial_id, step, said)
+        self._flush()
+        trial = self._changing(trial_id)
+        trial.intermediate_values = {**trial.intermediate_values, step: given}
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        trial = self._attribute(models.TrialUserAttributeModel, trial_id, key, value)
-        trial._user_attrs = {**trial._user_attrs, key: json.loads(json.dumps(value))}
+        trial, said = self._attribute(models.TrialUserAttributeModel, trial_id, key, value)
+        trial._user_attrs = {**trial._user_attrs, key: said}
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        trial = self._attribute(models.TrialSystemAttributeModel, trial_id, key, value)
-        trial._system_attrs = {**trial._system_attrs, key: json.loads(json.dumps(value))}
+        trial, said = self._attribute(models.TrialSystemAttributeModel, trial_id, key, value)
+        trial._system_attrs = {**trial._system_attrs, key: said}
 
-    def _attribute(self, kind: Any, trial_id: int, key: str, value: Any) -> FrozenTrial:
-        return self._written(
-            trial_id, lambda session: self._set_trial_attr_without_commit(session, kind, trial_id, key, value)
-        )
-
-    def _written(self, trial_id: int, write: Write) -> FrozenTrial:
-        """A trial to be changed in memory as a write changes it in the database, now or at the end of `together`."""
-        if self._held is None:
-            self._write([write])
-        else:
-            self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)
-            self._held.append(write)
-        return self._changing(trial_id)
+    def _attribute(self, kind: Any, trial_id: int, key: str, value: Any) -> tuple[FrozenTrial, Any]:
+        """Writes an attribute; the trial that is to have it, and the value as it will be read."""
+        self._check_goes_on(trial_id)
+        text = json.dumps(value)
+        self._hold(kind, trial_id, key, {"value_json": text})
+        self._flush()
+        return self._changing(trial_id), json.loads(text)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
-        told = super().set_trial_state_values(trial_id, state, values)
-        self.remember(trial_id)  # with the times that it was given
-        return told
+        if not state.is_finished():  # whether it waits still, the database says
+            told = super().set_trial_state_values(trial_id, state, values)
+            self.remember(trial_id)
+            return told
+        self._check_goes_on(trial_id)
+        now = datetime.now()
+        for objective, given in enumerate(values or ()):
+            value, kind = models.TrialValueModel.value_to_stored_repr(given)
+            self._hold(models.TrialValueModel, trial_id, objective, {"value": value, "value_type": kind})
+        self._held.append(functools.partial(_end, trial_id, state, now))
+        self._flush()
+        trial = self._changing(trial_id)
+        trial.state, trial.values, trial.datetime_complete = state, values, now
+        return True
+
+    def _check_goes_on(self, trial_id: int) -> None:
+        """Raises Optuna's error where a trial has ended."""
+        self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)
+
+    def _hold(self, kind: type[models.BaseModel], trial_id: int, key: str | int, said: Row) -> None:
+        """Has a row to be written, in the place of the one that has the same key."""
+        self._rows.setdefault(kind, []).append({"trial_id": trial_id, KEYS[kind]: key, **said})
 
     def remember(self, trial_id: int) -> FrozenTrial:
         """A trial as it is stored, and which this process writes."""
@@ -164,10 +198,24 @@ class Remembering(RDBStorage):
         return trial
 
 
-def _write_rows(session: Session, drawn: Sequence[dict[str, Any]]) -> None:
-    """Writes parameters in the place of those that are there; Optuna asks a server three times for each."""
-    table, kind = models.TrialParamModel, operator.itemgetter("trial_id")
-    for trial_id, rows in itertools.groupby(sorted(drawn, key=kind), kind):
-        new = {row["param_name"]: row for row in rows}
-        session.execute(delete(table).where(table.trial_id == trial_id, table.param_name.in_(new)))
-        session.execute(insert(table), [*new.values()])
+def _replace(kind: Any, rows: Sequence[Row], session: Session) -> None:
+    """Writes rows in the place of those that are there; Optuna asks a server three times for each."""
+    (remove, add), of_trial, connection = _statements(kind), operator.itemgetter("trial_id"), session.connection()
+    for trial_id, of_one in itertools.groupby(sorted(rows, key=of_trial), of_trial):
+        new = {row[KEYS[kind]]: row for row in of_one}
+        connection.execute(remove, {"of_trial": trial_id, "these": [*new]})
+        connection.execute(add, [*new.values()])
+
+
+@functools.cache
+def _statements(kind: Any) -> tuple[Delete, Insert]:
+    """What removes rows of a trial and what adds some; to put them together takes as long as to execute them."""
+    table = kind.__table__
+    these = table.c[KEYS[kind]].in_(bindparam("these", expanding=True))
+    return delete(table).where(table.c.trial_id == bindparam("of_trial"), these), insert(table)
+
+
+def _end(trial_id: int, state: TrialState, when: datetime, session: Session) -> None:
+    table = models.TrialModel.__table__
+    ended = {"state": state, "datetime_complete": when.astimezone(UTC).replace(tzinfo=None)}
+    session.connection().execute(update(table).where(table.c.trial_id == trial_id).values(ended))

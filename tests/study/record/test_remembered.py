@@ -164,6 +164,22 @@ def test_what_is_written_together_is_one_transaction(study, as_stored, monkeypat
     assert plain(study.get_trials()) == plain(as_stored())
 
 
+def test_an_end_is_one_transaction_with_what_is_told_beside_it(study, as_stored, monkeypatch):
+    study.ask(SPACE)
+    commits = []
+    monkeypatch.setattr(Session, "commit", lambda self, commit=Session.commit: commits.append(1) or commit(self))
+    with backend.together(study):
+        study._storage.set_trial_user_attr(1, "cause", "none")
+        with backend.together(study):
+            study._storage.set_trial_system_attr(1, "constraint", -1.0)
+        study.tell(0, 1 / 3)
+        assert as_stored()[0].state == TrialState.RUNNING
+        commits.clear()
+    assert commits == [1]
+    assert as_stored()[0].value == 1 / 3
+    assert plain(study.get_trials()) == plain(as_stored())
+
+
 def test_what_is_written_together_before_an_error_is_kept(study, as_stored):
     def interrupted():
         with backend.together(study):
