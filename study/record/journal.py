@@ -29,6 +29,9 @@ class Journal(JournalFileBackend):
         Args:
             lines: that have been read from the file, and are all that it has.
         """
+        if self._held is not None:  # it is the outer one's
+            yield
+            return
         self._held, self._begun = [], lines
         try:
             yield

@@ -188,17 +188,18 @@ def tell(opened: OpenRun, number: int, end: End, traceback: str = "") -> None:
     """
     run, spec, study = opened
     trial_id = id_of(study, number)
-    for key, value in (("cause", end.cause), ("traceback", traceback)):
-        if value:
-            study._storage.set_trial_user_attr(trial_id, key, value)
-    if run.trial(number).is_dir():  # else it has not begun
-        with suppress(OSError):  # a full disk is no reason to leave the trial without its end
-            settings = spec.settings_of(study._storage.get_trial(trial_id).params)
-            hparams.write(run.trial(number), settings, failed=end.state == TrialState.FAIL)
-            artifacts.attach(run, study, number, trial_id)
-    if end.state != TrialState.FAIL:
-        pathologies.tell(study, trial_id, reports(study._storage.get_trial(trial_id)))
-    study.tell(number, end.values, end.state)
+    with together(study):
+        for key, value in (("cause", end.cause), ("traceback", traceback)):
+            if value:
+                study._storage.set_trial_user_attr(trial_id, key, value)
+        if run.trial(number).is_dir():  # else it has not begun
+            with suppress(OSError):  # a full disk is no reason to leave the trial without its end
+                settings = spec.settings_of(study._storage.get_trial(trial_id).params)
+                hparams.write(run.trial(number), settings, failed=end.state == TrialState.FAIL)
+                artifacts.attach(run, study, number, trial_id)
+        if end.state != TrialState.FAIL:
+            pathologies.tell(study, trial_id, reports(study._storage.get_trial(trial_id)))
+        study.tell(number, end.values, end.state)
 
 
 def fail(opened: OpenRun, number: int, cause: str, traceback: str = "") -> End:

@@ -111,8 +111,9 @@ def draw_and_report(study):
     """A trial that is asked for, drawn and reported together."""
     with backend.together(study):
         trial = study.ask()
-        for name, space in SPACE.items():
-            trial._suggest(name, space)
+        with backend.together(study):
+            for name, space in SPACE.items():
+                trial._suggest(name, space)
         study._storage.set_trial_user_attr(trial._trial_id, "report:1", {"elbo": -1.5, "n": (1, 2)})
         study._storage.set_trial_intermediate_value(trial._trial_id, 1, -1.5)
         return study.get_trials()[-1]
