@@ -88,9 +88,11 @@ def _flags(products: Literal["ieee", "tf32"], deterministic: bool) -> Iterator[N
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     warned_only = torch.is_deterministic_algorithms_warn_only_enabled()
     matmul.fp32_precision = conv.fp32_precision = products
-    torch.use_deterministic_algorithms(deterministic or was_deterministic, warn_only=warned_only and not deterministic)
+    if deterministic:  # to say no more than what holds already, torch imports its compiler: 60 MiB, and a second
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         matmul.fp32_precision, conv.fp32_precision = before
-        torch.use_deterministic_algorithms(was_deterministic, warn_only=warned_only)
+        if deterministic:
+            torch.use_deterministic_algorithms(was_deterministic, warn_only=warned_only)

@@ -20,6 +20,7 @@ from models.schedules import Step
 from study.spec.build import build
 from study.spec.settings import SETTINGS, is_setting
 from study.trial import arithmetic
+from study.trial.adam import Adam
 from study.trial.compiled import compiled
 from study.trial.evaluation import evaluate
 from study.trial.images import images_of
@@ -257,8 +258,8 @@ def _by_name(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
 
 def _adam(
     name: str, groups: Mapping[str, list[nn.Parameter]], settings: Mapping[str, Any], device: torch.device
-) -> torch.optim.Adam:
+) -> Adam:
     rates = [{"params": parameters, "lr": settings.get(rate, settings["lr"])} for rate, parameters in groups.items()]
     betas = settings.get(f"betas_{name}", settings["betas"])
     fused = device.type in ("cpu", "cuda")
-    return torch.optim.Adam(rates, betas=tuple(betas), weight_decay=settings["weight_decay"], fused=fused)
+    return Adam(rates, betas=tuple(betas), weight_decay=settings["weight_decay"], fused=fused)

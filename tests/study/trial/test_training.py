@@ -186,3 +186,35 @@ def test_training_raises_the_validation_elbo(training, model):
 def test_an_unknown_setting_is_refused(training):
     with pytest.raises(models.ModelError, match="vae: latnet: vae has no such hyperparameter"):
         training(latnet=3)
+
+
+TRAINS = """
+import sys
+import imagesets, torch
+from study.spec import StudySpec
+from study.trial.training import Training
+
+pins = {"hidden": 4, "latent": 2, "posterior": "gaussian", "prior": "standard"}
+budget = {"steps": 2, "report_every": 2, "batch": 8}
+spec = StudySpec(name="s", model="vae", dataset="mnist5k", fixed=pins, budget=budget, validation={"images": 8})
+first, second = [Training(spec, spec.defaults(), imagesets.load("mnist5k"), seed=0) for _ in range(2)]
+first.advance(1)
+second.load_state_dict(first.state_dict())
+second.advance(1)
+second.evaluate()
+assert not {"torch._dynamo", "sympy"} & set(sys.modules)
+"""
+
+
+def test_a_training_leaves_torchs_compiler_where_it_is(python, tmp_path):
+    python("-c", TRAINS, cwd=tmp_path)
+
+
+def test_adam_is_torchs_own(training):
+    ours, theirs = training(weight_decay=0.1), training(weight_decay=0.1)
+    theirs.optimisers = {
+        name: torch.optim.Adam(optimiser.param_groups, fused=True) for name, optimiser in theirs.optimisers.items()
+    }
+    for one in (ours, theirs):
+        one.advance(3)
+    assert identical(ours.state_dict(), theirs.state_dict())
