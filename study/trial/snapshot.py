@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +85,11 @@ def png(picture: Pixels) -> bytes:
 
 
 def _savez(path: Path, seen: dict[str, NDArray]) -> None:
-    with open(path, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **seen)
+    """NumPy's own `savez_compressed` takes twice the time, for a file that is a tenth smaller."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in seen.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def reconstruction_sheet(seen: dict[str, NDArray]) -> Pixels:
