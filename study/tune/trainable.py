@@ -73,6 +73,14 @@ class Trainable(tune.Trainable):
             steps = self.trial.training.step if self.trial else 0
             return {**failed(error, steps, self.spec), "done": True}
 
+    def get_auto_filled_metrics(self, *given: Any, **named: Any) -> dict[str, Any]:
+        """What Ray adds to a report, without the configuration: that came from the driver, and would go back with each
+        report, to be written down for a log that is off.
+        """
+        filled: dict[str, Any] = super().get_auto_filled_metrics(*given, **named)
+        filled.pop("config", None)
+        return filled
+
     def cleanup(self) -> None:
         if self.trial is not None:
             self.trial.close()
