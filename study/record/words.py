@@ -18,7 +18,7 @@ from study.record.sampling import grid
 from study.record.storage import KIND
 from study.record.trials import TAKEN_UP, Outcome, best_trial, outcome, owed, reports
 from study.spec import StudySpec
-from study.spec.checks import LEARN_AFTER
+from study.spec.checks.judged import LEARN_AFTER
 from study.spec.measures import measure, number_text
 from study.spec.ranges import text
 from study.spec.text import counted

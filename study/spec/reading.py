@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from study.spec import checks
+from study.spec.checks.data import check_source
 from study.spec.own import with_code
 from study.spec.preprocessing import Preprocessing
 from study.spec.preset import BASE, read
@@ -36,7 +37,7 @@ def _checked(raw: Mapping[str, Any], kept: bool) -> tuple[StudySpec | None, list
     raw, problems = with_code(raw), dict[str, str]()
     try:
         spec = StudySpec.model_validate({str(key): value for key, value in raw.items()}, context=KEPT if kept else None)
-        return spec, [] if kept else checks.check_source(spec)
+        return spec, [] if kept else check_source(spec)
     except ValidationError as error:
         told = (e for e in error.errors() if e["loc"] and e["type"] != "default_factory_not_called")
         for key, message in map(_worded, told):
@@ -59,7 +60,7 @@ def _checked(raw: Mapping[str, Any], kept: bool) -> tuple[StudySpec | None, list
         problems.pop("model", None)  # which is known by it
     lines = [f"{key}: {message}" for key, message in problems.items()]
     if not kept and sound.keys() >= {"dataset", "dataset_options"}:
-        lines += checks.check_source(partial)
+        lines += check_source(partial)
     further = checks.of(kept, building=not problems)  # of a key that is misspelt one is told at once
     return None, lines + [line for needs, problem in further if sound.keys() >= set(needs) for line in problem(partial)]
 

@@ -26,6 +26,7 @@ from models.domains import LikelihoodName
 from study.output import masked
 from study.spec import checks
 from study.spec.build import batches
+from study.spec.checks.data import LONGEST, USUAL_BATCH, USUAL_TESTED, sizes_known
 from study.spec.halving import RULES, Rule
 from study.spec.measures import RENAMED, SCORES
 from study.spec.own import Code, with_code
@@ -94,7 +95,7 @@ def _share_or_whole(value: float) -> float:
 
 
 MANY = 10**6  # what is held in memory at once: trials, draws of an image
-Long = Annotated[int, Field(ge=1, le=checks.LONGEST)]
+Long = Annotated[int, Field(ge=1, le=LONGEST)]
 Several = Annotated[int, Field(ge=1, le=MANY)]
 Gpus = Annotated[float, Field(ge=0, le=MANY, allow_inf_nan=False), AfterValidator(_share_or_whole)]
 Precision = Literal["full", "tf32", "bf16"]
@@ -116,7 +117,7 @@ class Budget(_Part):
 
     steps: Long | None = None
     epochs: Long | None = None
-    batch: Long = checks.USUAL_BATCH
+    batch: Long = USUAL_BATCH
     report_every: Long | None = None  # a twentieth of the budget if not given
     log_every: Long = 50
 
@@ -136,7 +137,7 @@ class Asha(_Part):
     """
 
     grace: Long
-    reduction: int = Field(default=3, ge=2, le=checks.LONGEST)
+    reduction: int = Field(default=3, ge=2, le=LONGEST)
     mode: Literal["stop", "promote"] = "stop"
     complete: int | None = Field(default=None, ge=0, le=MANY)
 
@@ -160,7 +161,7 @@ class Confirm(_Part):
     top: int = Field(default=3, ge=0, le=MANY)
     seeds: Several = 5
     samples: Several = 5000
-    images: Long = checks.USUAL_TESTED
+    images: Long = USUAL_TESTED
     scores: Annotated[list[str] | None, AfterValidator(_scores)] = None  # if not given, all that the data can give
     votes: Several = 10_000
     examples: Several = 10_000
@@ -300,26 +301,26 @@ class StudySpec(_Part):
         options = imagesets.without_folders(self.dataset, self.dataset_options)
         names = [options.pop(key) for key in imagesets.paths(self.dataset) if key in options]
         given = [*names, *(f"{key} {value}" for key, value in sorted(options.items()))]
-        paired = [f"paired by {self.pairing}"] if checks.sizes_known(self) and self.images.paired else []
+        paired = [f"paired by {self.pairing}"] if sizes_known(self) and self.images.paired else []
         return f"{self.dataset} ({', '.join([*given, *paired])})" if given or paired else self.dataset
 
     @property
     def pixels(self) -> str:
         """What becomes of a pixel, in a table."""
-        known = checks.sizes_known(self)
+        known = sizes_known(self)
         return self.preprocessing.of(self.images.image_shape) if known else str(self.preprocessing)
 
     @property
     def validated(self) -> int | None:
         """How many validation images a report reads; None for all of them."""
         count = self.validation.images
-        return min(count, self.images.valid) if count is not None and checks.sizes_known(self) else count
+        return min(count, self.images.valid) if count is not None and sizes_known(self) else count
 
     @property
     def tested(self) -> int:
         """How many test images are importance-weighted: no more than there are, as far as that is known."""
         count = self.confirm.images
-        return min(count, self.images.test) if checks.sizes_known(self) else count
+        return min(count, self.images.test) if sizes_known(self) else count
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -329,7 +330,7 @@ class StudySpec(_Part):
         """
         if self.confirm.scores is not None:
             return tuple(self.confirm.scores)
-        known = checks.sizes_known(self) and bool(self.images.factors)
+        known = sizes_known(self) and bool(self.images.factors)
         return tuple(score.name for score in SCORES) if known else ("udr",)
 
     @property
