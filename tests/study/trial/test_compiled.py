@@ -68,12 +68,14 @@ def test_a_loss_is_compiled_once_for_all_steps_of_a_warm_up(make, traced, change
     assert compiled.notes == []
 
 
+@pytest.mark.long
 def test_two_optimisers_have_a_compiled_loss_each(make, traced):
     usual, compiled = (make("factor", compiled=asked) for asked in (False, True))
     assert losses(usual, 5) == losses(compiled, 5)
     assert counters["stats"]["unique_graphs"] == 2
 
 
+@pytest.mark.long
 def test_a_compiled_loss_that_is_exactly_0_leaves_the_weights_as_they_are(make, traced, halves):
     training = make(compiled=True)
     before = [parameter.clone() for parameter in training.parameters["decoder"]]
@@ -91,6 +93,7 @@ def test_a_compiled_loss_that_is_not_finite_is_told_with_its_step(make, traced):
     assert said[0] == said[1]
 
 
+@pytest.mark.long
 def test_a_process_may_compile_more_trainings_than_torch_keeps_versions_of_a_function(make, traced):
     count = config.recompile_limit + 2
     for latent in range(2, 2 + count):

@@ -88,6 +88,7 @@ def test_those_that_are_behind_catch_up_alone_and_one_that_is_done_is_left_alone
     assert "trains as one of 2 seeds" in log(tmp_path / "together", 3)
 
 
+@pytest.mark.long
 def test_a_model_that_cannot_be_fused_trains_alone_and_its_log_says_why(trials, tmp_path):
     finished(trials(tmp_path / "alone", "savae"))
     assert train_together(trials(tmp_path / "together", "savae")) == {}

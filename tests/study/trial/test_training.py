@@ -206,6 +206,7 @@ assert not {"torch._dynamo", "sympy"} & set(sys.modules)
 """
 
 
+@pytest.mark.long
 def test_a_training_leaves_torchs_compiler_where_it_is(python, tmp_path):
     python("-c", TRAINS, cwd=tmp_path)
 
