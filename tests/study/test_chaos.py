@@ -52,8 +52,9 @@ def test_a_server_that_is_away_for_twenty_seconds(installed, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("what", ["raylet", "gcs", "output", "hangup"])
 def test_a_killed_ray_and_a_closed_terminal_lose_and_double_nothing(what, tmp_path):
-    found = chaos.attack(what, tmp_path, trials=4)
-    assert found.complete + found.pruned == 4
+    trials = 16 if what == "raylet" else 4  # a driver gives up seconds after its raylet's death, if it works still
+    found = chaos.attack(what, tmp_path, trials=trials)
+    assert found.complete + found.pruned == trials
 
 
 @pytest.mark.long
