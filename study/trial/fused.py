@@ -45,6 +45,11 @@ class Fused:
         self.trainings = list(trainings)
         self._first = self.trainings[0]
         self._losses = _Losses(self._first.model)
+        names = {id(parameter): name for name, parameter in self._losses.named_parameters()}
+        self._names = {  # of each optimiser's parameters, in the stack
+            optimiser: [names[id(parameter)] for parameter in parameters]
+            for optimiser, parameters in self._first.parameters.items()
+        }
         self._draws = _OwnDraws([training.random for training in self.trainings])
 
     def obstacle(self) -> str:
@@ -123,20 +128,15 @@ class Fused:
 
         with self._draws:
             losses = torch.vmap(of_one)(stack, x, torch.arange(len(x), device=x.device))
-        names = self._names(optimiser)
+        names = self._names[optimiser]
         losses.sum().backward(inputs=[stack[name] for name in names])  # no loss depends on another's weights
-        for training, place in zip(self.trainings, range(len(x))):
+        for place, training in enumerate(self.trainings):
             for name, parameter in zip(names, training.parameters[optimiser], strict=True):
                 gradient = stack[name].grad
                 parameter.grad = None if gradient is None else gradient[place]
         for name in names:
             stack[name].grad = None
         return losses.detach()
-
-    def _names(self, optimiser: str) -> list[str]:
-        """Of an optimiser's parameters, in the stack."""
-        names = {id(parameter): name for name, parameter in self._losses.named_parameters()}
-        return [names[id(parameter)] for parameter in self._first.parameters[optimiser]]
 
     @contextmanager
     def _stacked(self) -> Iterator[dict[str, Tensor]]:

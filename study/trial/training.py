@@ -176,7 +176,7 @@ class Training:
         optimiser.step()
 
     def _compile(self, updates: Sequence[Update]) -> list[Update]:
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=self.random.cuda):
             found, notes = compiled(updates, self.images_of(self.step), self.step, self.parameters)
         self.notes += notes
         return found
